@@ -1,0 +1,1 @@
+"""cj_stream: rank texts by comparative judgement on Kafka, with Faust."""

@@ -1,0 +1,106 @@
+"""Every setting of the service: one class, read from environment variables with the prefix ``CJ_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseSettings):
+    """Settings of a worker, validated at start. ``CJ_BATCH_TIMEOUT_HOURS=6`` sets ``batch_timeout_hours``."""
+
+    model_config = SettingsConfigDict(env_prefix="CJ_", extra="ignore", frozen=True)
+
+    # --- Kafka ---------------------------------------------------------------------------------------------------
+    kafka_bootstrap: str = Field("localhost:9092", description="Bootstrap servers of the Kafka cluster.")
+    app_id: str = Field("cj-stream", description="Consumer group and prefix of the changelog topic.")
+    partitions: Count = Field(8, description="Partitions of the events topic and the changelog; fixed for life.")
+    replication_factor: Count = Field(1, description="Replicas of our own topics; 3 in production.")
+    session_timeout_seconds: Positive = Field(10, description="A worker silent for this long loses its partitions.")
+    heartbeat_seconds: Positive = Field(1, description="Interval of the group heartbeats.")
+    commit_interval_seconds: Positive = Field(
+        0.2, description="Offsets are committed, and effects released, this often."
+    )
+    accumulate_milliseconds: Positive = Field(20, description="Ingress gathers events of one partition for this long.")
+
+    # --- Topics --------------------------------------------------------------------------------------------------
+    assessment_request_topic: str = "huleedu.els.cj_assessment.requested.v1"
+    llm_provider_callback_topic: str = "huleedu.llm_provider.comparison_result.v1"
+    assessment_completed_topic: str = "huleedu.cj_assessment.completed.v1"
+    assessment_failed_topic: str = "huleedu.cj_assessment.failed.v1"
+    assessment_result_topic: str = "huleedu.assessment.result.published.v1"
+    batch_events_topic: str = "cj.batch.events.v1"
+    batch_timeouts_topic: str = "cj.batch.timeouts.v1"
+    dead_letters_topic: str = "cj.dead_letters.v1"
+
+    # --- Judgement (frozen in a batch when it starts) ------------------------------------------------------------
+    batch_timeout_hours: Positive = Field(4, description="Hours without activity before a batch counts as stuck.")
+    batch_max_age_hours: Positive = Field(48, description="Absolute limit on the life of a batch, hours.")
+    comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
+    max_attempts: Count = Field(3, description="Attempts per comparison before it counts as failed.")
+    retry_pool_size: Count = Field(
+        20, description="Failed comparisons that start a retry while others are outstanding."
+    )
+    min_success_rate_threshold: Share = Field(0.8, description="Smallest share of settled comparisons with a verdict.")
+    timeout_completion_pct: Annotated[float, Field(ge=0, le=100)] = Field(
+        80, description="Progress from which a timed-out batch is scored instead of failed, percent."
+    )
+    completion_threshold_pct: Annotated[int, Field(ge=50, le=100)] = Field(
+        95, description="Share of an iteration with verdicts at which it closes, percent."
+    )
+    score_stability_threshold: Positive = Field(0.05, description="Largest score change that counts as stable, logits.")
+    reliability_target: Share = Field(0.9, description="EAP reliability that ends a batch, in two consecutive fits.")
+    max_iterations: Count = Field(5, description="Largest number of iterations of a batch.")
+    comparisons_per_essay: Count = Field(4, description="Comparisons that each essay takes part in per iteration.")
+    random_iterations: Count = Field(
+        1, description="Iterations of random matchings before pairs are chosen adaptively."
+    )
+    max_comparisons: Count = Field(20_000, description="Largest number of comparisons in a batch.")
+    max_essays: Count = Field(2_000, description="Largest number of essays in a batch.")
+    max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
+
+    # --- LLM provider and content --------------------------------------------------------------------------------
+    llm_provider_service_url: str = Field("http://localhost:8090/api/v1", description="Base of the provider's API.")
+    content_service_url: str = Field("http://localhost:8001", description="http(s) base, or file:/folder/of/texts.")
+    default_llm_provider: str = "openai"
+    default_llm_model: str | None = None
+    llm_temperature: Annotated[float, Field(ge=0, le=2)] = 0.1
+    submission_workers: Count = Field(32, description="HTTP submissions under way at once in one worker.")
+    submission_timeout_seconds: Positive = 30
+    content_cache_megabytes: Count = 64
+
+    # --- Time and housekeeping -----------------------------------------------------------------------------------
+    batch_monitor_interval_minutes: Positive = Field(5, description="Width of a window of the timer agent, minutes.")
+    retention_days: Positive = Field(7, description="Days a finished batch stays queryable.")
+
+    # --- This worker ---------------------------------------------------------------------------------------------
+    data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
+    web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
+    web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
+    advertised_host: str | None = Field(None, description="Name under which other workers reach this one.")
+    operator_token: SecretStr | None = Field(None, description="Bearer token of the commands; unset switches them off.")
+    correlation_key: SecretStr = Field(
+        SecretStr("cj-stream"),
+        description="Secret of the check in correlation ids; the same for all workers, for life.",
+    )
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _deadlines_fit(self) -> Self:
+        attempts_hours = self.comparison_deadline_minutes * self.max_attempts / 60
+        if attempts_hours >= self.batch_timeout_hours:
+            raise ValueError(
+                f"CJ_COMPARISON_DEADLINE_MINUTES x CJ_MAX_ATTEMPTS ({attempts_hours:g} h) must be shorter than "
+                f"CJ_BATCH_TIMEOUT_HOURS ({self.batch_timeout_hours:g} h): lower the first two or raise it"
+            )
+        if self.batch_max_age_hours < self.batch_timeout_hours:
+            raise ValueError("CJ_BATCH_MAX_AGE_HOURS must not be shorter than CJ_BATCH_TIMEOUT_HOURS")
+        return self

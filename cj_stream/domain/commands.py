@@ -1,0 +1,46 @@
+"""What operators can do to a live batch: cancel it, retry what failed, or end it with what is there."""
+
+from __future__ import annotations
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.comparisons import renew
+from cj_stream.domain.decisions import cancel_batch, success_suffices, trigger_final_scoring
+from cj_stream.domain.draft import Draft, NoteKind
+from cj_stream.domain.events import Action, OperatorCommand
+from cj_stream.domain.identifiers import MAX_ATTEMPTS
+from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.states import BatchState
+from cj_stream.scoring.stopping import StopReason
+
+
+def objection(batch: Batch, action: Action) -> str | None:
+    """Return why ``action`` can do nothing for the batch now, or None when it can."""
+    if batch.finished:
+        return f"batch {batch.batch_id} has already ended as {batch.state}"
+    if action is Action.RETRY and not _failed(batch):
+        return f"batch {batch.batch_id} is {batch.state} and has no failed comparison to retry"
+    if action is Action.FINALIZE and (batch.state is BatchState.INITIALIZING or not success_suffices(batch)):
+        return f"batch {batch.batch_id} has {batch.progress.judged} verdicts: not enough to rank its essays"
+    return None
+
+
+def command(draft: Draft, event: OperatorCommand) -> None:
+    """Carry out an operator's command, or note why it does nothing."""
+    why_not = objection(draft.batch, event.action)
+    if why_not:
+        draft.note(NoteKind.COMMAND_IGNORED, why_not)
+        return
+    draft.touch()
+    if event.action is Action.CANCEL:
+        cancel_batch(draft, event.reason)
+    elif event.action is Action.FINALIZE:
+        trigger_final_scoring(draft, StopReason.FINALIZED_BY_OPERATOR)
+    else:
+        renew(draft, _failed(draft.batch))
+
+
+def _failed(batch: Batch) -> list[int]:
+    if batch.state is not BatchState.WAITING_CALLBACKS:
+        return []
+    rows = batch.comparisons
+    return [row.index for row in rows if row.status is ComparisonStatus.FAILED and row.attempt < MAX_ATTEMPTS]

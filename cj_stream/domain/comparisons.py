@@ -1,0 +1,115 @@
+"""What happens to a single comparison: accepted, failed, judged, overdue, tried again.
+
+Of one attempt a verdict outranks an acceptance, and an acceptance outranks a refusal: reports may overtake each other.
+A verdict counts whatever the status, and a late one of an earlier attempt counts if the comparison has none yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from cj_stream.domain.draft import Draft, NoteKind
+from cj_stream.domain.events import ComparisonFailed, SubmissionAccepted, VerdictReceived
+from cj_stream.domain.records import Comparison, ComparisonStatus
+
+TIMEOUT = "TIMEOUT"
+"""Error code of an attempt that was accepted and never answered."""
+
+
+def accept(draft: Draft, event: SubmissionAccepted) -> None:
+    """Mark the attempt as accepted: its callback is awaited from now on."""
+    row = draft.batch.comparisons[event.index]
+    refused = row.status is ComparisonStatus.FAILED and not row.answered
+    if row.attempt != event.attempt or not (row.status is ComparisonStatus.PLANNED or refused):
+        draft.note(NoteKind.EVENT_STALE, "acceptance")
+        return
+    draft.put(
+        replace(row, status=ComparisonStatus.ACCEPTED, submitted_at=draft.at, error_code=None, error_message=None)
+    )
+    draft.touch()
+
+
+def fail(draft: Draft, event: ComparisonFailed) -> None:
+    """Mark the attempt as failed: refused at submission, or answered with an error."""
+    row = draft.batch.comparisons[event.index]
+    open_statuses = (
+        {ComparisonStatus.PLANNED, ComparisonStatus.ACCEPTED} if event.answered else {ComparisonStatus.PLANNED}
+    )
+    if row.attempt != event.attempt or row.status not in open_statuses:
+        draft.note(NoteKind.CALLBACK_DUPLICATE if event.answered else NoteKind.EVENT_STALE, "failure")
+        return
+    failed = replace(
+        row,
+        status=ComparisonStatus.FAILED,
+        completed_at=draft.at,
+        provider=event.provider or None,
+        model=event.model or None,
+        error_code=event.error_code,
+        error_message=event.error_message,
+        answered=event.answered,
+    )
+    _put_failed(draft, [failed])
+    draft.touch()
+
+
+def judge(draft: Draft, event: VerdictReceived) -> None:
+    """Apply a verdict, unless the comparison has one."""
+    row = draft.batch.comparisons[event.index]
+    if row.status is ComparisonStatus.JUDGED:
+        draft.note(NoteKind.CALLBACK_DUPLICATE, "verdict")
+        return
+    judged = Comparison(
+        index=event.index,
+        status=ComparisonStatus.JUDGED,
+        attempt=event.attempt,
+        submitted_at=row.submitted_at,
+        completed_at=draft.at,
+        winner=event.winner,
+        confidence=event.confidence,
+        justification=event.justification,
+        provider=event.provider,
+        model=event.model,
+        answered=True,
+    )
+    draft.put(judged)
+    draft.touch()
+    draft.note(NoteKind.VERDICT_APPLIED, event.winner)
+
+
+def fail_overdue(draft: Draft) -> None:
+    """Fail every accepted attempt whose deadline has passed: some providers accept and never call back."""
+    deadline = draft.batch.roster.policy.comparison_deadline
+    accepted = (draft.batch.comparisons[index] for index in sorted(draft.batch.progress.accepted))
+    overdue = [row for row in accepted if (row.submitted_at or 0.0) + deadline <= draft.at]
+    message = f"accepted, but not answered within {deadline:g} s"
+    _put_failed(
+        draft,
+        (
+            replace(
+                row,
+                status=ComparisonStatus.FAILED,
+                completed_at=draft.at,
+                error_code=TIMEOUT,
+                error_message=message,
+                answered=True,
+            )
+            for row in overdue
+        ),
+    )
+
+
+def renew(draft: Draft, indexes: Iterable[int]) -> None:
+    """Plan another attempt of these failed comparisons."""
+    rows = [draft.batch.comparisons[index] for index in sorted(indexes)]
+    draft.put(*(Comparison(index=row.index, attempt=row.attempt + 1) for row in rows))
+
+
+def _put_failed(draft: Draft, rows: Iterable[Comparison]) -> None:
+    failed = list(rows)
+    draft.put(*failed)
+    for row in failed:
+        draft.note(NoteKind.ATTEMPT_FAILED, row.error_code or "")
+        if row.attempt >= draft.batch.roster.policy.max_attempts:
+            draft.note(NoteKind.COMPARISON_EXHAUSTED, row.error_code or "")

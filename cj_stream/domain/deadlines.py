@@ -1,0 +1,74 @@
+"""Time: when something falls due for a batch, and what is done about it then.
+
+Every state that is not terminal has a deadline, so nothing waits for ever: a comparison for its callback, a batch for
+its next activity, and a whole life has its limit. A finished batch is deleted after its retention period.
+"""
+
+from __future__ import annotations
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.comparisons import fail_overdue
+from cj_stream.domain.decisions import fail_batch, success_suffices, trigger_final_scoring
+from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.events import TimeoutDue
+from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.states import BatchState
+from cj_stream.scoring.stopping import StopReason
+
+STUCK = "stuck_timeout_insufficient_progress"
+
+
+def next_due(batch: Batch) -> float | None:
+    """Return when something falls due next, or None while a finished batch still has outcomes to publish."""
+    policy, control = batch.roster.policy, batch.control
+    if batch.finished:
+        return None if unpublished(batch) else (control.finished_at or control.state_since) + policy.retention
+    deadlines = [control.activity_at + policy.batch_timeout, control.created_at + policy.max_age]
+    submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
+    if submitted:
+        deadlines.append(min(submitted) + policy.comparison_deadline)
+    return min(deadlines)
+
+
+def delete_if_retired(batch: Batch, at: float) -> Change | None:
+    """Return the deletion of a batch past its retention; None when the batch is not that old."""
+    due = next_due(batch) if batch.finished else None
+    if due is None or due > at:
+        return None
+    draft = Draft(batch, at)
+    draft.note(NoteKind.BATCH_DELETED)
+    return Change(None, (), draft.change().notes, deleted=batch)
+
+
+def expire(draft: Draft, event: TimeoutDue) -> None:
+    """Fail what is overdue now, and end the batch if it is stuck or too old. A batch that moved is left alone."""
+    if draft.batch.finished:
+        return
+    fail_overdue(draft)
+    policy, control = draft.batch.roster.policy, draft.batch.control
+    idle_since = max(control.activity_at, event.opened_at)
+    if idle_since + policy.batch_timeout <= draft.at or control.created_at + policy.max_age <= draft.at:
+        _end_stuck(draft)
+
+
+def _end_stuck(draft: Draft) -> None:
+    batch = draft.batch
+    scoring_hangs = batch.state is BatchState.SCORING
+    if (
+        batch.progress_pct >= batch.roster.policy.timeout_completion_pct
+        and success_suffices(batch)
+        and not scoring_hangs
+    ):
+        draft.note(NoteKind.TIMEOUT_RECOVERED, value=batch.progress_pct)
+        trigger_final_scoring(draft, StopReason.TIMED_OUT)
+        return
+    draft.note(NoteKind.TIMEOUT_FAILED, value=batch.progress_pct)
+    details: dict[str, float | int | str] = {
+        "progress_pct": round(batch.progress_pct, 1),
+        "batch_state": batch.state.value,
+        "completed_comparisons": batch.progress.judged,
+        "failed_comparisons": batch.progress.failed,
+        "total_comparisons": batch.total_comparisons,
+        "last_activity_at": batch.control.activity_at,
+    }
+    fail_batch(draft, STUCK, details)

@@ -1,0 +1,83 @@
+"""The decider: a pure function from a batch and an event to the batch after it.
+
+    decide(batch, event, policy, at) -> Change(batch', changed rows, notes)
+
+No clock, no I/O, no randomness: the time comes with the event, the seed is in the batch. Every kind of event has one
+handler in `HANDLERS`; after the handler, `advance` decides what follows, also when the event was a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.commands import command
+from cj_stream.domain.comparisons import accept, fail, judge
+from cj_stream.domain.deadlines import delete_if_retired, expire
+from cj_stream.domain.decisions import advance, content_loaded, fail_batch, pairs_planned, scores_computed
+from cj_stream.domain.draft import Change, Draft, Note, NoteKind, unchanged
+from cj_stream.domain.events import (
+    BatchPoisoned,
+    BatchRequested,
+    ComparisonFailed,
+    ContentLoaded,
+    Event,
+    OperatorCommand,
+    OutcomePublished,
+    PairsPlanned,
+    ScoresComputed,
+    SubmissionAccepted,
+    TimeoutDue,
+    VerdictReceived,
+)
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.requests import request
+
+POISONED = "internal_error"
+
+
+def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Change:
+    """Return what ``event``, happening ``at`` (seconds since the epoch), makes of ``batch``.
+
+    ``batch`` is the run that the event names, the newest run for requests and commands, or None if there is none.
+    ``policy`` is the one for batches that start now; a running batch has its own.
+    """
+    if isinstance(event, BatchRequested):
+        return request(batch, event, policy, at)
+    if batch is None:
+        return unchanged(None, [Note(NoteKind.EVENT_STALE, f"{type(event).__name__} for an unknown batch")])
+    if isinstance(event, TimeoutDue) and (deletion := delete_if_retired(batch, at)):
+        return deletion
+    draft = Draft(batch, at)
+    if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):
+        draft.note(NoteKind.CALLBACK_LATE, batch.state)
+    elif not batch.finished or isinstance(event, OutcomePublished | OperatorCommand):
+        HANDLERS[type(event)](draft, event)
+        advance(draft)
+    else:
+        draft.note(NoteKind.EVENT_STALE, type(event).__name__)
+    return draft.change()
+
+
+def _published(draft: Draft, event: OutcomePublished) -> None:
+    if event.outcome not in draft.batch.control.published:
+        draft.control(published=(*draft.batch.control.published, event.outcome))
+
+
+def _poisoned(draft: Draft, event: BatchPoisoned) -> None:
+    fail_batch(draft, POISONED, {"error": event.error})
+
+
+HANDLERS: dict[type[Event], Callable[[Draft, Any], None]] = {
+    ContentLoaded: content_loaded,
+    PairsPlanned: pairs_planned,
+    SubmissionAccepted: accept,
+    ComparisonFailed: fail,
+    VerdictReceived: judge,
+    ScoresComputed: scores_computed,
+    OutcomePublished: _published,
+    TimeoutDue: expire,
+    OperatorCommand: command,
+    BatchPoisoned: _poisoned,
+}

@@ -1,0 +1,116 @@
+"""The work sheet of one decision: the batch as it becomes, the rows that changed, and what is worth noting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from cj_stream.domain.batch import Batch, evolve
+from cj_stream.domain.records import Comparison, Control, Plan, Row, Scores
+from cj_stream.domain.states import BatchState, check_transition
+
+
+class NoteKind(StrEnum):
+    """What happened, for logs and metrics; the state never depends on a note."""
+
+    BATCH_STARTED = "batch_started"
+    REQUEST_REPEATED = "request_repeated"
+    REQUEST_JOINED = "request_joined"
+    REQUEST_REFUSED = "request_refused"
+    STATE_CHANGED = "state_changed"
+    DECIDED = "decided"
+    VERDICT_APPLIED = "verdict_applied"
+    ATTEMPT_FAILED = "attempt_failed"
+    COMPARISON_EXHAUSTED = "comparison_exhausted"
+    CALLBACK_DUPLICATE = "callback_duplicate"
+    CALLBACK_LATE = "callback_late"
+    CALLBACK_ORPHAN = "callback_orphan"
+    EVENT_STALE = "event_stale"
+    SCORES_CHANGED = "scores_changed"
+    TIMEOUT_RECOVERED = "timeout_recovered"
+    TIMEOUT_FAILED = "timeout_failed"
+    COMMAND_IGNORED = "command_ignored"
+    BATCH_DELETED = "batch_deleted"
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing that happened: its kind, a word about it, and a number where there is one."""
+
+    kind: NoteKind
+    detail: str = ""
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """The outcome of a decision. ``rows`` are to be written in this order: details first, the control row last."""
+
+    batch: Batch | None
+    rows: tuple[Row, ...] = ()
+    notes: tuple[Note, ...] = ()
+    deleted: Batch | None = None
+    """A batch whose rows are all to be deleted, its retention being over."""
+
+
+class Draft:
+    """A batch under decision at time ``at``. `put` changes it; `change` tells what became of it."""
+
+    def __init__(self, batch: Batch, at: float) -> None:
+        self.batch = batch
+        self.at = at
+        self._changed: dict[tuple[type[Row], int], Row] = {}
+        self._notes: list[Note] = []
+
+    def put(self, *rows: Row) -> None:
+        """Replace rows of the batch."""
+        self._changed.update((_slot(row), row) for row in rows)
+        self.batch = evolve(self.batch, rows)
+
+    def control(self, **fields: Any) -> None:
+        """Change fields of the control row."""
+        self.put(msgspec.structs.replace(self.batch.control, **fields))
+
+    def touch(self) -> None:
+        """Record that the batch moved now: idle time starts again."""
+        if self.at > self.batch.control.activity_at:
+            self.control(activity_at=self.at)
+
+    def become(self, state: BatchState) -> None:
+        """Move to ``state``, which the table of transitions must allow."""
+        old = self.batch.state
+        check_transition(old, state)
+        self.control(state=state, state_since=self.at)
+        self.note(NoteKind.STATE_CHANGED, f"{old} -> {state}")
+
+    def note(self, kind: NoteKind, detail: str = "", value: float = 0.0) -> None:
+        """Record something for logs and metrics."""
+        self._notes.append(Note(kind, detail, value))
+
+    def change(self) -> Change:
+        """Return what changed. Any change writes the control row, last, as the commit record."""
+        if not self._changed:
+            return Change(self.batch, (), tuple(self._notes))
+        details = [row for row in self._changed.values() if not isinstance(row, Control)]
+        return Change(self.batch, (*details, self.batch.control), tuple(self._notes))
+
+
+def _slot(row: Row) -> tuple[type[Row], int]:
+    match row:
+        case Comparison():
+            return Comparison, row.index
+        case Plan():
+            return Plan, row.iteration
+        case Scores():
+            return Scores, row.fit
+        case _:
+            return type(row), 0
+
+
+def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:
+    """Return a change that changes nothing but is worth noting."""
+    return Change(batch, (), tuple(notes))

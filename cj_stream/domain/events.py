@@ -1,0 +1,165 @@
+"""Everything that can happen to a batch. The time of an event comes with the message that carries it.
+
+Requests and callbacks come from outside, the reports of what was done from the executors, timeouts from the timer
+agent, commands from operators. All of them travel in one log per partition, so a batch has one order of events.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from cj_stream.domain.records import Context, Essay, Scores, Slot
+
+
+class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
+    """Base of all events. ``batch_id`` is the upstream batch id."""
+
+    batch_id: str
+
+
+class BatchRequested(Event, frozen=True):
+    """Upstream asks for a ranking of these essays."""
+
+    correlation_id: str
+    digest: str
+    """Identifies what is asked for, without the correlation id."""
+    essays: tuple[Essay, ...]
+    context: Context
+    max_comparisons: int | None = None
+    completion_threshold_pct: int | None = None
+
+
+class Callback(Event, frozen=True):
+    """The provider answered a comparison, or says that it cannot. ``batch_id`` is only what the echo claims.
+
+    The home partition of the correlation id resolves it to a `VerdictReceived` or a `ComparisonFailed`.
+    """
+
+    correlation_id: str
+    winner: Slot | None = None
+    confidence: float | None = None
+    justification: str | None = None
+    provider: str = ""
+    model: str = ""
+    error_code: str | None = None
+    error_message: str | None = None
+    sent_at: float | None = None
+    """When the provider published it, by the provider's clock."""
+
+
+class RunEvent(Event, frozen=True):
+    """Base of the events that belong to one run of a batch; one for another run is stale."""
+
+    run: int
+
+
+class ContentLoaded(RunEvent, frozen=True):
+    """The texts were loaded; ``unusable`` maps roster positions to the reason."""
+
+    unusable: dict[int, str] = {}
+
+
+class PairsPlanned(RunEvent, frozen=True):
+    """The pairs of an iteration were chosen; none at all means that no informative pair is left."""
+
+    iteration: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+class SubmissionAccepted(RunEvent, frozen=True):
+    """The provider has accepted an attempt; its callback is to come."""
+
+    index: int
+    attempt: int
+
+
+class ComparisonFailed(RunEvent, frozen=True):
+    """An attempt failed: refused at submission, or answered with an error."""
+
+    index: int
+    attempt: int
+    error_code: str
+    error_message: str = ""
+    provider: str = ""
+    model: str = ""
+    answered: bool = False
+    """True for an error that came as a callback, False for a refusal at submission."""
+
+
+class VerdictReceived(RunEvent, frozen=True):
+    """An attempt has a verdict."""
+
+    index: int
+    attempt: int
+    winner: Slot
+    confidence: float | None = None
+    justification: str | None = None
+    provider: str = ""
+    model: str = ""
+
+
+class ScoresComputed(RunEvent, frozen=True):
+    """The fit asked for in ``scoring_round`` is there."""
+
+    scoring_round: int
+    scores: Scores
+
+
+class OutcomePublished(RunEvent, frozen=True):
+    """The broker has acknowledged an outcome event."""
+
+    outcome: str
+    """As `kind:correlation_id`."""
+
+
+class TimeoutDue(RunEvent, frozen=True):
+    """A window of the timer has closed over a deadline; ``opened_at``: since when the partition is served."""
+
+    due_at: float
+    opened_at: float
+
+
+class Action(StrEnum):
+    """What an operator can tell a batch to do."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    FINALIZE = "finalize"
+
+
+class OperatorCommand(Event, frozen=True):
+    """An operator intervenes."""
+
+    action: Action
+    reason: str = ""
+
+
+class BatchPoisoned(Event, frozen=True):
+    """An event could not be decided: a bug. The batch ends here rather than stop every worker in turn."""
+
+    error: str
+
+
+class PartitionOpened(Event, frozen=True):
+    """A worker has taken the partition over and has now read everything that was sent before."""
+
+    nonce: str
+
+
+AnyEvent = (
+    BatchRequested
+    | Callback
+    | ContentLoaded
+    | PairsPlanned
+    | SubmissionAccepted
+    | ComparisonFailed
+    | VerdictReceived
+    | ScoresComputed
+    | OutcomePublished
+    | TimeoutDue
+    | OperatorCommand
+    | BatchPoisoned
+    | PartitionOpened
+)

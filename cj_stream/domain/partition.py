@@ -1,0 +1,123 @@
+"""The batches of one partition: finds the one that an event is about, and has the decider handle it.
+
+One partition has one writer, so this is the only place where its batches change. Live batches are held here; one that
+has ended and told everybody is let go, and read back through ``load`` when somebody asks for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from uuid import UUID
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.decider import decide
+from cj_stream.domain.draft import Change, Note, NoteKind, unchanged
+from cj_stream.domain.events import BatchPoisoned, Callback, ComparisonFailed, Event, RunEvent, VerdictReceived
+from cj_stream.domain.identifiers import Attempt, CorrelationIds, batch_tag, read_correlation_id
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.todo import is_done
+
+Load = Callable[[str, int | None], Batch | None]
+"""Reads a run of a batch from the table, the newest for None."""
+
+
+class PartitionBatches:
+    """Holds the live batches of one partition and applies events to them."""
+
+    def __init__(self, correlation_ids: CorrelationIds, policy: Policy, load: Load) -> None:
+        self._correlation_ids = correlation_ids
+        self._policy = policy
+        self._load = load
+        self._live: dict[tuple[str, int], Batch] = {}
+        self._by_tag: dict[int, list[tuple[str, int]]] = {}
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(list(self._live.values()))
+
+    def restore(self, batches: Iterable[Batch]) -> None:
+        """Take over the live batches found in the table."""
+        for batch in batches:
+            self._keep(batch)
+
+    def decide(self, event: Event, at: float) -> Change:
+        """Return what ``event`` changes, without changing anything yet: `apply` does, once the rows are written."""
+        if isinstance(event, Callback):
+            resolved = self.resolve(event)
+            if resolved is None:
+                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id)])
+            event = resolved
+        return decide(self._find(event), event, self._policy, at)
+
+    def apply(self, change: Change) -> None:
+        """Replace the batch by what it has become."""
+        if change.deleted is not None:
+            self._let_go(change.deleted)
+        elif change.batch is not None:
+            self._keep(change.batch)
+            if is_done(change.batch):
+                self._let_go(change.batch)
+
+    def poison(self, event: Event, error: str, at: float) -> Change:
+        """Return the end of the batch whose ``event`` could not be decided."""
+        batch_id = event.batch_id
+        if isinstance(event, Callback) and (resolved := self.resolve(event)):
+            batch_id = resolved.batch_id
+        batch = self._find(BatchPoisoned(batch_id=batch_id, error=error))
+        return decide(batch, BatchPoisoned(batch_id=batch_id, error=error), self._policy, at)
+
+    def resolve(self, callback: Callback) -> VerdictReceived | ComparisonFailed | None:
+        """Return the callback as an event of the live batch it belongs to, or None for an orphan."""
+        found = read_correlation_id(UUID(callback.correlation_id))
+        batch = self._verified(found) if found else None
+        if found is None or batch is None:
+            return None
+        if callback.winner is not None:
+            return VerdictReceived(
+                batch_id=batch.batch_id,
+                run=batch.run,
+                index=found.index,
+                attempt=found.attempt,
+                winner=callback.winner,
+                confidence=callback.confidence,
+                justification=callback.justification,
+                provider=callback.provider,
+                model=callback.model,
+            )
+        return ComparisonFailed(
+            batch_id=batch.batch_id,
+            run=batch.run,
+            index=found.index,
+            attempt=found.attempt,
+            error_code=callback.error_code or "UNKNOWN",
+            error_message=callback.error_message or "",
+            provider=callback.provider,
+            model=callback.model,
+            answered=True,
+        )
+
+    def _verified(self, found: Attempt) -> Batch | None:
+        for key in self._by_tag.get(found.tag, ()):
+            batch = self._live[key]
+            if found.index < batch.total_comparisons and self._correlation_ids.verifies(
+                found, batch_id=batch.batch_id, run=batch.run, pair=batch.essay_ids(found.index)
+            ):
+                return batch
+        return None
+
+    def _find(self, event: Event) -> Batch | None:
+        if isinstance(event, RunEvent):
+            return self._live.get((event.batch_id, event.run)) or self._load(event.batch_id, event.run)
+        runs = [run for batch_id, run in self._live if batch_id == event.batch_id]
+        return self._live[event.batch_id, max(runs)] if runs else self._load(event.batch_id, None)
+
+    def _keep(self, batch: Batch) -> None:
+        if batch.key not in self._live:
+            self._by_tag.setdefault(batch_tag(*batch.key), []).append(batch.key)
+        self._live[batch.key] = batch
+
+    def _let_go(self, batch: Batch) -> None:
+        if self._live.pop(batch.key, None):
+            tag = batch_tag(*batch.key)
+            self._by_tag[tag].remove(batch.key)
+            if not self._by_tag[tag]:
+                del self._by_tag[tag]

@@ -1,0 +1,28 @@
+"""The rules a batch is judged by: fixed when it starts, so that a new setting never changes a running batch."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Policy(msgspec.Struct, frozen=True, array_like=True):
+    """Limits, thresholds and deadlines of one batch. Times are seconds, shares are 0 to 1."""
+
+    batch_timeout: float = 4 * 3600.0
+    max_age: float = 48 * 3600.0
+    comparison_deadline: float = 3600.0
+    max_attempts: int = 3
+    retry_pool_size: int = 20
+    min_success_rate: float = 0.8
+    success_rate_from: int = 10
+    """Settled comparisons from which the success rate is judged while the batch runs."""
+    timeout_completion_pct: float = 80.0
+    completion_threshold_pct: int = 95
+    stability_threshold: float = 0.05
+    reliability_target: float = 0.9
+    max_iterations: int = 5
+    comparisons_per_essay: int = 4
+    random_iterations: int = 1
+    max_comparisons: int = 20_000
+    max_concurrent_comparisons: int = 100
+    retention: float = 7 * 24 * 3600.0

@@ -1,0 +1,169 @@
+"""The rows of a batch: what is stored of it, each written once or rarely, and the small control row.
+
+Rows are immutable. The control row is written last at every change: it is the commit record of the event, and it says
+how many of the other rows count (``iteration`` plans, ``fits`` scores). Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+import msgspec
+
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.states import BatchState
+
+Slot = Literal["A", "B"]
+"""Essay A is the one presented first."""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Base of all rows: arrays on disk, so a new field goes to the end and has a default."""
+
+
+class Essay(Row, frozen=True):
+    """An essay as the request names it; its text stays in the content service."""
+
+    id: str
+    storage_id: str
+
+
+class Overrides(Row, frozen=True):
+    """What a request may set for the LLM provider; None means the service's default."""
+
+    provider: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    system_prompt: str | None = None
+    judge_rubric: str | None = None
+    reasoning_effort: str | None = None
+    output_verbosity: str | None = None
+
+
+class Context(Row, frozen=True):
+    """What goes with a request besides its essays: for the prompt, and to be handed on in the outcome."""
+
+    language: str | None = None
+    course_code: str | None = None
+    prompt_storage_id: str | None = None
+    instructions: str | None = None
+    overrides: Overrides = Overrides()
+    assignment_id: str | None = None
+    user_id: str | None = None
+    org_id: str | None = None
+    traceparent: str | None = None
+
+
+class Roster(Row, frozen=True):
+    """The request as accepted, with the policy and the seed it will be judged by. Written once."""
+
+    batch_id: str
+    run: int
+    correlation_id: str
+    digest: str
+    essays: tuple[Essay, ...]
+    context: Context
+    policy: Policy
+    seed: int
+
+
+class Content(Row, frozen=True):
+    """Which essays have a usable text, as positions in the roster, and why the others have not."""
+
+    usable: tuple[int, ...]
+    unusable: dict[int, str]
+
+
+class Plan(Row, frozen=True):
+    """The pairs of one iteration, as positions in the roster, first-presented essay first."""
+
+    iteration: int
+    first_index: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+class ComparisonStatus(IntEnum):
+    """How far the current attempt of a comparison is."""
+
+    PLANNED = 0
+    """To be submitted."""
+    ACCEPTED = 1
+    """The provider has it; a callback is awaited until the deadline."""
+    FAILED = 2
+    """The attempt failed; another one may follow."""
+    JUDGED = 3
+    """There is a verdict. Nothing changes a judged comparison."""
+
+
+class Comparison(Row, frozen=True):
+    """One planned comparison and what became of it. Written when first accepted or settled."""
+
+    index: int
+    status: ComparisonStatus = ComparisonStatus.PLANNED
+    attempt: int = 1
+    submitted_at: float | None = None
+    completed_at: float | None = None
+    winner: Slot | None = None
+    confidence: float | None = None
+    justification: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    answered: bool = False
+    """Whether a failed attempt was answered by the provider; if not, it was never accepted."""
+
+
+class Scores(Row, frozen=True):
+    """One fit. ``theta`` and ``standard_error`` are in logits, in the order of `Content.usable`, theta centred."""
+
+    fit: int
+    iteration: int
+    verdicts: int
+    """Verdicts that the fit holds."""
+    theta: tuple[float, ...]
+    standard_error: tuple[float, ...]
+    reliability: float | None
+    """EAP reliability; None where it is undefined."""
+    ssr: float | None
+    comparisons: tuple[int, ...]
+    wins: tuple[float, ...]
+    components: int
+    """Connected components of the comparison graph."""
+    position_bias: float | None = None
+
+
+class Refusal(Row, frozen=True):
+    """A request that was turned away while the batch was live, and still has to be told so."""
+
+    correlation_id: str
+    reason: str
+
+
+class Control(Row, frozen=True):
+    """The commit record: state, position, and what is left to publish. Small, whatever the size of the batch."""
+
+    state: BatchState
+    created_at: float
+    activity_at: float
+    """Last time the provider, the content service or an operator moved this batch."""
+    state_since: float
+    iteration: int = 0
+    """Plans that count; the current iteration's number."""
+    fits: int = 0
+    """Scores that count."""
+    scoring_round: int = 0
+    """Counts the requests for a fit, so that a repeated one is told from a new one."""
+    partial_scoring_triggered: bool = False
+    stop_reason: str | None = None
+    """Why no more pairs are planned; set before the final fit."""
+    failure: str | None = None
+    failure_details: dict[str, float | int | str] = {}
+    finished_at: float | None = None
+    joined: tuple[str, ...] = ()
+    """Correlation ids of further requests for the same content."""
+    refusals: tuple[Refusal, ...] = ()
+    published: tuple[str, ...] = ()
+    """Outcomes the broker has acknowledged, as `kind:correlation_id`."""

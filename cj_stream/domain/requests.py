@@ -1,0 +1,80 @@
+"""What a request does: start a batch, repeat, join, be refused, or start another run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.events import BatchRequested
+from cj_stream.domain.identifiers import batch_seed
+from cj_stream.domain.outcomes import outcome, owed_to
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.records import Control, Refusal, Roster
+from cj_stream.domain.states import BatchState
+
+REFUSALS_KEPT = 100
+
+
+def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: float) -> Change:
+    """Return what becomes of ``batch``, the newest run of its id, when ``event`` asks for a ranking."""
+    if batch is None:
+        return _start(event, policy, at, run=1)
+    same_content = batch.roster.digest == event.digest
+    known = event.correlation_id in (batch.roster.correlation_id, *batch.control.joined)
+    if batch.finished and not (same_content and known):
+        return _start(event, policy, at, run=batch.run + 1)
+    draft = Draft(batch, at)
+    if batch.finished:
+        _publish_again(draft, event.correlation_id)
+    elif not same_content:
+        _refuse(draft, event.correlation_id)
+    elif known:
+        draft.note(NoteKind.REQUEST_REPEATED, "the batch is live")
+    else:
+        draft.control(joined=(*batch.control.joined, event.correlation_id))
+        draft.note(NoteKind.REQUEST_JOINED, event.correlation_id)
+    return draft.change()
+
+
+def _start(event: BatchRequested, policy: Policy, at: float, run: int) -> Change:
+    roster = Roster(
+        batch_id=event.batch_id,
+        run=run,
+        correlation_id=event.correlation_id,
+        digest=event.digest,
+        essays=event.essays,
+        context=event.context,
+        policy=_with_knobs(policy, event),
+        seed=batch_seed(event.batch_id, run),
+    )
+    control = Control(state=BatchState.INITIALIZING, created_at=at, activity_at=at, state_since=at)
+    draft = Draft(Batch(roster=roster, control=control), at)
+    draft.put(roster, control)
+    draft.note(NoteKind.BATCH_STARTED, f"run {run}")
+    return draft.change()
+
+
+def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
+    limit = event.max_comparisons or policy.max_comparisons
+    return msgspec.structs.replace(
+        policy,
+        max_comparisons=min(policy.max_comparisons, limit),
+        completion_threshold_pct=event.completion_threshold_pct or policy.completion_threshold_pct,
+    )
+
+
+def _publish_again(draft: Draft, correlation_id: str) -> None:
+    again = set(owed_to(draft.batch, correlation_id))
+    draft.control(published=tuple(name for name in draft.batch.control.published if name not in again))
+    draft.note(NoteKind.REQUEST_REPEATED, "the stored outcome is published again")
+
+
+def _refuse(draft: Draft, correlation_id: str) -> None:
+    refusals = [refusal for refusal in draft.batch.control.refusals if refusal.correlation_id != correlation_id]
+    reason = "a batch of this id is being judged with other content; send it again when that one has ended"
+    refusals.append(Refusal(correlation_id=correlation_id, reason=reason))
+    told = outcome("refused", correlation_id)
+    published = tuple(name for name in draft.batch.control.published if name != told)
+    draft.control(refusals=tuple(refusals[-REFUSALS_KEPT:]), published=published)
+    draft.note(NoteKind.REQUEST_REFUSED, correlation_id)

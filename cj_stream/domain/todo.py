@@ -1,0 +1,83 @@
+"""What is still to be done for a batch, derived from its state: so there is no outbox to keep consistent with it.
+
+An effect is carried out by an executor, which reports back with an event; the event makes the effect disappear from
+`todo`. An effect that got lost is simply still there. Carrying one out twice is harmless, but costs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.states import BatchState
+
+
+class Effect(msgspec.Struct, frozen=True, tag=True):
+    """Base of all effects; equal effects are the same piece of work."""
+
+    batch_id: str
+    run: int
+
+
+class LoadContent(Effect, frozen=True):
+    """Load the essays' texts, to find out which are usable. Answered by `ContentLoaded`."""
+
+
+class PlanPairs(Effect, frozen=True):
+    """Choose the pairs of an iteration. Answered by `PairsPlanned`."""
+
+    iteration: int
+
+
+class Submit(Effect, frozen=True):
+    """Submit an attempt to the provider. Answered by `SubmissionAccepted`, `ComparisonFailed` or `VerdictReceived`."""
+
+    index: int
+    attempt: int
+
+
+class Score(Effect, frozen=True):
+    """Fit the model to the verdicts. Answered by `ScoresComputed`."""
+
+    scoring_round: int
+
+
+class Publish(Effect, frozen=True):
+    """Publish an outcome event. Answered by `OutcomePublished`."""
+
+    outcome: str
+
+
+def todo(batch: Batch) -> list[Effect]:
+    """Return the effects to be carried out now, submissions capped by the number of comparisons in flight."""
+    key = batch.key
+    effects: list[Effect] = [Publish(*key, outcome) for outcome in unpublished(batch)]
+    match batch.state:
+        case BatchState.INITIALIZING:
+            effects.append(LoadContent(*key))
+        case BatchState.GENERATING_PAIRS:
+            effects.append(PlanPairs(*key, batch.control.iteration + 1))
+        case BatchState.SCORING:
+            effects.append(Score(*key, batch.control.scoring_round))
+        case BatchState.WAITING_CALLBACKS:
+            room = batch.roster.policy.max_concurrent_comparisons - len(batch.progress.accepted)
+            planned = sorted(batch.progress.planned)[: max(room, 0)]
+            effects += [Submit(*key, index, batch.comparisons[index].attempt) for index in planned]
+    return effects
+
+
+def still_wanted(batch: Batch, effect: Effect) -> bool:
+    """Return whether ``effect``, once taken in hand, is still to be done in this state of the batch."""
+    if isinstance(effect, Submit):
+        if batch.finished or effect.index >= batch.total_comparisons:
+            return False
+        row = batch.comparisons[effect.index]
+        return row.status is ComparisonStatus.PLANNED and row.attempt == effect.attempt
+    return effect in todo(batch)
+
+
+def is_done(batch: Batch) -> bool:
+    """Return whether the batch has ended and everybody has been told."""
+    return batch.finished and not unpublished(batch)

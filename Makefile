@@ -1,0 +1,65 @@
+# Everything a fresh machine needs: Python 3.11 or newer with venv, make, and the package registries.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check lock clean distclean
+
+# The newest suitable interpreter; `make PYTHON=/usr/bin/python3.12 setup` names another one.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$name" && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
+# Arguments for pytest: `make test ARGS="-k submit -x"`.
+ARGS ?=
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url pyproject.toml
+
+help: ## Show this list
+	@echo "cj-stream: rank texts by comparative judgement, on Faust and Kafka"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## Make .venv from the hash-locked requirements (the other targets do this by themselves)
+
+demo: $(INSTALLED) ## Broker, two workers and three batches: from essays to rankings in under 90 seconds
+	@$(BIN)/cj-stream demo
+
+test: $(INSTALLED) ## Run all tests, the fast ones first
+	@$(BIN)/pytest $(TEST_FOLDERS) $(ARGS)
+
+check: $(INSTALLED) ## Lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock: $(INSTALLED) ## Resolve pyproject.toml again into the two lock files
+	$(COMPILE) --extra build --output-file requirements.lock
+	$(COMPILE) --extra test --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove .venv, builds and caches; the data in var/ stays
+	rm -rf .venv build dist cj_stream.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Also remove the data in var/ and the downloaded Kafka in .cache/
+	rm -rf var .cache
+
+# Nothing is fetched that the lock has no hash for: the package itself is built with the locked setuptools.
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python 3.11 or newer with the venv module was found on the PATH." >&2; \
+		echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3 setup" >&2; \
+		exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then \
+		echo "Making .venv with $$("$$python" --version) ..."; \
+		"$$python" -m venv .venv; \
+	fi
+	@echo "Installing the locked requirements (the first time takes a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -24,6 +24,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## Make .venv from the hash-locked requirements (the other targets do this by themselves)
+	@echo ".venv is ready; next: make demo"
 
 demo: $(INSTALLED) ## Broker, two workers and three batches: from essays to rankings in under 90 seconds
 	@$(BIN)/cj-stream demo

@@ -1,0 +1,113 @@
+"""Dead letters: refused input as it came, with the reason beside it in headers.
+
+| Header | Content |
+|---|---|
+| ``cj-reason`` | machine code, as in ``Refused.reason`` |
+| ``cj-detail`` | a sentence: what, where, what to do |
+| ``cj-topic``, ``cj-partition``, ``cj-offset`` | where the record stood |
+| ``cj-timestamp`` | the record's own time, ISO 8601 in UTC |
+| ``cj-size``, ``cj-sha256`` | bytes and digest of the whole original value; ``-1`` and empty where there was none |
+| ``cj-service`` | who refused it |
+| ``cj-batch-id``, ``cj-correlation-id`` | only where they were readable |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from cj_stream.contracts.envelope import SIZE_LIMIT
+from cj_stream.contracts.fields import Identifier, Integer, Timestamp, WireModel, WireUUID, wire_time
+from cj_stream.contracts.outcomes import SERVICE
+from cj_stream.contracts.refusal import Refused, validated
+
+PREFIX = "cj-"
+WHOLE_VALUE_LIMIT = SIZE_LIMIT
+"""Bytes up to which a value is kept whole: whatever was small enough to be read can be looked at and sent again."""
+CUT_VALUE_LIMIT = 64 * 1024
+"""Bytes kept of a larger value."""
+KEY_LIMIT = 1024
+
+Headers = list[tuple[str, bytes]]
+
+
+class DeadLetter(NamedTuple):
+    """One record for the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class _Headers(WireModel):
+    reason: str
+    detail: str
+    topic: str
+    partition: Integer
+    offset: Integer
+    timestamp: Timestamp
+    size: Integer
+    sha256: str = ""
+    service: str
+    batch_id: Identifier | None = None
+    correlation_id: WireUUID | None = None
+
+
+class StoredDeadLetter(_Headers):
+    """A dead letter read back. ``size`` is that of the whole original value, -1 where there was none."""
+
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``value`` is the whole original value, so that it can be sent again."""
+        return len(self.value) == self.size if self.value is not None else self.size < 0
+
+
+def dead_letter(
+    *,
+    key: bytes | None,
+    value: bytes | None,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp: datetime,
+    refused: Refused,
+) -> DeadLetter:
+    """Return the dead letter of a record; key and value are unchanged but for their ends when too long."""
+    headers = {
+        "reason": refused.reason,
+        "detail": refused.detail,
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+        "timestamp": wire_time(timestamp),
+        "size": str(-1 if value is None else len(value)),
+        "sha256": "" if value is None else hashlib.sha256(value).hexdigest(),
+        "service": SERVICE,
+    }
+    if refused.batch_id is not None:
+        headers["batch-id"] = refused.batch_id
+    if refused.correlation_id is not None:
+        headers["correlation-id"] = str(refused.correlation_id)
+    encoded = [(PREFIX + name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
+    return DeadLetter(None if key is None else key[:KEY_LIMIT], _kept(value), encoded)
+
+
+def _kept(value: bytes | None) -> bytes | None:
+    if value is None or len(value) <= WHOLE_VALUE_LIMIT:
+        return value
+    return value[:CUT_VALUE_LIMIT]
+
+
+def read_dead_letter(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> StoredDeadLetter:
+    """Return a record of the dead-letter topic. Raises ``Refused`` when its headers are not ours."""
+    texts: dict[str, object] = {
+        name.removeprefix(PREFIX).replace("-", "_"): content.decode(errors="replace")
+        for name, content in headers
+        if name.startswith(PREFIX)
+    }
+    return validated(StoredDeadLetter, {**texts, "key": key, "value": value}, "headers")

@@ -1,0 +1,229 @@
+"""Submits comparisons to the LLM provider over HTTP, patiently for a moment and never against an open breaker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import aiohttp
+import stamina
+from msgspec import structs
+
+from cj_stream.contracts.comparison_api import (
+    ComparisonAnswer,
+    ComparisonRequest,
+    NotAccepted,
+    comparison_request,
+    echo_metadata,
+    read_response,
+)
+from cj_stream.domain.records import Overrides
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.breaker import CircuitBreaker
+from cj_stream.provider.prompts import comparison_prompt
+
+TRIES = 3
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 10.0
+"""Bounds of the wait between two tries. Who is told to wait longer gets the answer back at once, and waits outside."""
+
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+"""A provider that asks for a longer wait is not taken at its word."""
+SERVER_ERROR = 500
+_RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One attempt at one comparison, with all that the provider needs to judge it.
+
+    ``essay_a_id`` is presented first. ``instructions`` is the task the students were given, as text.
+    """
+
+    correlation_id: UUID
+    batch_id: str
+    job_id: str
+    essay_a_id: str
+    essay_b_id: str
+    text_a: str
+    text_b: str
+    instructions: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    is_retry: bool = False
+
+
+class ProviderClient:
+    """The provider's HTTP API at ``settings.llm_provider_service_url``, with or without ``/api/v1`` at its end.
+
+    Use it as ``async with ProviderClient(settings) as provider``, or call ``close()``. ``clock`` returns seconds.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._url = comparison_url(settings.llm_provider_service_url)
+        self._session: aiohttp.ClientSession | None = None
+        self.breaker = CircuitBreaker(clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections to the provider."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def submit(self, submission: Submission) -> ComparisonAnswer:
+        """Submit the comparison, in up to three tries where the cause of a refusal can pass.
+
+        Never raises for anything the provider or the network does. NotAccepted says by its kind whether asking
+        again helps; "busy" includes a provider that could not be reached and an open circuit breaker.
+        """
+        body = self._body(submission)
+        try:
+            async for attempt in stamina.retry_context(
+                on=_wait_before_retry,
+                attempts=TRIES,
+                timeout=None,
+                wait_initial=FIRST_WAIT_SECONDS,
+                wait_max=LONGEST_WAIT_SECONDS,
+                wait_jitter=FIRST_WAIT_SECONDS,
+            ):
+                with attempt:
+                    return await self._try(body)
+        except _PassingError as passing:
+            return passing.answer
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _body(self, submission: Submission) -> bytes:
+        overrides = submission.overrides
+        prompt = comparison_prompt(
+            text_a=submission.text_a,
+            text_b=submission.text_b,
+            task=submission.instructions,
+            rubric=overrides.judge_rubric,
+        )
+        defaults = self._settings
+        request = ComparisonRequest(
+            user_prompt=prompt.text,
+            callback_topic=defaults.llm_provider_callback_topic,
+            correlation_id=submission.correlation_id,
+            provider=overrides.provider or defaults.default_llm_provider,
+            model=overrides.model or defaults.default_llm_model,
+            # 0.0 is a temperature, not the lack of one.
+            temperature=defaults.llm_temperature if overrides.temperature is None else overrides.temperature,
+            max_tokens=overrides.max_tokens,
+            system_prompt=overrides.system_prompt,
+            reasoning_effort=overrides.reasoning_effort,
+            output_verbosity=overrides.output_verbosity,
+            metadata=echo_metadata(
+                essay_a_id=submission.essay_a_id,
+                essay_b_id=submission.essay_b_id,
+                batch_id=submission.batch_id,
+                job_id=submission.job_id,
+                retry=submission.is_retry,
+            ),
+        )
+        return json.dumps(comparison_request(request) | {"prompt_blocks": prompt.blocks()}).encode()
+
+    async def _try(self, body: bytes) -> ComparisonAnswer:
+        wait = self.breaker.admit()
+        if wait > 0:
+            return NotAccepted(
+                kind="busy",
+                code="CIRCUIT_BREAKER_OPEN",
+                message="the provider failed several times in a row; nothing is sent for a while",
+                retry_after_seconds=wait,
+            )
+        try:
+            status, answer = await self._post(body)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.breaker.failed()
+            raise _PassingError(_not_delivered(error)) from error
+        except BaseException:
+            self.breaker.abandoned()
+            raise
+        return self._judged(status, answer)
+
+    def _judged(self, status: int, answer: ComparisonAnswer) -> ComparisonAnswer:
+        """Tell the breaker, and raise _PassingError for what another try may mend."""
+        refused = isinstance(answer, NotAccepted) and answer.kind == "refused"
+        # A request that can never succeed says nothing about the provider's health, whatever its status.
+        if status >= SERVER_ERROR and not refused:
+            self.breaker.failed()
+        else:
+            self.breaker.succeeded()
+        if isinstance(answer, NotAccepted) and not refused and status in _RETRIED_STATUSES:
+            raise _PassingError(answer)
+        return answer
+
+    async def _post(self, body: bytes) -> tuple[int, ComparisonAnswer]:
+        headers = {"Content-Type": "application/json"}
+        async with self._open().post(self._url, data=body, headers=headers) as response:
+            answer = read_response(response.status, await response.read())
+            if isinstance(answer, NotAccepted):
+                answer = _bounded_wait(answer, response.headers.get("Retry-After", ""))
+            return response.status, answer
+
+    def _open(self) -> aiohttp.ClientSession:
+        # aiohttp binds a session to the running loop, so it cannot be made in the constructor.
+        if self._session is None:
+            total = self._settings.submission_timeout_seconds
+            # A connection that cannot be made has to be told from an answer that does not come.
+            timeout = aiohttp.ClientTimeout(total=total, sock_connect=total / 2)
+            connector = aiohttp.TCPConnector(limit=self._settings.submission_workers)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+        return self._session
+
+
+def comparison_url(base: str) -> str:
+    """Return the address comparisons are posted to, for a base that ends in ``/api/v1`` or does not."""
+    return base.rstrip("/").removesuffix("/api/v1") + "/api/v1/comparison"
+
+
+class _PassingError(Exception):
+    """An answer that the next try may change."""
+
+    def __init__(self, answer: NotAccepted) -> None:
+        super().__init__(f"{answer.code}: {answer.message}")
+        self.answer = answer
+
+
+def _wait_before_retry(error: Exception) -> bool | float:
+    """Return stamina's decision: False for no further try, True for its own wait, a number of seconds to wait."""
+    if not isinstance(error, _PassingError):
+        return False
+    wait = error.answer.retry_after_seconds
+    if wait is None:
+        return True
+    return wait if wait <= LONGEST_WAIT_SECONDS else False
+
+
+def _not_delivered(error: Exception) -> NotAccepted:
+    never_left = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+    timed_out = isinstance(error, TimeoutError) and not never_left
+    return NotAccepted(
+        kind="busy" if never_left else "failed",
+        code="TIMEOUT" if timed_out else "CONNECTION_ERROR",
+        message=f"{type(error).__name__} {error}".rstrip(),
+    )
+
+
+def _bounded_wait(answer: NotAccepted, header: str) -> NotAccepted:
+    """Return the answer with the wait of its body, else of the Retry-After header, within bounds."""
+    wait = answer.retry_after_seconds
+    if wait is None and header.isascii() and header.isdigit():
+        wait = float(header)
+    if wait is None:
+        return answer
+    return structs.replace(answer, retry_after_seconds=min(wait, LONGEST_RETRY_AFTER_SECONDS))

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import stamina
+from aiohttp import web
+from aiohttp.test_utils import TestServer, unused_port
+
+from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted, read_comparison_request
+from cj_stream.domain.records import Overrides
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.breaker import BreakerState
+from cj_stream.provider.client import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    ProviderClient,
+    Submission,
+    _PassingError,
+    _wait_before_retry,
+    comparison_url,
+)
+
+SAMPLES = Path(__file__).parents[2] / "contracts" / "samples"
+SUBMISSION = Submission(
+    correlation_id=UUID("38f2536d-662e-47cd-8377-48fed20c5b1f"),
+    batch_id="55f18100-0257-4dc8-8f4d-78a17614d1d3",
+    job_id="4127",
+    essay_a_id="essay-a",
+    essay_b_id="essay-b",
+    text_a="Ten o'clock sounds lazy.",
+    text_b="Skolan börjar för tidigt.",
+    instructions="Should school start later?",
+)
+ACCEPTED = (202, b'{"queue_id": "q-1", "status": "queued"}')
+HANG = (0, b"")
+CUT = (-1, b"")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_between_tries() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
+
+
+class FakeProvider:
+    """Answers with the queued (status, body) pairs, the last one for ever; it can also hang, or cut the connection."""
+
+    def __init__(self, *answers: tuple[int, bytes], headers: dict[str, str] | None = None) -> None:
+        self.answers = list(answers)
+        self.headers = headers or {}
+        self.requests: list[tuple[str, bytes]] = []
+        self.hanging, self.released = asyncio.Event(), asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.requests.append((request.path, await request.read()))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == HANG:
+            self.hanging.set()
+            await self.released.wait()
+            answer = ACCEPTED
+        if answer == CUT:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(status=max(answer[0], 200), body=answer[1], headers=self.headers)
+
+    @asynccontextmanager
+    async def client(self, **settings: Any) -> AsyncIterator[ProviderClient]:
+        app = web.Application()
+        app.router.add_post("/{path:.*}", self.handle)
+        async with TestServer(app) as server:
+            base = str(server.make_url("/api/v1"))
+            async with ProviderClient(Settings(llm_provider_service_url=base, **settings), clock=self.clock) as client:
+                yield client
+            self.released.set()
+
+    now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / name).read_bytes()
+
+
+async def answer_to(provider: FakeProvider, submission: Submission = SUBMISSION, **settings: Any) -> Any:
+    async with provider.client(**settings) as client:
+        return await client.submit(submission)
+
+
+@pytest.mark.parametrize(
+    "base", ["http://host:8090", "http://host:8090/", "http://host:8090/api/v1", "http://host:8090/api/v1/"]
+)
+def test_the_path_is_joined_once_whatever_the_base_ends_in(base: str) -> None:
+    assert comparison_url(base) == "http://host:8090/api/v1/comparison"
+
+
+async def test_the_request_carries_everything_the_provider_needs() -> None:
+    provider = FakeProvider(ACCEPTED)
+    overrides = Overrides(
+        provider="google",
+        model="gemini",
+        temperature=0.0,
+        max_tokens=900,
+        system_prompt="Be fair.",
+        judge_rubric="Spelling only.",
+        reasoning_effort="low",
+        output_verbosity="high",
+    )
+    submission = Submission(
+        SUBMISSION.correlation_id, "batch", "job", "a", "b", "text a", "text b", "the task", overrides, is_retry=True
+    )
+    assert await answer_to(provider, submission, llm_provider_callback_topic="callbacks") == Accepted("q-1")
+    [(path, body)] = provider.requests
+    request = read_comparison_request(body)
+    assert path == "/api/v1/comparison"
+    assert (request.correlation_id, request.callback_topic) == (SUBMISSION.correlation_id, "callbacks")
+    assert (request.provider, request.model, request.temperature) == ("google", "gemini", 0.0)
+    assert (request.max_tokens, request.system_prompt) == (900, "Be fair.")
+    assert (request.reasoning_effort, request.output_verbosity) == ("low", "high")
+    assert request.metadata == {
+        "essay_a_id": "a",
+        "essay_b_id": "b",
+        "bos_batch_id": "batch",
+        "cj_batch_id": "job",
+        "cj_source": "els",
+        "cj_request_type": "cj_retry",
+    }
+    for part in ("the task", "Spelling only.", "Essay A:\ntext a", "Essay B:\ntext b"):
+        assert part in request.user_prompt
+    assert "\n\n".join(block["content"] for block in json.loads(body)["prompt_blocks"]) == request.user_prompt
+
+
+async def test_what_the_batch_leaves_open_comes_from_the_settings() -> None:
+    provider = FakeProvider(ACCEPTED)
+    await answer_to(provider, default_llm_provider="mock", default_llm_model="m1", llm_temperature=0.3)
+    request = read_comparison_request(provider.requests[0][1])
+    assert (request.provider, request.model, request.temperature) == ("mock", "m1", 0.3)
+    assert request.metadata["cj_request_type"] == "cj_comparison"
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "kind", "code", "wait", "tries"),
+    [
+        (202, "202_no_queue_id", "busy", "REQUEST_QUEUED", 300, 1),
+        (400, "400_invalid", "refused", "HTTP_400", None, 1),
+        (400, "400_no_provider", "refused", "HTTP_400", None, 1),
+        (401, "401", "refused", "AUTHENTICATION_ERROR", None, 1),
+        (429, "429", "busy", "RATE_LIMIT", 12, 1),
+        (500, "500", "failed", "HTTP_500", None, 3),
+        (500, "500_config", "refused", "CONFIGURATION_ERROR", None, 1),
+        (502, "502", "failed", "EXTERNAL_SERVICE_ERROR", None, 3),
+        (503, "503", "busy", "SERVICE_UNAVAILABLE", None, 3),
+        (503, "503_breaker", "busy", "HTTP_503", None, 3),
+        (504, "504", "failed", "TIMEOUT", None, 3),
+    ],
+)
+async def test_each_answer_of_the_provider_is_understood(
+    status: int, name: str, kind: str, code: str, wait: float | None, tries: int
+) -> None:
+    provider = FakeProvider((status, sample(f"http_comparison_{name}.json")))
+    answer = await answer_to(provider)
+    assert isinstance(answer, NotAccepted)
+    assert (answer.kind, answer.code, answer.retry_after_seconds) == (kind, code, wait)
+    assert len(provider.requests) == tries
+
+
+async def test_the_accepting_answer_is_understood() -> None:
+    answer = await answer_to(FakeProvider((202, sample("http_comparison_202.json"))))
+    assert isinstance(answer, Accepted)
+    assert answer.queue_id == "ac9fe0c9-cad7-449c-8b2e-0c43502b1a3d"
+
+
+async def test_a_verdict_at_once_is_understood() -> None:
+    answer = await answer_to(FakeProvider((200, sample("http_comparison_200_old.json"))))
+    assert isinstance(answer, ImmediateVerdict)
+    assert (answer.winner, answer.confidence) == ("A", 4.0)
+
+
+@pytest.mark.parametrize("trouble", [(429, b"{}"), (500, b""), (502, b"<html>"), (503, b"{}"), (504, b"{}"), CUT])
+async def test_what_can_pass_is_tried_again_with_the_same_request(trouble: tuple[int, bytes]) -> None:
+    provider = FakeProvider(trouble, trouble, ACCEPTED)
+    assert await answer_to(provider) == Accepted("q-1")
+    assert len(provider.requests) == 3
+    assert len(set(provider.requests)) == 1
+
+
+async def test_a_provider_that_does_not_answer_in_time_may_have_taken_it() -> None:
+    provider = FakeProvider(HANG)
+    answer = await answer_to(provider, submission_timeout_seconds=0.05)
+    assert (answer.kind, answer.code) == ("failed", "TIMEOUT")
+    assert len(provider.requests) == 3
+
+
+async def test_a_connection_cut_after_sending_may_have_taken_it() -> None:
+    answer = await answer_to(FakeProvider(CUT))
+    assert (answer.kind, answer.code) == ("failed", "CONNECTION_ERROR")
+
+
+async def test_a_provider_that_is_not_there_has_taken_nothing() -> None:
+    base = f"http://127.0.0.1:{unused_port()}"
+    async with ProviderClient(Settings(llm_provider_service_url=base)) as client:
+        answer = await client.submit(SUBMISSION)
+    assert isinstance(answer, NotAccepted)
+    assert (answer.kind, answer.code) == ("busy", "CONNECTION_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("7", 7),
+        ("99999999", LONGEST_RETRY_AFTER_SECONDS),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("-1", None),
+        ("", None),
+    ],
+)
+async def test_the_retry_after_header_is_honoured_within_bounds(header: str, wait: float | None) -> None:
+    answer = await answer_to(FakeProvider((429, b"{}"), headers={"Retry-After": header}))
+    assert answer.retry_after_seconds == wait
+
+
+async def test_a_wait_that_the_body_asks_for_is_bounded_too() -> None:
+    body = json.dumps({"error": {"code": "RATE_LIMIT", "message": "", "details": {"retry_after": 1e9}}}).encode()
+    answer = await answer_to(FakeProvider((429, body)))
+    assert answer.retry_after_seconds == LONGEST_RETRY_AFTER_SECONDS
+
+
+@pytest.mark.parametrize(("asked", "decision"), [(None, True), (0.0, 0.0), (3.0, 3.0), (11.0, False)])
+def test_a_short_wait_is_kept_between_tries_and_a_long_one_is_handed_back(
+    asked: float | None, decision: bool | float
+) -> None:
+    answer = NotAccepted(kind="busy", code="RATE_LIMIT", message="", retry_after_seconds=asked)
+    made = _wait_before_retry(_PassingError(answer))
+    assert (type(made), made) == (type(decision), decision)
+
+
+async def test_five_failures_in_a_row_open_the_breaker_and_nothing_more_is_sent() -> None:
+    provider = FakeProvider((500, b"{}"))
+    async with provider.client() as client:
+        assert (await client.submit(SUBMISSION)).code == "HTTP_500"
+        answer = await client.submit(SUBMISSION)
+        assert (answer.kind, answer.code, answer.retry_after_seconds) == ("busy", "CIRCUIT_BREAKER_OPEN", 60)
+        assert len(provider.requests) == 5
+        provider.now += 20
+        assert (await client.submit(SUBMISSION)).retry_after_seconds == 40
+    assert len(provider.requests) == 5
+
+
+async def test_after_a_minute_one_submission_probes_and_its_success_closes_the_breaker() -> None:
+    provider = FakeProvider((502, b"{}"))
+    async with provider.client() as client:
+        for _ in range(2):
+            await client.submit(SUBMISSION)
+        provider.now += 60
+        provider.answers = [HANG]
+        probe = asyncio.create_task(client.submit(SUBMISSION))
+        await provider.hanging.wait()
+        assert (await client.submit(SUBMISSION)).code == "CIRCUIT_BREAKER_OPEN"
+        provider.answers = [ACCEPTED]
+        provider.released.set()
+        assert await probe == Accepted("q-1")
+        assert client.breaker.state is BreakerState.CLOSED
+        assert await client.submit(SUBMISSION) == Accepted("q-1")
+
+
+async def test_a_cancelled_probe_does_not_keep_the_breaker_open() -> None:
+    provider = FakeProvider((502, b"{}"))
+    async with provider.client() as client:
+        for _ in range(2):
+            await client.submit(SUBMISSION)
+        provider.now += 60
+        provider.answers = [HANG]
+        probe = asyncio.create_task(client.submit(SUBMISSION))
+        await provider.hanging.wait()
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+        provider.answers = [ACCEPTED]
+        assert await client.submit(SUBMISSION) == Accepted("q-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(429, "429"), (202, "202_no_queue_id"), (400, "400_invalid"), (500, "500_config")],
+)
+async def test_back_pressure_and_refusals_leave_the_breaker_closed(status: int, name: str) -> None:
+    provider = FakeProvider((status, sample(f"http_comparison_{name}.json")))
+    async with provider.client() as client:
+        for _ in range(8):
+            await client.submit(SUBMISSION)
+        assert client.breaker.state is BreakerState.CLOSED
+    assert len(provider.requests) == 8

@@ -1,0 +1,39 @@
+"""Publishes callbacks to Kafka the way the provider service does: without a key, so spread over all partitions."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from aiokafka import AIOKafkaProducer
+
+
+class Publisher(Protocol):
+    """Sends one callback to a topic."""
+
+    async def publish(self, topic: str, value: bytes) -> None:
+        """Return once the broker has the message; raises KafkaError when it has not."""
+
+
+class KafkaPublisher:
+    """Publishes to a Kafka cluster. Use it as ``async with KafkaPublisher(bootstrap) as publisher``."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._producer.stop()
+
+    async def publish(self, topic: str, value: bytes) -> None:
+        """Send the callback with a null key and wait for the broker to acknowledge it."""
+        await self._producer.send_and_wait(topic, value, key=None)

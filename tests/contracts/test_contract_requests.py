@@ -1,0 +1,339 @@
+"""Requests: tolerant where the contract is, strict where a guess would harm a batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from contract_samples import ABSENT, MAX_ESSAYS, changed_sample, document, encoded, raw, with_value
+
+from cj_stream.contracts.refusal import Refused
+from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
+
+CURRENT = "request_current.json"
+OLDER_SHAPES = ["request_entity_ref.json", "request_flat_without_user.json"]
+
+
+def read(value: bytes, max_essays: int = MAX_ESSAYS) -> AssessmentRequest:
+    return read_request(value, max_essays=max_essays)
+
+
+def read_changed(path: str, value: object, name: str = CURRENT) -> AssessmentRequest:
+    return read(changed_sample(name, path, value))
+
+
+def refused_changed(path: str, value: object, name: str = CURRENT) -> Refused:
+    with pytest.raises(Refused) as caught:
+        read_changed(path, value, name)
+    return caught.value
+
+
+def september_2025() -> dict[str, object]:
+    message = document("request_flat_without_user.json")
+    message["data"] |= {"user_id": "teacher-1", "org_id": None}
+    return message
+
+
+def test_the_current_shape_is_read_into_the_normal_form():
+    request = read(raw(CURRENT))
+    assert request.essays[1] == ("bcdc0251-cd4e-44a9-8592-8605b49213bf", "67bc7d48431b4db18b5a1c2ed98eef8f")
+    assert request.prompt_storage_id == "cb0aabac34f94056886da98e490c9b67"
+    assert (request.language, request.course_code) == ("en", "ENG6")
+    assert request.user_id == "d7ab7d95-40a1-4895-8bda-6f0f9dd6388c"
+    assert request.traceparent == "00-be9a6c5678f85478d174b1f350859442-45d5841cc58d41bb-01"
+    assert request.requested_at == datetime(2026, 3, 4, 9, 12, 0, 418203, UTC)
+    assert request.overrides == Overrides()
+    assert request.max_comparisons is None
+
+
+@pytest.mark.parametrize("name", OLDER_SHAPES)
+def test_older_shapes_carry_their_instructions_and_no_user(name: str):
+    request = read(raw(name))
+    assert request.essay_instructions == document(name)["data"]["essay_instructions"]
+    assert (request.prompt_storage_id, request.user_id, request.org_id, request.assignment_id) == (None,) * 4
+
+
+def test_the_shape_of_september_2025_carries_instructions_and_a_user():
+    request = read(encoded(september_2025()))
+    assert request.essay_instructions is not None
+    assert (request.user_id, request.org_id) == ("teacher-1", None)
+
+
+def test_every_override_is_read_and_zero_is_a_temperature():
+    assert read(raw("request_llm_overrides.json")).overrides == Overrides(
+        model="claude-haiku-4-5-20251001",
+        temperature=0.0,
+        max_tokens=600,
+        provider="anthropic",
+        system_prompt="You compare two school essays and name the better one.",
+        judge_rubric="Weigh argument 60 %, language 40 %.",
+        reasoning_effort="low",
+        output_verbosity="low",
+    )
+
+
+def test_the_knobs_of_the_envelope_are_read_and_the_hint_wins():
+    request = read(raw("request_metadata_knobs.json"))
+    assert request.max_comparisons == 24
+    assert request.completion_threshold == 0.9
+    assert (request.batch_size, request.max_concurrent_batches) == (10, 2)
+    assert request.batching_mode == "serial_bundle"
+
+
+# --- Tolerance --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["", "data", "data.system_metadata", "data.essays_for_cj.0", "data.student_prompt_ref.references", "metadata"]
+)
+def test_unknown_fields_are_ignored_at_every_level(path: str):
+    field = f"{path}.field_of_next_year".removeprefix(".")
+    assert read_changed(field, {"deep": [1, None]}) == read(raw(CURRENT))
+
+
+OPTIONAL = [
+    "event_id",
+    "event_timestamp",
+    "schema_version",
+    "data_schema_uri",
+    "correlation_id",
+    "metadata",
+    "data.event_name",
+    "data.timestamp",
+    "data.entity_type",
+    "data.parent_id",
+    "data.entity_id",
+    "data.student_prompt_ref",
+    "data.student_prompt_ref.references",
+    "data.student_prompt_ref.references.student_prompt_text",
+    "data.student_prompt_ref.references.student_prompt_text.path",
+    "data.student_prompt_ref.references.student_prompt_text.storage_id",
+    "data.llm_config_overrides",
+    "data.assignment_id",
+    "data.user_id",
+    "data.org_id",
+    "data.essays_for_cj.0.spellcheck_metrics",
+]
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+@pytest.mark.parametrize("path", OPTIONAL)
+def test_an_optional_field_may_be_null_or_absent(path: str, value: object):
+    request = read_changed(path, value)
+    assert request.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
+    assert len(request.essays) == 5
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "model_override",
+        "temperature_override",
+        "max_tokens_override",
+        "provider_override",
+        "system_prompt_override",
+        "judge_rubric_override",
+        "reasoning_effort",
+        "output_verbosity",
+    ],
+)
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+def test_every_override_may_be_null_or_absent(field: str, value: object):
+    overrides = read_changed(f"data.llm_config_overrides.{field}", value, "request_llm_overrides.json").overrides
+    assert getattr(overrides, field.removesuffix("_override")) is None
+
+
+REQUIRED = [
+    "event_type",
+    "source_service",
+    "data.system_metadata",
+    "data.essays_for_cj",
+    "data.language",
+    "data.course_code",
+    "data.essays_for_cj.0.essay_id",
+    "data.essays_for_cj.0.text_storage_id",
+]
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+@pytest.mark.parametrize("path", REQUIRED)
+def test_a_missing_required_field_is_refused_and_answered(path: str, value: object):
+    refused = refused_changed(path, value)
+    assert refused.answerable
+    assert refused.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
+
+
+def test_the_batch_id_is_looked_for_in_the_order_of_the_contract():
+    message = document("request_minimal.json")
+    message["data"] |= {
+        "entity_id": "first",
+        "system_metadata": {"entity_id": "second", "entity": {"entity_id": "fourth"}},
+        "entity_ref": {"entity_id": "third"},
+    }
+    found = []
+    for path in ("entity_id", "system_metadata.entity_id", "entity_ref.entity_id", "system_metadata.entity.entity_id"):
+        found.append(read(encoded(message)).batch_id)
+        message = with_value(message, f"data.{path}", " " if path == "entity_id" else None)
+    assert found == ["first", "second", "third", "fourth"]
+
+
+def test_an_event_type_other_than_the_topic_does_not_matter():
+    assert read_changed("event_type", "ELS_CJ_ASSESSMENT_REQUESTED").batch_id
+
+
+@pytest.mark.parametrize("spelling", [str.upper, lambda u: u.replace("-", ""), lambda u: f"{{{u}}}", str])
+def test_the_correlation_id_may_be_spelt_in_any_way(spelling):
+    known = "70d20bdd-79e1-409d-961f-8469230b5ac5"
+    assert str(read_changed("correlation_id", spelling(known)).correlation_id) == known
+
+
+@pytest.mark.parametrize("path", ["correlation_id", "event_id"])
+def test_an_id_that_is_no_uuid_is_refused(path: str):
+    assert refused_changed(path, "abc").reason == "invalid_value"
+
+
+def test_a_request_without_correlation_id_has_none_and_cannot_be_answered():
+    assert read_changed("correlation_id", ABSENT).correlation_id is None
+    message = with_value(document("invalid/request_empty_essays.json"), "correlation_id", ABSENT)
+    with pytest.raises(Refused) as caught:
+        read(encoded(message))
+    assert not caught.value.answerable
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("language", "tlh"), ("course_code", "MATH9"), ("essay_instructions", "Write."), ("user_id", "")]
+)
+def test_free_values_are_taken_as_they_are(field: str, value: str):
+    assert getattr(read_changed(f"data.{field}", value), field) == value
+
+
+def test_any_provider_and_model_are_taken():
+    message = document("request_llm_overrides.json")
+    message["data"]["llm_config_overrides"] |= {"provider_override": "my-own", "model_override": "x" * 300}
+    assert read(encoded(message)).overrides.provider == "my-own"
+
+
+def test_a_blank_override_counts_as_absent():
+    assert read_changed("data.llm_config_overrides", {"model_override": "  "}).overrides.model is None
+
+
+@pytest.mark.parametrize("value", ["24", 24.5, 0, -3, True, None, [24], {}])
+def test_a_wrong_limit_of_comparisons_is_ignored(value: object):
+    assert read_changed("metadata", {"max_comparisons": value}).max_comparisons is None
+
+
+def test_a_gigantic_limit_of_comparisons_still_fits_into_a_row():
+    assert read_changed("metadata", {"max_comparisons": 10**30}).max_comparisons == 2**63 - 1
+
+
+@pytest.mark.parametrize("value", ["turbo", 3, None, ["per_request"], ""])
+def test_a_wrong_hint_is_ignored(value: object):
+    knobs = {"llm_batching_mode_hint": value, "batch_config_overrides": {"llm_batching_mode_override": "per_request"}}
+    assert read_changed("metadata", knobs).batching_mode == "per_request"
+
+
+def test_the_case_of_a_hint_does_not_matter():
+    knobs = {"llm_batching_mode_hint": "Provider_Batch_API"}
+    assert read_changed("metadata", knobs).batching_mode == "provider_batch_api"
+
+
+@pytest.mark.parametrize("value", ["", "00-xyz", 5, "00-" + "a" * 5000])
+def test_a_trace_context_that_is_none_is_dropped(value: object):
+    assert read_changed("metadata.traceparent", value).traceparent is None
+
+
+# --- Refusals that are answered ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"batch_size": 9},
+        {"batch_size": 201},
+        {"max_concurrent_batches": 0},
+        {"max_concurrent_batches": 6},
+        {"partial_completion_threshold": 0.49},
+        {"partial_completion_threshold": 1.01},
+        {"partial_completion_threshold": True},
+        {"llm_batching_mode_override": "turbo"},
+        "fast",
+    ],
+)
+def test_a_wrong_value_in_the_batch_overrides_fails_the_request(overrides: object):
+    refused = refused_changed("metadata", {"batch_config_overrides": overrides})
+    assert refused.answerable
+    assert refused.field is not None
+    assert refused.field.startswith("metadata.batch_config_overrides")
+
+
+@pytest.mark.parametrize("overrides", [None, {}, {"batch_size": None}, {"batch_size": "10"}, {"batch_size": 200}])
+def test_batch_overrides_within_their_ranges_are_taken(overrides: object):
+    assert read_changed("metadata", {"batch_config_overrides": overrides}).batch_id
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"temperature_override": 2.01},
+        {"temperature_override": -0.1},
+        {"temperature_override": "warm"},
+        {"max_tokens_override": 0},
+        {"max_tokens_override": 10**30},
+        {"reasoning_effort": "extreme"},
+        {"output_verbosity": "none"},
+        {"model_override": 4},
+        "gpt",
+    ],
+)
+def test_a_wrong_override_of_the_judge_fails_the_request(overrides: object):
+    assert refused_changed("data.llm_config_overrides", overrides).answerable
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.assignment_id", "x" * 101),
+        ("data.user_id", 17),
+        ("data.essays_for_cj.0", "essay"),
+        ("data.essays_for_cj.0.essay_id", " "),
+        ("data.essays_for_cj.0.essay_id", "a\x00b"),
+        ("data.essays_for_cj.0.essay_id", "x" * 256),
+        ("data.essays_for_cj.0.text_storage_id", ""),
+        ("data.essays_for_cj.0.text_storage_id", 5),
+        ("data.student_prompt_ref", "prompt"),
+        ("data.student_prompt_ref.references.student_prompt_text.storage_id", 5),
+        ("data.system_metadata", []),
+        ("metadata", []),
+        ("event_timestamp", "yesterday"),
+        ("schema_version", "one"),
+    ],
+)
+def test_a_wrong_type_or_length_fails_the_request(path: str, value: object):
+    assert refused_changed(path, value).answerable
+
+
+@pytest.mark.parametrize("batch_id", ["a\x00b", "x" * 256])
+def test_a_batch_id_that_cannot_be_a_key_is_refused_without_an_answer(batch_id: str):
+    refused = refused_changed("data.entity_id", batch_id)
+    assert refused.reason == "invalid_value"
+    assert not refused.answerable
+
+
+def test_more_essays_than_allowed_are_refused():
+    with pytest.raises(Refused) as caught:
+        read(raw(CURRENT), max_essays=4)
+    assert caught.value.reason == "too_many_essays"
+    assert caught.value.answerable
+    assert len(read(raw(CURRENT), max_essays=5).essays) == 5
+
+
+def test_anchors_alone_make_no_batch():
+    anchors = [{"essay_id": "ANCHOR_1", "text_storage_id": "a"}, {"essay_id": "ANCHOR_2", "text_storage_id": "b"}]
+    assert refused_changed("data.essays_for_cj", anchors).reason == "no_essays"
+
+
+def test_half_a_surrogate_pair_is_refused_so_that_every_id_can_be_encoded():
+    broken = raw(CURRENT).replace(b'"language": "en"', b'"language": "\\ud800"')
+    with pytest.raises(Refused) as caught:
+        read(broken)
+    assert caught.value.reason == "not_json"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 from aiokafka import AIOKafkaProducer
+
+_STOP_SECONDS = 3.0
 
 
 class Publisher(Protocol):
@@ -22,6 +26,7 @@ class KafkaPublisher:
         self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
 
     async def __aenter__(self) -> Self:
+        """Connect to the cluster; raises KafkaError when there is none."""
         try:
             await self._producer.start()
         except BaseException:
@@ -32,7 +37,10 @@ class KafkaPublisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._producer.stop()
+        # Stopping waits for the broker, which may be away; what it has not got by then is lost with the rest.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._producer.stop()
 
     async def publish(self, topic: str, value: bytes) -> None:
         """Send the callback with a null key and wait for the broker to acknowledge it."""

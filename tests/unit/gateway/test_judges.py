@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections import Counter
 from itertools import permutations
 from pathlib import Path
@@ -161,3 +162,12 @@ def test_an_unknown_study_is_refused_with_the_names_there_are(tmp_path: Path) ->
 def test_a_study_of_another_form_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"studies\.json"):
         read_study(studies(tmp_path, **changes), "vehicles")
+
+
+async def test_replayed_wins_agree_with_the_published_scale_of_the_study() -> None:
+    path = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
+    study = read_study(path, "vehicle_pairs")
+    judge = ReplayJudge(study, seed=1)
+    wins = Counter((await winners(judge, list(study.items))).values())
+    published = json.loads(path.read_bytes())["studies"]["vehicle_pairs"]["published_sirt"]["theta"]
+    assert statistics.correlation([wins[item] for item in study.items], published) > 0.95

@@ -54,6 +54,8 @@ def on_topic(topic: str) -> list[str]:
 
 def expectations() -> list[tuple[str, str, str, str]]:
     """Return the rows of EXPECT.md: file, topic, platform's model, failed event."""
-    rows = (line.split("|")[1:-1] for line in (FOLDER / "invalid/EXPECT.md").read_text().splitlines() if line[:1] == "|")
+    rows = (
+        line.split("|")[1:-1] for line in (FOLDER / "invalid/EXPECT.md").read_text().splitlines() if line[:1] == "|"
+    )
     cells = ([cell.strip() for cell in row] for row in rows)
     return [(c[0], c[1], c[3].strip("*"), c[4]) for c in cells if c[0].endswith(".json")]

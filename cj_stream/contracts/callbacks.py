@@ -149,7 +149,7 @@ def _normal_form(envelope: Envelope, result: _Result) -> Callback:
         model=result.model,
         response_time_ms=result.response_time_ms,
         cost=result.cost_estimate,
-        token_usage=TokenUsage(**dict(tokens)) if tokens else None,
+        token_usage=tokens and TokenUsage(tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens),
         essay_a_id=echo.essay_a_id,
         essay_b_id=echo.essay_b_id,
         batch_id=echo.batch_id,

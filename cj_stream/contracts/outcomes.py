@@ -206,7 +206,7 @@ def _refusal_info(refused: Refused, now: datetime) -> dict[str, Any]:
         "correlation_id": str(refused.correlation_id),
         "timestamp": wire_time(now),
         "service": SERVICE,
-        "details": {"field": refused.field, "reason": refused.reason},
+        "details": {"field": (refused.field or "").removeprefix("data."), "reason": refused.reason},
     }
 
 

@@ -30,18 +30,18 @@ MOMENT = datetime(2026, 3, 4, 9, 12, 0, tzinfo=UTC)
         "1772615520",
     ],
 )
-def test_a_time_is_read_in_every_form_of_the_contract(written: object):
+def test_a_time_is_read_in_every_form_of_the_contract(written: object) -> None:
     assert read_envelope(changed_sample(CURRENT, "event_timestamp", written)).event_timestamp == MOMENT
 
 
 @pytest.mark.parametrize("written", [True, "soon", 1e300, 10**40, "0001-01-01T00:00:00+14:00", [], ""])
-def test_a_time_that_is_none_is_refused(written: object):
+def test_a_time_that_is_none_is_refused(written: object) -> None:
     with pytest.raises(Refused):
         read_envelope(changed_sample(CURRENT, "event_timestamp", written))
 
 
 @pytest.mark.parametrize("version", [1, 2, "3", 1.5, None, ABSENT])
-def test_any_number_is_a_schema_version(version: object):
+def test_any_number_is_a_schema_version(version: object) -> None:
     assert read_envelope(changed_sample(CURRENT, "schema_version", version)).source_service == "essay-lifecycle-service"
 
 
@@ -60,23 +60,23 @@ def test_any_number_is_a_schema_version(version: object):
         (b"17", "not_an_object"),
     ],
 )
-def test_what_is_no_strict_json_object_is_refused(value: bytes, reason: str):
+def test_what_is_no_strict_json_object_is_refused(value: bytes, reason: str) -> None:
     with pytest.raises(Refused) as caught:
         read_object(value)
     assert caught.value.reason == reason
 
 
-def test_the_size_limit_is_inclusive():
+def test_the_size_limit_is_inclusive() -> None:
     assert read_object(b'{"a": 1}', limit=8) == {"a": 1}
     with pytest.raises(Refused, match="too_large"):
         read_object(b'{"a": 1} ', limit=8)
 
 
-def test_raw_utf8_reads_like_escapes():
+def test_raw_utf8_reads_like_escapes() -> None:
     assert read_object('{"a": "å"}'.encode()) == read_object(b'{"a": "\\u00e5"}')
 
 
-def test_an_envelope_is_written_in_the_form_of_the_samples():
+def test_an_envelope_is_written_in_the_form_of_the_samples() -> None:
     sample = document("completed_thin.json")
     written = write_envelope(
         event_id=UUID(sample["event_id"]),
@@ -99,16 +99,16 @@ def test_an_envelope_is_written_in_the_form_of_the_samples():
     )
 
 
-def test_times_are_written_in_utc_with_z():
+def test_times_are_written_in_utc_with_z() -> None:
     assert wire_time(datetime(2026, 3, 4, 10, 12, tzinfo=timezone(timedelta(hours=1)))) == "2026-03-04T09:12:00Z"
     with pytest.raises(ValueError, match="time zone"):
         wire_time(datetime(2026, 3, 4))  # noqa: DTZ001 - a time without zone is what is tested
 
 
-def test_every_sample_file_of_the_index_is_strict_json():
+def test_every_sample_file_of_the_index_is_strict_json() -> None:
     assert read_object(raw("index.json"))["samples"]
 
 
-def test_a_text_is_cut_to_its_limit_with_a_mark():
+def test_a_text_is_cut_to_its_limit_with_a_mark() -> None:
     assert clip("abc", 3) == "abc"
     assert clip("x" * 50, 20) == "x" * (20 - len(CUT_MARK)) + CUT_MARK

@@ -61,7 +61,7 @@ def refusal_of_callback(value: bytes | None) -> Refused:
     return caught.value
 
 
-def test_the_two_tables_of_invalid_samples_agree():
+def test_the_two_tables_of_invalid_samples_agree() -> None:
     indexed = {
         (entry["file"].removeprefix("invalid/"), "accepts" if entry["current"] else "refuses", entry["failed_event"])
         for entry in INDEX["invalid"]
@@ -73,7 +73,7 @@ def test_the_two_tables_of_invalid_samples_agree():
 @pytest.mark.parametrize(
     ("name", "failed_event"), [(n, failed) for n, topic, _, failed in expectations() if topic in ("any", "request")]
 )
-def test_a_bad_request_is_refused_and_answered_when_it_can_be(name: str, failed_event: str):
+def test_a_bad_request_is_refused_and_answered_when_it_can_be(name: str, failed_event: str) -> None:
     refused = refusal_of_request(raw(f"invalid/{name}"))
     assert refused.reason == REASONS[name]
     assert refused.answerable == (failed_event in ("must", "should"))
@@ -81,7 +81,7 @@ def test_a_bad_request_is_refused_and_answered_when_it_can_be(name: str, failed_
 
 
 @pytest.mark.parametrize("name", [name for name, topic, *_ in expectations() if topic in ("any", "callback")])
-def test_a_bad_callback_is_refused_and_never_answered(name: str):
+def test_a_bad_callback_is_refused_and_never_answered(name: str) -> None:
     refused = refusal_of_callback(raw(f"invalid/{name}"))
     assert refused.reason == REASONS[name]
     assert not refused.answerable
@@ -93,7 +93,7 @@ def test_a_bad_callback_is_refused_and_never_answered(name: str):
     # A bare NaN is no JSON, so nothing of that file is readable.
     [name for name, topic, *_ in expectations() if topic == "callback" and name != "callback_confidence_nan.json"],
 )
-def test_a_bad_callback_with_a_live_correlation_id_is_refused_as_well(name: str):
+def test_a_bad_callback_with_a_live_correlation_id_is_refused_as_well(name: str) -> None:
     live = "38f2536d-662e-47cd-8377-48fed20c5b1f"
     message = with_value(document(f"invalid/{name}"), "correlation_id", live)
     if "data" in message:
@@ -104,28 +104,28 @@ def test_a_bad_callback_with_a_live_correlation_id_is_refused_as_well(name: str)
         assert str(refusal_of_callback(encoded(message)).correlation_id) == live
 
 
-def test_a_missing_value_is_refused_on_both_topics():
+def test_a_missing_value_is_refused_on_both_topics() -> None:
     assert refusal_of_request(None).reason == "empty"
     assert refusal_of_callback(None).reason == "empty"
 
 
-def test_a_message_beyond_the_size_limit_is_refused_unread():
+def test_a_message_beyond_the_size_limit_is_refused_unread() -> None:
     padded = changed_sample("request_current.json", "data.language", "x" * 600_000)
     refused = refusal_of_request(padded)
     assert refused.reason == "too_large"
     assert not refused.answerable
 
 
-def test_the_detail_names_the_field_and_what_to_do_but_not_the_input():
-    secret = "the student's own words"
-    refused = refusal_of_request(changed_sample("request_current.json", "data.essays_for_cj.1.essay_id", [secret]))
+def test_the_detail_names_the_field_and_what_to_do_but_not_the_input() -> None:
+    own_words = "the student's own words"
+    refused = refusal_of_request(changed_sample("request_current.json", "data.essays_for_cj.1.essay_id", [own_words]))
     assert refused.field == "data.essays_for_cj[1].essay_id"
     assert refused.field in refused.detail
     assert "send the message again" in refused.detail
-    assert secret not in refused.detail
+    assert own_words not in refused.detail
 
 
-def test_a_completed_event_on_the_request_topic_is_never_answered_even_with_essays():
+def test_a_completed_event_on_the_request_topic_is_never_answered_even_with_essays() -> None:
     message = document("invalid/request_wrong_event.json")
     message["data"]["essays_for_cj"] = document("request_current.json")["data"]["essays_for_cj"]
     refused = refusal_of_request(encoded(message))
@@ -134,7 +134,7 @@ def test_a_completed_event_on_the_request_topic_is_never_answered_even_with_essa
     assert refused.batch_id is not None
 
 
-def test_a_nameless_event_without_essays_is_answered_only_if_its_envelope_says_request():
+def test_a_nameless_event_without_essays_is_answered_only_if_its_envelope_says_request() -> None:
     message = document("invalid/request_missing_essays.json")
     del message["data"]["event_name"]
     assert refusal_of_request(encoded(message)).answerable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -34,7 +35,7 @@ def september_2025() -> dict[str, object]:
     return message
 
 
-def test_the_current_shape_is_read_into_the_normal_form():
+def test_the_current_shape_is_read_into_the_normal_form() -> None:
     request = read(raw(CURRENT))
     assert request.essays[1] == ("bcdc0251-cd4e-44a9-8592-8605b49213bf", "67bc7d48431b4db18b5a1c2ed98eef8f")
     assert request.prompt_storage_id == "cb0aabac34f94056886da98e490c9b67"
@@ -47,19 +48,19 @@ def test_the_current_shape_is_read_into_the_normal_form():
 
 
 @pytest.mark.parametrize("name", OLDER_SHAPES)
-def test_older_shapes_carry_their_instructions_and_no_user(name: str):
+def test_older_shapes_carry_their_instructions_and_no_user(name: str) -> None:
     request = read(raw(name))
     assert request.essay_instructions == document(name)["data"]["essay_instructions"]
     assert (request.prompt_storage_id, request.user_id, request.org_id, request.assignment_id) == (None,) * 4
 
 
-def test_the_shape_of_september_2025_carries_instructions_and_a_user():
+def test_the_shape_of_september_2025_carries_instructions_and_a_user() -> None:
     request = read(encoded(september_2025()))
     assert request.essay_instructions is not None
     assert (request.user_id, request.org_id) == ("teacher-1", None)
 
 
-def test_every_override_is_read_and_zero_is_a_temperature():
+def test_every_override_is_read_and_zero_is_a_temperature() -> None:
     assert read(raw("request_llm_overrides.json")).overrides == Overrides(
         model="claude-haiku-4-5-20251001",
         temperature=0.0,
@@ -72,7 +73,7 @@ def test_every_override_is_read_and_zero_is_a_temperature():
     )
 
 
-def test_the_knobs_of_the_envelope_are_read_and_the_hint_wins():
+def test_the_knobs_of_the_envelope_are_read_and_the_hint_wins() -> None:
     request = read(raw("request_metadata_knobs.json"))
     assert request.max_comparisons == 24
     assert request.completion_threshold == 0.9
@@ -84,9 +85,10 @@ def test_the_knobs_of_the_envelope_are_read_and_the_hint_wins():
 
 
 @pytest.mark.parametrize(
-    "path", ["", "data", "data.system_metadata", "data.essays_for_cj.0", "data.student_prompt_ref.references", "metadata"]
+    "path",
+    ["", "data", "data.system_metadata", "data.essays_for_cj.0", "data.student_prompt_ref.references", "metadata"],
 )
-def test_unknown_fields_are_ignored_at_every_level(path: str):
+def test_unknown_fields_are_ignored_at_every_level(path: str) -> None:
     field = f"{path}.field_of_next_year".removeprefix(".")
     assert read_changed(field, {"deep": [1, None]}) == read(raw(CURRENT))
 
@@ -118,7 +120,7 @@ OPTIONAL = [
 
 @pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
 @pytest.mark.parametrize("path", OPTIONAL)
-def test_an_optional_field_may_be_null_or_absent(path: str, value: object):
+def test_an_optional_field_may_be_null_or_absent(path: str, value: object) -> None:
     request = read_changed(path, value)
     assert request.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
     assert len(request.essays) == 5
@@ -138,7 +140,7 @@ def test_an_optional_field_may_be_null_or_absent(path: str, value: object):
     ],
 )
 @pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
-def test_every_override_may_be_null_or_absent(field: str, value: object):
+def test_every_override_may_be_null_or_absent(field: str, value: object) -> None:
     overrides = read_changed(f"data.llm_config_overrides.{field}", value, "request_llm_overrides.json").overrides
     assert getattr(overrides, field.removesuffix("_override")) is None
 
@@ -157,13 +159,13 @@ REQUIRED = [
 
 @pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
 @pytest.mark.parametrize("path", REQUIRED)
-def test_a_missing_required_field_is_refused_and_answered(path: str, value: object):
+def test_a_missing_required_field_is_refused_and_answered(path: str, value: object) -> None:
     refused = refused_changed(path, value)
     assert refused.answerable
     assert refused.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
 
 
-def test_the_batch_id_is_looked_for_in_the_order_of_the_contract():
+def test_the_batch_id_is_looked_for_in_the_order_of_the_contract() -> None:
     message = document("request_minimal.json")
     message["data"] |= {
         "entity_id": "first",
@@ -177,22 +179,22 @@ def test_the_batch_id_is_looked_for_in_the_order_of_the_contract():
     assert found == ["first", "second", "third", "fourth"]
 
 
-def test_an_event_type_other_than_the_topic_does_not_matter():
+def test_an_event_type_other_than_the_topic_does_not_matter() -> None:
     assert read_changed("event_type", "ELS_CJ_ASSESSMENT_REQUESTED").batch_id
 
 
 @pytest.mark.parametrize("spelling", [str.upper, lambda u: u.replace("-", ""), lambda u: f"{{{u}}}", str])
-def test_the_correlation_id_may_be_spelt_in_any_way(spelling):
+def test_the_correlation_id_may_be_spelt_in_any_way(spelling: Callable[[str], str]) -> None:
     known = "70d20bdd-79e1-409d-961f-8469230b5ac5"
     assert str(read_changed("correlation_id", spelling(known)).correlation_id) == known
 
 
 @pytest.mark.parametrize("path", ["correlation_id", "event_id"])
-def test_an_id_that_is_no_uuid_is_refused(path: str):
+def test_an_id_that_is_no_uuid_is_refused(path: str) -> None:
     assert refused_changed(path, "abc").reason == "invalid_value"
 
 
-def test_a_request_without_correlation_id_has_none_and_cannot_be_answered():
+def test_a_request_without_correlation_id_has_none_and_cannot_be_answered() -> None:
     assert read_changed("correlation_id", ABSENT).correlation_id is None
     message = with_value(document("invalid/request_empty_essays.json"), "correlation_id", ABSENT)
     with pytest.raises(Refused) as caught:
@@ -201,44 +203,45 @@ def test_a_request_without_correlation_id_has_none_and_cannot_be_answered():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("language", "tlh"), ("course_code", "MATH9"), ("essay_instructions", "Write."), ("user_id", "")]
+    ("field", "value"),
+    [("language", "tlh"), ("course_code", "MATH9"), ("essay_instructions", "Write."), ("user_id", "")],
 )
-def test_free_values_are_taken_as_they_are(field: str, value: str):
+def test_free_values_are_taken_as_they_are(field: str, value: str) -> None:
     assert getattr(read_changed(f"data.{field}", value), field) == value
 
 
-def test_any_provider_and_model_are_taken():
+def test_any_provider_and_model_are_taken() -> None:
     message = document("request_llm_overrides.json")
     message["data"]["llm_config_overrides"] |= {"provider_override": "my-own", "model_override": "x" * 300}
     assert read(encoded(message)).overrides.provider == "my-own"
 
 
-def test_a_blank_override_counts_as_absent():
+def test_a_blank_override_counts_as_absent() -> None:
     assert read_changed("data.llm_config_overrides", {"model_override": "  "}).overrides.model is None
 
 
 @pytest.mark.parametrize("value", ["24", 24.5, 0, -3, True, None, [24], {}])
-def test_a_wrong_limit_of_comparisons_is_ignored(value: object):
+def test_a_wrong_limit_of_comparisons_is_ignored(value: object) -> None:
     assert read_changed("metadata", {"max_comparisons": value}).max_comparisons is None
 
 
-def test_a_gigantic_limit_of_comparisons_still_fits_into_a_row():
+def test_a_gigantic_limit_of_comparisons_still_fits_into_a_row() -> None:
     assert read_changed("metadata", {"max_comparisons": 10**30}).max_comparisons == 2**63 - 1
 
 
 @pytest.mark.parametrize("value", ["turbo", 3, None, ["per_request"], ""])
-def test_a_wrong_hint_is_ignored(value: object):
+def test_a_wrong_hint_is_ignored(value: object) -> None:
     knobs = {"llm_batching_mode_hint": value, "batch_config_overrides": {"llm_batching_mode_override": "per_request"}}
     assert read_changed("metadata", knobs).batching_mode == "per_request"
 
 
-def test_the_case_of_a_hint_does_not_matter():
+def test_the_case_of_a_hint_does_not_matter() -> None:
     knobs = {"llm_batching_mode_hint": "Provider_Batch_API"}
     assert read_changed("metadata", knobs).batching_mode == "provider_batch_api"
 
 
 @pytest.mark.parametrize("value", ["", "00-xyz", 5, "00-" + "a" * 5000])
-def test_a_trace_context_that_is_none_is_dropped(value: object):
+def test_a_trace_context_that_is_none_is_dropped(value: object) -> None:
     assert read_changed("metadata.traceparent", value).traceparent is None
 
 
@@ -259,7 +262,7 @@ def test_a_trace_context_that_is_none_is_dropped(value: object):
         "fast",
     ],
 )
-def test_a_wrong_value_in_the_batch_overrides_fails_the_request(overrides: object):
+def test_a_wrong_value_in_the_batch_overrides_fails_the_request(overrides: object) -> None:
     refused = refused_changed("metadata", {"batch_config_overrides": overrides})
     assert refused.answerable
     assert refused.field is not None
@@ -267,7 +270,7 @@ def test_a_wrong_value_in_the_batch_overrides_fails_the_request(overrides: objec
 
 
 @pytest.mark.parametrize("overrides", [None, {}, {"batch_size": None}, {"batch_size": "10"}, {"batch_size": 200}])
-def test_batch_overrides_within_their_ranges_are_taken(overrides: object):
+def test_batch_overrides_within_their_ranges_are_taken(overrides: object) -> None:
     assert read_changed("metadata", {"batch_config_overrides": overrides}).batch_id
 
 
@@ -285,7 +288,7 @@ def test_batch_overrides_within_their_ranges_are_taken(overrides: object):
         "gpt",
     ],
 )
-def test_a_wrong_override_of_the_judge_fails_the_request(overrides: object):
+def test_a_wrong_override_of_the_judge_fails_the_request(overrides: object) -> None:
     assert refused_changed("data.llm_config_overrides", overrides).answerable
 
 
@@ -308,18 +311,18 @@ def test_a_wrong_override_of_the_judge_fails_the_request(overrides: object):
         ("schema_version", "one"),
     ],
 )
-def test_a_wrong_type_or_length_fails_the_request(path: str, value: object):
+def test_a_wrong_type_or_length_fails_the_request(path: str, value: object) -> None:
     assert refused_changed(path, value).answerable
 
 
 @pytest.mark.parametrize("batch_id", ["a\x00b", "x" * 256])
-def test_a_batch_id_that_cannot_be_a_key_is_refused_without_an_answer(batch_id: str):
+def test_a_batch_id_that_cannot_be_a_key_is_refused_without_an_answer(batch_id: str) -> None:
     refused = refused_changed("data.entity_id", batch_id)
     assert refused.reason == "invalid_value"
     assert not refused.answerable
 
 
-def test_more_essays_than_allowed_are_refused():
+def test_more_essays_than_allowed_are_refused() -> None:
     with pytest.raises(Refused) as caught:
         read(raw(CURRENT), max_essays=4)
     assert caught.value.reason == "too_many_essays"
@@ -327,12 +330,12 @@ def test_more_essays_than_allowed_are_refused():
     assert len(read(raw(CURRENT), max_essays=5).essays) == 5
 
 
-def test_anchors_alone_make_no_batch():
+def test_anchors_alone_make_no_batch() -> None:
     anchors = [{"essay_id": "ANCHOR_1", "text_storage_id": "a"}, {"essay_id": "ANCHOR_2", "text_storage_id": "b"}]
     assert refused_changed("data.essays_for_cj", anchors).reason == "no_essays"
 
 
-def test_half_a_surrogate_pair_is_refused_so_that_every_id_can_be_encoded():
+def test_half_a_surrogate_pair_is_refused_so_that_every_id_can_be_encoded() -> None:
     broken = raw(CURRENT).replace(b'"language": "en"', b'"language": "\\ud800"')
     with pytest.raises(Refused) as caught:
         read(broken)

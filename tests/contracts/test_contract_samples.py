@@ -59,21 +59,21 @@ def http_samples(path: str, role: str) -> list[dict[str, object]]:
     return [entry for entry in INDEX["samples"] if entry.get("path") == path and entry["role"] == role]
 
 
-def test_the_index_names_every_sample_file():
+def test_the_index_names_every_sample_file() -> None:
     files = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()}
     listed = {entry["file"] for entry in (*INDEX["samples"], *INDEX["invalid"])}
     assert files - listed == {"index.json", "content.json", "invalid/EXPECT.md"}
     assert listed <= files
 
 
-def test_every_callback_and_answer_has_its_expectation():
+def test_every_callback_and_answer_has_its_expectation() -> None:
     assert {*WINNERS, *ERRORS} == set(on_topic(CALLBACKS))
     answers = http_samples("/api/v1/comparison", "response body")
     assert {entry["file"] for entry in answers} == set(COMPARISON_ANSWERS)
 
 
 @pytest.mark.parametrize("name", on_topic(REQUESTS))
-def test_every_request_is_read_with_its_key_and_texts(name: str):
+def test_every_request_is_read_with_its_key_and_texts(name: str) -> None:
     request = read_request(raw(name), max_essays=MAX_ESSAYS)
     entry = next(entry for entry in INDEX["samples"] if entry["file"] == name)
     assert request.batch_id == entry["key"]
@@ -86,7 +86,7 @@ def test_every_request_is_read_with_its_key_and_texts(name: str):
 
 
 @pytest.mark.parametrize(("name", "winner"), WINNERS.items())
-def test_every_verdict_is_read(name: str, winner: str):
+def test_every_verdict_is_read(name: str, winner: str) -> None:
     callback = read_callback(raw(name))
     data = document(name)["data"]
     assert (callback.winner, callback.error_code) == (winner, None)
@@ -97,7 +97,7 @@ def test_every_verdict_is_read(name: str, winner: str):
 
 
 @pytest.mark.parametrize(("name", "code"), ERRORS.items())
-def test_every_failed_comparison_is_read(name: str, code: str):
+def test_every_failed_comparison_is_read(name: str, code: str) -> None:
     callback = read_callback(raw(name))
     assert (callback.winner, callback.error_code) == (None, code)
     assert callback.confidence is None
@@ -106,14 +106,14 @@ def test_every_failed_comparison_is_read(name: str, code: str):
 
 
 @pytest.mark.parametrize("entry", [e for e in INDEX["samples"] if e["kind"] == "kafka"], ids=lambda e: e["file"])
-def test_every_message_has_a_readable_envelope(entry: dict[str, str]):
+def test_every_message_has_a_readable_envelope(entry: dict[str, str]) -> None:
     envelope = read_envelope(raw(entry["file"]))
     assert str(envelope.correlation_id) == document(entry["file"])["correlation_id"]
     assert envelope.data == document(entry["file"])["data"]
 
 
 @pytest.mark.parametrize("entry", http_samples("/api/v1/comparison", "response body"), ids=lambda e: e["file"])
-def test_every_answer_of_the_provider_means_what_the_index_says(entry: dict[str, object]):
+def test_every_answer_of_the_provider_means_what_the_index_says(entry: dict[str, object]) -> None:
     kind, code = COMPARISON_ANSWERS[str(entry["file"])]
     answer = read_response(int(str(entry["status"])), raw(str(entry["file"])))
     if kind == "accepted":
@@ -128,7 +128,7 @@ def test_every_answer_of_the_provider_means_what_the_index_says(entry: dict[str,
 
 
 @pytest.mark.parametrize("entry", http_samples("/api/v1/comparison", "request body"), ids=lambda e: e["file"])
-def test_every_comparison_request_is_read_and_built_again(entry: dict[str, object]):
+def test_every_comparison_request_is_read_and_built_again(entry: dict[str, object]) -> None:
     name = str(entry["file"])
     sent = document(name)
     request = read_comparison_request(raw(name))

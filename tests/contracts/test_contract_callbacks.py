@@ -1,0 +1,322 @@
+"""Callbacks: a verdict is never lost to a spelling and never invented; what our gateway writes reads back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from contract_samples import ABSENT, changed_sample, document, encoded, raw, with_value
+
+from cj_stream.contracts.callbacks import Callback, TokenUsage, read_callback, write_callback
+from cj_stream.contracts.fields import CUT_MARK
+from cj_stream.contracts.refusal import Refused
+
+SUCCESS = "callback_success.json"
+FAILURE = "callback_error_rate_limit.json"
+CORRELATION = UUID("38f2536d-662e-47cd-8377-48fed20c5b1f")
+
+
+def read_changed(path: str, value: object, name: str = SUCCESS) -> Callback:
+    return read_callback(changed_sample(name, path, value))
+
+
+def reason_of(path: str, value: object, name: str = SUCCESS) -> str:
+    with pytest.raises(Refused) as caught:
+        read_changed(path, value, name)
+    assert not caught.value.answerable
+    return caught.value.reason
+
+
+def shape(value: object) -> object:
+    """Return the keys and types of a document; numbers count as one type, lists by their first element."""
+    if isinstance(value, dict):
+        return {key: shape(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def test_a_verdict_is_read_into_the_normal_form() -> None:
+    callback = read_callback(raw(SUCCESS))
+    data = document(SUCCESS)["data"]
+    echo = data["request_metadata"]
+    assert callback.correlation_id == CORRELATION
+    assert (callback.provider, callback.model) == (data["provider"], data["model"])
+    assert (callback.response_time_ms, callback.cost) == (data["response_time_ms"], data["cost_estimate"])
+    assert callback.token_usage == TokenUsage(**data["token_usage"])
+    assert (callback.essay_a_id, callback.essay_b_id) == (echo["essay_a_id"], echo["essay_b_id"])
+    assert callback.batch_id == echo["bos_batch_id"]
+    assert callback.completed_at == datetime.fromisoformat(data["completed_at"])
+    assert callback.published_at == datetime.fromisoformat(document(SUCCESS)["event_timestamp"])
+
+
+def test_a_failure_keeps_its_message_and_drops_its_stack_trace() -> None:
+    callback = read_changed("data.error_detail.stack_trace", "Traceback " * 2000, FAILURE)
+    assert callback.error_message == "Rate limit reached after 3 retries"
+    assert b"Traceback" not in json.dumps(callback.error_message).encode()
+    assert (callback.confidence, callback.justification) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "winner"),
+    [
+        ("Essay A", "A"),
+        ("ESSAY_B", "B"),
+        ("\tessay a\n", "A"),
+        ("eSSaY b", "B"),
+        ("Essay_A ", "A"),
+    ],
+)
+def test_a_winner_may_be_spelt_in_any_case_with_underscore_and_blanks(spelling: str, winner: str) -> None:
+    assert read_changed("data.winner", spelling).winner == winner
+
+
+@pytest.mark.parametrize("winner", ["A", "EssayA", "Essay C", "Essay  A", "Essay A or B", "tie", "", "Essay-A", "none"])
+def test_a_winner_is_never_guessed(winner: str) -> None:
+    assert reason_of("data.winner", winner) == "unknown_winner"
+
+
+@pytest.mark.parametrize("winner", [1, True, ["Essay A"], {"slot": "A"}])
+def test_a_winner_that_is_no_text_is_refused(winner: object) -> None:
+    assert reason_of("data.winner", winner) == "wrong_type"
+
+
+@pytest.mark.parametrize("spelling", ["Error", "ERROR", " error "])
+def test_a_winner_called_error_is_a_failed_comparison(spelling: str) -> None:
+    callback = read_changed("data.winner", spelling)
+    assert (callback.winner, callback.error_code) == (None, "JUDGE_GAVE_NO_WINNER")
+
+
+@pytest.mark.parametrize(("confidence", "read"), [(1, 1.0), (5.0, 5.0), ("4.5", 4.5), (" 3 ", 3.0)])
+def test_a_confidence_between_1_and_5_is_read_from_numbers_and_numeric_strings(confidence: object, read: float) -> None:
+    assert read_changed("data.confidence", confidence).confidence == read
+
+
+@pytest.mark.parametrize(
+    "confidence", [0, 0.99, 5.01, -1, "7.5", "nan", "inf", "high", True, [], None, ABSENT, 10**400]
+)
+def test_any_other_confidence_beside_a_winner_is_refused(confidence: object) -> None:
+    assert reason_of("data.confidence", confidence)
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [(0, 0), (500, 500), (501, 501), (2000, 2000), (2001, 2000), (10_000, 2000)]
+)
+def test_a_justification_is_kept_up_to_2000_characters(length: int, kept: int) -> None:
+    justification = read_changed("data.justification", "x" * length).justification
+    assert justification is not None
+    assert len(justification) == kept
+    assert justification.endswith(CUT_MARK) == (length > 2000)
+
+
+def test_a_justification_of_more_than_10000_characters_is_refused() -> None:
+    assert reason_of("data.justification", "x" * 10_001) == "out_of_range"
+
+
+def test_a_verdict_without_justification_is_refused_and_one_beside_an_error_is_ignored() -> None:
+    assert reason_of("data.justification", None) == "missing_field"
+    assert read_changed("data.justification", "left over", FAILURE).justification is None
+
+
+@pytest.mark.parametrize("code", ["LLM_WHATEVER", "no known code", "rate_limit"])
+def test_an_unknown_error_code_is_a_failed_comparison(code: str) -> None:
+    assert read_changed("data.error_detail.error_code", code, FAILURE).error_code == code
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("provider", "my-own-judge"), ("provider", ""), ("model", "unknown"), ("request_id", "r-1")]
+)
+def test_unknown_names_are_taken_as_they_are(field: str, value: str) -> None:
+    assert getattr(read_changed(f"data.{field}", value), field) == value
+
+
+@pytest.mark.parametrize("own", ["00000000-0000-0000-0000-000000000000", "20996112-7092-4cf8-8417-c27c59d9ec18"])
+def test_the_correlation_id_of_an_error_is_never_matched_on(own: str) -> None:
+    callback = read_changed("data.error_detail.correlation_id", own, FAILURE)
+    assert str(callback.correlation_id) == document(FAILURE)["correlation_id"]
+
+
+def test_a_long_error_message_is_cut() -> None:
+    message = read_changed("data.error_detail.message", "y" * 5000, FAILURE).error_message
+    assert message is not None
+    assert len(message) == 500
+
+
+# --- Correlation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelling", [str.upper, lambda u: u.replace("-", ""), lambda u: f"{{{u}}}"])
+def test_the_correlation_id_may_be_spelt_in_any_way(spelling: Callable[[str], str]) -> None:
+    assert read_changed("data.correlation_id", spelling(str(CORRELATION))).correlation_id == CORRELATION
+
+
+def test_the_correlation_id_of_the_data_counts_before_the_envelopes() -> None:
+    other = "953e6e81-ddba-4614-a73d-e6beea749c45"
+    assert read_changed("correlation_id", other).correlation_id == CORRELATION
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+def test_the_envelopes_correlation_id_stands_in_for_a_missing_one(value: object) -> None:
+    assert read_changed("data.correlation_id", value).correlation_id == CORRELATION
+
+
+def test_without_any_correlation_id_a_complete_echo_is_enough() -> None:
+    message = with_value(with_value(document(SUCCESS), "correlation_id", ABSENT), "data.correlation_id", ABSENT)
+    callback = read_callback(encoded(message))
+    assert callback.correlation_id is None
+    assert callback.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
+    for key in ("essay_a_id", "essay_b_id", "bos_batch_id"):
+        with pytest.raises(Refused, match="missing_correlation_id"):
+            read_callback(encoded(with_value(message, f"data.request_metadata.{key}", ABSENT)))
+
+
+@pytest.mark.parametrize("path", ["correlation_id", "data.correlation_id"])
+@pytest.mark.parametrize("value", ["pair-17", "", 17])
+def test_a_correlation_id_that_is_no_uuid_is_refused(path: str, value: object) -> None:
+    assert reason_of(path, value) in ("invalid_value", "wrong_type")
+
+
+# --- Tolerance --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "data", "data.token_usage", "data.request_metadata"])
+def test_unknown_fields_are_ignored_at_every_level(path: str) -> None:
+    assert read_changed(f"{path}.news".removeprefix("."), {"deep": [1]}) == read_callback(raw(SUCCESS))
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+@pytest.mark.parametrize(
+    "path",
+    ["event_id", "event_timestamp", "schema_version", "data_schema_uri", "correlation_id", "metadata"]
+    + [f"data.{field}" for field in ("error_detail", "token_usage", "trace_id", "request_metadata")],
+)
+def test_an_optional_field_may_be_null_or_absent(path: str, value: object) -> None:
+    assert read_changed(path, value).winner == "A"
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+@pytest.mark.parametrize("field", ["details", "stack_trace", "trace_id", "span_id"])
+def test_the_optional_fields_of_an_error_may_be_null_or_absent(field: str, value: object) -> None:
+    assert read_changed(f"data.error_detail.{field}", value, FAILURE).error_code == "RATE_LIMIT"
+
+
+@pytest.mark.parametrize("value", [None, ABSENT], ids=["null", "absent"])
+@pytest.mark.parametrize(
+    "field",
+    ["request_id", "provider", "model", "response_time_ms", "cost_estimate", "requested_at", "completed_at"],
+)
+def test_a_required_field_must_be_there(field: str, value: object) -> None:
+    assert reason_of(f"data.{field}", value) in ("missing_field", "wrong_type")
+
+
+@pytest.mark.parametrize("field", ["error_code", "message", "correlation_id", "timestamp", "service", "operation"])
+def test_the_required_fields_of_an_error_must_be_there(field: str) -> None:
+    assert reason_of(f"data.error_detail.{field}", ABSENT, FAILURE) == "missing_field"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.response_time_ms", -1),
+        ("data.response_time_ms", "fast"),
+        ("data.response_time_ms", 10**30),
+        ("data.cost_estimate", -0.01),
+        ("data.cost_estimate", "cheap"),
+        ("data.token_usage", ["1312"]),
+        ("data.token_usage.total_tokens", -1),
+        ("data.request_metadata", [["essay_a_id", "x"]]),
+        ("data.request_metadata", "echo"),
+        ("data.completed_at", "later"),
+        ("data.error_detail", "boom"),
+        ("data.error_detail", {}),
+        ("data.request_id", 5),
+        ("metadata", "none"),
+    ],
+)
+def test_a_wrong_type_or_range_is_refused(path: str, value: object) -> None:
+    assert reason_of(path, value)
+
+
+def test_an_echo_of_another_kind_is_dropped_not_refused() -> None:
+    callback = read_changed(
+        "data.request_metadata", {"essay_a_id": 7, "essay_b_id": "b\x00", "bos_batch_id": "x" * 256}
+    )
+    assert (callback.essay_a_id, callback.essay_b_id, callback.batch_id) == (None, None, None)
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+def written(**changes: Any) -> bytes:
+    answer: dict[str, Any] = {
+        "correlation_id": CORRELATION,
+        "request_id": "ac9fe0c9-cad7-449c-8b2e-0c43502b1a3d",
+        "winner": "A",
+        "confidence": 4.0,
+        "justification": "Essay A argues with its own evidence.",
+        "error_code": None,
+        "error_message": None,
+        "provider": "mock",
+        "model": "mock-model",
+        "requested_at": datetime(2026, 3, 4, 9, 12, 3, 901877, UTC),
+        "completed_at": datetime(2026, 3, 4, 9, 12, 8, 377112, UTC),
+        "response_time_ms": 2090,
+        "request_metadata": document(SUCCESS)["data"]["request_metadata"],
+    }
+    return write_callback(**answer | changes)
+
+
+def failed(**changes: Any) -> bytes:
+    error = {"error_code": "TIMEOUT", "error_message": "No answer", "winner": None, "confidence": None}
+    return written(**error | changes)
+
+
+def test_a_written_verdict_has_exactly_the_fields_and_types_of_the_sample() -> None:
+    sample = document(SUCCESS)
+    sample["data"]["trace_id"] = None
+    assert shape(json.loads(written())) == shape(sample)
+    assert list(json.loads(written())["data"]) == list(sample["data"])
+
+
+def test_a_written_failure_has_exactly_the_fields_and_types_of_the_sample() -> None:
+    sample = document("callback_error_timeout.json")
+    sample["data"]["error_detail"]["details"] = {}
+    echo = sample["data"]["request_metadata"]
+    assert shape(json.loads(failed(request_metadata=echo))) == shape(sample)
+
+
+def test_what_is_written_reads_back() -> None:
+    callback = read_callback(written(winner="B", justification="ö" * 600))
+    assert (callback.correlation_id, callback.winner, callback.confidence) == (CORRELATION, "B", 4.0)
+    assert callback.justification is not None
+    assert len(callback.justification) == 500
+    assert callback.requested_at == datetime(2026, 3, 4, 9, 12, 3, 901877, UTC)
+    failure = read_callback(failed())
+    assert (failure.winner, failure.error_code, failure.error_message) == (None, "TIMEOUT", "No answer")
+    assert (failure.model, failure.response_time_ms) == ("unknown", 0)
+
+
+def test_the_same_answer_has_the_same_bytes_and_another_answer_another_event_id() -> None:
+    assert written() == written()
+    other = json.loads(written(request_id="another"))
+    assert other["event_id"] != json.loads(written())["event_id"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"winner": None},
+        {"error_code": "TIMEOUT"},
+        {"confidence": None},
+        {"confidence": 0.5},
+        {"confidence": float("nan")},
+        {"completed_at": datetime(2026, 3, 4)},  # noqa: DTZ001 - a time without zone is what is tested
+    ],
+)
+def test_an_answer_that_readers_would_refuse_is_not_written(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"callback|confidence|zone"):
+        written(**changes)

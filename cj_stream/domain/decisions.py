@@ -6,6 +6,8 @@ model is fitted; after the fit, either a stopping rule ends the batch or the nex
 
 from __future__ import annotations
 
+import numpy as np
+
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import renew
 from cj_stream.domain.draft import Draft, NoteKind
@@ -183,15 +185,15 @@ def _stopping_rule(batch: Batch) -> str | None:
             reliability=current.reliability,
             previous_reliability=previous.reliability if previous else None,
             reliability_target=policy.reliability_target,
-            largest_change=largest_change(previous.theta, current.theta) if previous else None,
+            largest_change=_change(previous, current) if previous else None,
             stability_threshold=policy.stability_threshold,
             iteration=batch.control.iteration,
             max_iterations=policy.max_iterations,
             comparisons_planned=batch.total_comparisons,
             max_comparisons=policy.max_comparisons,
             unused_pairs=batch.unused_pairs,
-            min_comparisons=min(current.comparisons),
-            components=current.components,
+            min_comparisons_per_essay=min(current.comparisons),
+            connected=current.components == 1,
         )
     )
 
@@ -199,7 +201,11 @@ def _stopping_rule(batch: Batch) -> str | None:
 def _note_stability(draft: Draft) -> None:
     scores: tuple[Scores, ...] = draft.batch.scores
     if len(scores) > 1:
-        draft.note(NoteKind.SCORES_CHANGED, value=largest_change(scores[-2].theta, scores[-1].theta))
+        draft.note(NoteKind.SCORES_CHANGED, value=_change(scores[-2], scores[-1]))
+
+
+def _change(before: Scores, after: Scores) -> float:
+    return largest_change(np.array(before.theta), np.array(after.theta))
 
 
 def _note_decision(draft: Draft, decision: Decision) -> None:

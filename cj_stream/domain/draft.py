@@ -111,6 +111,16 @@ def _slot(row: Row) -> tuple[type[Row], int]:
             return type(row), 0
 
 
+def merge(first: Change, second: Change) -> Change:
+    """Return two changes of one batch, the second made after the first, as one change."""
+    if second.deleted is not None:
+        return second
+    rows = {_slot(row): row for row in (*first.rows, *second.rows)}
+    details = [row for row in rows.values() if not isinstance(row, Control)]
+    controls = [row for row in rows.values() if isinstance(row, Control)]
+    return Change(second.batch, (*details, *controls), (*first.notes, *second.notes))
+
+
 def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:
     """Return a change that changes nothing but is worth noting."""
     return Change(batch, (), tuple(notes))

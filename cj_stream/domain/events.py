@@ -37,7 +37,9 @@ class Callback(Event, frozen=True):
     The home partition of the correlation id resolves it to a `VerdictReceived` or a `ComparisonFailed`.
     """
 
-    correlation_id: str
+    correlation_id: str | None
+    essay_ids: tuple[str, str] | None = None
+    """Echo of the essays compared, in presented order; identifies the comparison if the id is not of our making."""
     winner: Slot | None = None
     confidence: float | None = None
     justification: str | None = None
@@ -45,8 +47,6 @@ class Callback(Event, frozen=True):
     model: str = ""
     error_code: str | None = None
     error_message: str | None = None
-    sent_at: float | None = None
-    """When the provider published it, by the provider's clock."""
 
 
 class RunEvent(Event, frozen=True):

@@ -39,9 +39,9 @@ def score(batch: Batch) -> ScoresComputed:
         theta=tuple(fit.theta.tolist()),
         standard_error=tuple(fit.standard_error.tolist()),
         reliability=_finite(fit.reliability),
-        ssr=_finite(fit.ssr),
-        comparisons=tuple(int(count) for count in fit.comparisons),
-        wins=tuple(float(wins) for wins in fit.wins),
+        ssr=_finite(fit.separation_reliability),
+        comparisons=tuple(int(count) for count in fit.comparisons_per_item),
+        wins=tuple(float(wins) for wins in fit.wins_per_item),
         components=fit.components,
     )
     return ScoresComputed(

@@ -44,7 +44,7 @@ class PartitionBatches:
         if isinstance(event, Callback):
             resolved = self.resolve(event)
             if resolved is None:
-                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id)])
+                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id or "")])
             event = resolved
         return decide(self._find(event), event, self._policy, at)
 
@@ -67,16 +67,16 @@ class PartitionBatches:
 
     def resolve(self, callback: Callback) -> VerdictReceived | ComparisonFailed | None:
         """Return the callback as an event of the live batch it belongs to, or None for an orphan."""
-        found = read_correlation_id(UUID(callback.correlation_id))
-        batch = self._verified(found) if found else None
-        if found is None or batch is None:
+        located = self._locate(callback)
+        if located is None:
             return None
+        batch, index, attempt = located
         if callback.winner is not None:
             return VerdictReceived(
                 batch_id=batch.batch_id,
                 run=batch.run,
-                index=found.index,
-                attempt=found.attempt,
+                index=index,
+                attempt=attempt,
                 winner=callback.winner,
                 confidence=callback.confidence,
                 justification=callback.justification,
@@ -86,14 +86,27 @@ class PartitionBatches:
         return ComparisonFailed(
             batch_id=batch.batch_id,
             run=batch.run,
-            index=found.index,
-            attempt=found.attempt,
+            index=index,
+            attempt=attempt,
             error_code=callback.error_code or "UNKNOWN",
             error_message=callback.error_message or "",
             provider=callback.provider,
             model=callback.model,
             answered=True,
         )
+
+    def _locate(self, callback: Callback) -> tuple[Batch, int, int] | None:
+        """Return the batch, comparison and attempt a callback answers: by its id, or by the echo if it is not ours."""
+        found = read_correlation_id(UUID(callback.correlation_id)) if callback.correlation_id else None
+        if found is not None:
+            batch = self._verified(found)
+            return (batch, found.index, found.attempt) if batch else None
+        for batch in self._live.values():
+            if batch.batch_id == callback.batch_id:
+                for row in batch.comparisons:
+                    if batch.essay_ids(row.index) == callback.essay_ids:
+                        return batch, row.index, row.attempt
+        return None
 
     def _verified(self, found: Attempt) -> Batch | None:
         for key in self._by_tag.get(found.tag, ()):

@@ -140,6 +140,7 @@ class Refusal(Row, frozen=True):
 
     correlation_id: str
     reason: str
+    at: float
 
 
 class Control(Row, frozen=True):

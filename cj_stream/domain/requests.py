@@ -73,7 +73,7 @@ def _publish_again(draft: Draft, correlation_id: str) -> None:
 def _refuse(draft: Draft, correlation_id: str) -> None:
     refusals = [refusal for refusal in draft.batch.control.refusals if refusal.correlation_id != correlation_id]
     reason = "a batch of this id is being judged with other content; send it again when that one has ended"
-    refusals.append(Refusal(correlation_id=correlation_id, reason=reason))
+    refusals.append(Refusal(correlation_id=correlation_id, reason=reason, at=draft.at))
     told = outcome("refused", correlation_id)
     published = tuple(name for name in draft.batch.control.published if name != told)
     draft.control(refusals=tuple(refusals[-REFUSALS_KEPT:]), published=published)

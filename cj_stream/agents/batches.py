@@ -1,0 +1,114 @@
+"""The batch agent: the only writer of the table. Decodes, has the domain decide, stores, and holds the effects back.
+
+A message carries events of many batches. Each event is decided in turn; the rows of all of them are written at the end,
+batch by batch, details first and the control row last. Every event fails alone: what cannot be decoded goes to the dead
+letters, and so does what cannot be decided, whose batch then ends as failed rather than stop every worker in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from faust.types import Message
+
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.contracts.refusal import Refused
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.draft import Change, NoteKind, merge
+from cj_stream.domain.events import Event, PartitionOpened
+from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.todo import is_done
+from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.messages import NewerVersionError, decode_event, decode_message
+from cj_stream.streaming.process import end_process
+from cj_stream.tables.batches import BatchRows
+
+log = structlog.get_logger(__name__)
+
+Changes = dict[tuple[str, int], Change]
+
+
+class BatchesAgent:
+    """Handles one message of the events topic at a time. ``partitions`` holds the batches of those being served."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        rows: BatchRows,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        new_partition: Callable[[int], PartitionBatches],
+    ) -> None:
+        self.partitions: dict[int, PartitionBatches] = {}
+        self._engine = engine
+        self._rows = rows
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._new_partition = new_partition
+
+    async def handle(self, message: Message) -> None:
+        """Apply the events of one message."""
+        self._engine.fence.check()
+        batches = self._batches(message.partition)
+        changes: Changes = {}
+        released: list[Batch] = []
+        for data in await self._events(message):
+            event = await self._event(message, data)
+            if isinstance(event, PartitionOpened):
+                if self._engine.opener.read(message.partition, event):
+                    released = list(batches)
+            elif event is not None:
+                await self._apply(message, batches, event, changes)
+        for change in changes.values():
+            await self._rows.store(message.partition, change, message.offset)
+        released += [change.batch for change in changes.values() if change.batch is not None]
+        self._engine.releases.hold(message.partition, message.offset, released)
+
+    def _batches(self, partition: int) -> PartitionBatches:
+        if partition not in self.partitions:
+            batches = self.partitions[partition] = self._new_partition(partition)
+            heads = [head for head in self._rows.heads(partition) if not is_done(head)]
+            loaded = (self._rows.load(partition, *head.key) for head in heads)
+            batches.restore(batch for batch in loaded if batch is not None)
+        return self.partitions[partition]
+
+    async def _events(self, message: Message) -> list[bytes]:
+        try:
+            return decode_message(message.value or b"")
+        except NewerVersionError as error:
+            end_process(str(error))
+        except msgspec.MsgspecError as error:
+            await self._dead_letters.put(message, Refused("not_an_internal_message", str(error)))
+            return []
+
+    async def _event(self, message: Message, data: bytes) -> Event | None:
+        try:
+            return decode_event(data)
+        except msgspec.MsgspecError as error:
+            await self._dead_letters.put(message, Refused("not_an_event", str(error)), data)
+            return None
+
+    async def _apply(self, message: Message, batches: PartitionBatches, event: Event, changes: Changes) -> None:
+        try:
+            change = batches.decide(event, message.timestamp)
+        except Exception as error:  # the decider is deterministic: a retry would fail the same way
+            log.exception("an event could not be decided", batch_id=event.batch_id)
+            refused = Refused("undecidable_event", f"{type(error).__name__}: {error}", batch_id=event.batch_id)
+            await self._dead_letters.put(message, refused, msgspec.msgpack.encode(event))
+            change = batches.poison(event, repr(error), message.timestamp)
+        batches.apply(change)
+        self._observe(change)
+        subject = change.deleted or change.batch
+        if subject is not None and (change.rows or change.deleted):
+            before = changes.get(subject.key)
+            changes[subject.key] = change if before is None else merge(before, change)
+
+    def _observe(self, change: Change) -> None:
+        subject = change.deleted or change.batch
+        self._metrics.observe(subject, change.notes)
+        for note in change.notes:
+            if note.kind is NoteKind.STATE_CHANGED and subject is not None:
+                log.info("batch moved", batch_id=subject.batch_id, run=subject.run, states=note.detail)

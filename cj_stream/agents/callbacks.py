@@ -1,0 +1,67 @@
+"""The callbacks agent: reads the provider's answers and forwards each to the home partition of its batch."""
+
+from __future__ import annotations
+
+import time
+
+from faust.types import Message
+
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.contracts.callbacks import Callback as WireCallback
+from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.refusal import Refused
+from cj_stream.domain.draft import Note, NoteKind
+from cj_stream.domain.events import Callback
+from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.partitioning import home_partition
+
+
+class CallbacksAgent:
+    """Handles one message of the callback topic at a time."""
+
+    def __init__(self, partitions: int, forwarder: Forwarder, dead_letters: DeadLetters, metrics: Metrics) -> None:
+        self._partitions = partitions
+        self._forwarder = forwarder
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+
+    async def handle(self, message: Message) -> None:
+        """Forward the answer; count it when it was never ours, for the topic may serve others too."""
+        try:
+            callback = read_callback(message.value)
+        except Refused as refused:
+            self._metrics.callback_errors.inc()
+            await self._dead_letters.put(message, refused)
+            return
+        if callback.published_at is not None:
+            self._metrics.callback_latency.observe(max(time.time() - callback.published_at.timestamp(), 0.0))
+        home = self._home(callback)
+        if home is None:
+            self._metrics.observe(None, [Note(NoteKind.CALLBACK_ORPHAN)])
+        else:
+            self._forwarder.forward(home, answered(callback))
+
+    def _home(self, callback: WireCallback) -> int | None:
+        found = read_correlation_id(callback.correlation_id) if callback.correlation_id else None
+        if found is not None and found.partition < self._partitions:
+            return found.partition
+        return None if callback.batch_id is None else home_partition(callback.batch_id, self._partitions)
+
+
+def answered(callback: WireCallback) -> Callback:
+    """Return the callback as an event of the domain."""
+    echo = (callback.essay_a_id, callback.essay_b_id)
+    return Callback(
+        batch_id=callback.batch_id or "",
+        correlation_id=None if callback.correlation_id is None else str(callback.correlation_id),
+        essay_ids=(echo[0], echo[1]) if echo[0] is not None and echo[1] is not None else None,
+        winner=callback.winner,
+        confidence=callback.confidence,
+        justification=callback.justification,
+        provider=callback.provider,
+        model=callback.model,
+        error_code=callback.error_code,
+        error_message=callback.error_message,
+    )

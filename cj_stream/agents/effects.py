@@ -1,0 +1,185 @@
+"""Carrying out effects: what each kind of work in `todo` really does, and the event that reports it.
+
+This is where the domain meets the world: the content service, the LLM provider, the processor, and the outcome topics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from cj_stream.agents.outcomes import outcome_message
+from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
+from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
+from cj_stream.domain import judgement
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import (
+    ComparisonFailed,
+    ContentLoaded,
+    Event,
+    OutcomePublished,
+    SubmissionAccepted,
+    VerdictReceived,
+)
+from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit
+from cj_stream.operations.metrics import Metrics
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.client import ProviderClient, Submission
+from cj_stream.provider.dispatcher import PostponedError
+from cj_stream.streaming.sender import Sender
+
+log = structlog.get_logger(__name__)
+
+CONTENT_PAUSE = 5.0
+BUSY_PAUSE = 2.0
+LOADS_AT_ONCE = 16
+
+
+def job_id(batch: Batch) -> str:
+    """Return the id under which the platform knows this run."""
+    return f"{batch.batch_id}-{batch.run}"
+
+
+class Effects:
+    """Carries out effects; an instance is the dispatcher's ``execute``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        content: ContentClient,
+        provider: ProviderClient,
+        sender: Sender,
+        correlation_ids: CorrelationIds,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._content = content
+        self._provider = provider
+        self._sender = sender
+        self._correlation_ids = correlation_ids
+        self._metrics = metrics
+        self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
+            LoadContent: self._load_content,
+            PlanPairs: self._plan_pairs,
+            Score: self._score,
+            Submit: self._submit,
+            Publish: self._publish,
+        }
+
+    async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
+        """Carry out ``effect``; raises `PostponedError` when it has to wait and left no trace."""
+        return await self._handlers[type(effect)](effect, batch, partition)
+
+    async def _load_content(self, effect: LoadContent, batch: Batch, _partition: int) -> ContentLoaded:
+        reasons = await asyncio.gather(*(self._why_unusable(essay.storage_id) for essay in batch.roster.essays))
+        unusable = {position: reason for position, reason in enumerate(reasons) if reason}
+        return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=unusable)
+
+    async def _why_unusable(self, storage_id: str) -> str | None:
+        async with self._loading:
+            try:
+                await self._text(storage_id)
+            except TextMissing as missing:
+                return str(missing)
+            return None
+
+    async def _text(self, storage_id: str) -> str:
+        try:
+            return await self._content.text(storage_id)
+        except ContentUnavailable as unavailable:
+            raise PostponedError(f"the content service is not available: {unavailable}", CONTENT_PAUSE) from unavailable
+
+    async def _plan_pairs(self, _effect: PlanPairs, batch: Batch, _partition: int) -> Event:
+        return await asyncio.to_thread(judgement.plan, batch)
+
+    async def _score(self, _effect: Score, batch: Batch, _partition: int) -> Event:
+        return await asyncio.to_thread(judgement.score, batch)
+
+    async def _submit(self, effect: Submit, batch: Batch, partition: int) -> Event:
+        try:
+            submission = await self._submission(effect, batch, partition)
+        except TextMissing as missing:
+            return _failed(effect, "TEXT_MISSING", str(missing))
+        answer = await self._provider.submit(submission)
+        if isinstance(answer, Accepted):
+            self._metrics.submissions.labels("accepted").inc()
+            return SubmissionAccepted(
+                batch_id=effect.batch_id, run=effect.run, index=effect.index, attempt=effect.attempt
+            )
+        if isinstance(answer, ImmediateVerdict):
+            self._metrics.submissions.labels("judged").inc()
+            return _judged(effect, answer)
+        self._metrics.submissions.labels(answer.kind).inc()
+        if answer.kind == "busy":
+            why = f"the LLM provider takes nothing now: {answer.code}: {answer.message}"
+            raise PostponedError(why, answer.retry_after_seconds or BUSY_PAUSE)
+        return _failed(effect, answer.code, answer.message)
+
+    async def _submission(self, effect: Submit, batch: Batch, partition: int) -> Submission:
+        first, second = (batch.roster.essays[position] for position in batch.pair(effect.index))
+        context = batch.roster.context
+        return Submission(
+            correlation_id=self._correlation_ids.make(
+                partition=partition,
+                batch_id=batch.batch_id,
+                run=batch.run,
+                index=effect.index,
+                attempt=effect.attempt,
+                pair=(first.id, second.id),
+            ),
+            batch_id=batch.batch_id,
+            job_id=job_id(batch),
+            essay_a_id=first.id,
+            essay_b_id=second.id,
+            text_a=await self._text(first.storage_id),
+            text_b=await self._text(second.storage_id),
+            instructions=context.instructions or await self._task_text(context.prompt_storage_id),
+            overrides=context.overrides,
+            is_retry=effect.attempt > 1,
+        )
+
+    async def _task_text(self, storage_id: str | None) -> str | None:
+        if storage_id is None:
+            return None
+        try:
+            return await self._text(storage_id)
+        except TextMissing as missing:
+            # Essays can be compared without the task; better than not at all.
+            log.warning("the text of the task is missing", storage_id=storage_id, why=str(missing))
+            return None
+
+    async def _publish(self, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
+        topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
+        await (await self._sender.send(topic, key=event.key, value=event.value))
+        return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+def _failed(effect: Submit, code: str, message: str) -> ComparisonFailed:
+    return ComparisonFailed(
+        batch_id=effect.batch_id,
+        run=effect.run,
+        index=effect.index,
+        attempt=effect.attempt,
+        error_code=code,
+        error_message=message,
+    )
+
+
+def _judged(effect: Submit, verdict: ImmediateVerdict) -> VerdictReceived:
+    return VerdictReceived(
+        batch_id=effect.batch_id,
+        run=effect.run,
+        index=effect.index,
+        attempt=effect.attempt,
+        winner=verdict.winner,
+        confidence=verdict.confidence,
+        justification=verdict.justification,
+        provider=verdict.provider,
+        model=verdict.model,
+    )

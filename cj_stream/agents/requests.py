@@ -1,0 +1,80 @@
+"""The requests agent: reads what upstream asks for and forwards it to the batch's home partition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+from faust.types import Message
+
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.contracts.outcomes import refused_event
+from cj_stream.contracts.refusal import Refused
+from cj_stream.contracts.requests import AssessmentRequest, read_request
+from cj_stream.domain.events import BatchRequested
+from cj_stream.domain.identifiers import content_uuid, outcome_event_id
+from cj_stream.domain.records import Context, Essay, Overrides
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.partitioning import home_partition
+from cj_stream.streaming.sender import Sender
+
+
+class RequestsAgent:
+    """Handles one message of the request topic at a time."""
+
+    def __init__(self, settings: Settings, forwarder: Forwarder, sender: Sender, dead_letters: DeadLetters) -> None:
+        self._settings = settings
+        self._forwarder = forwarder
+        self._sender = sender
+        self._dead_letters = dead_letters
+
+    async def handle(self, message: Message) -> None:
+        """Forward the request, or refuse it: to the dead letters, and to upstream where it can be told."""
+        try:
+            request = read_request(message.value, max_essays=self._settings.max_essays)
+        except Refused as refused:
+            await self._dead_letters.put(message, refused)
+            if refused.answerable:
+                await self._answer(message, refused)
+            return
+        event = requested(request)
+        self._forwarder.forward(home_partition(event.batch_id, self._settings.partitions), event)
+
+    async def _answer(self, message: Message, refused: Refused) -> None:
+        # The same refusal has the same id and the same bytes, however often the message is read.
+        digest = sha256(message.value or b"").hexdigest()
+        event_id = outcome_event_id(str(refused.batch_id), 0, f"refused:{digest}", str(refused.correlation_id))
+        answer = refused_event(refused, event_id, datetime.fromtimestamp(message.timestamp, UTC))
+        await self._sender.send(self._settings.assessment_failed_topic, key=answer.key, value=answer.value)
+
+
+def requested(request: AssessmentRequest) -> BatchRequested:
+    """Return the request as an event of the domain."""
+    essays = tuple(Essay(id=essay.essay_id, storage_id=essay.text_storage_id) for essay in request.essays)
+    context = Context(
+        language=request.language,
+        course_code=request.course_code,
+        prompt_storage_id=request.prompt_storage_id,
+        instructions=request.essay_instructions,
+        overrides=Overrides(**msgspec.structs.asdict(request.overrides)),
+        assignment_id=request.assignment_id,
+        user_id=request.user_id,
+        org_id=request.org_id,
+        traceparent=request.traceparent,
+    )
+    threshold = request.completion_threshold
+    event = BatchRequested(
+        batch_id=request.batch_id,
+        correlation_id="",
+        digest="",
+        essays=essays,
+        context=msgspec.structs.replace(context, traceparent=None),
+        max_comparisons=request.max_comparisons,
+        completion_threshold_pct=None if threshold is None else round(threshold * 100),
+    )
+    digest = sha256(msgspec.msgpack.encode(event)).hexdigest()
+    correlation_id: UUID = request.correlation_id or content_uuid(digest)
+    return msgspec.structs.replace(event, correlation_id=str(correlation_id), digest=digest, context=context)

@@ -1,0 +1,93 @@
+"""The hardened Faust app: at-least-once, one partition one writer, nothing started before it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from faust.transport.drivers.aiokafka import Producer as FaustProducer
+from faust.transport.drivers.aiokafka import Transport as FaustTransport
+
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.consumer import BarrierConsumer
+from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.recovery import SeekFirstTableManager
+
+
+class IdempotentProducer(FaustProducer):
+    """Faust's producer with the broker dropping repeats, so that acknowledgements are strictly in order."""
+
+    def _settings_extra(self) -> dict[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class HardenedTransport(FaustTransport):
+    """Faust's aiokafka transport with our consumer and producer."""
+
+    Consumer = BarrierConsumer
+    Producer = IdempotentProducer
+
+
+class HardenedApp(faust.App):
+    """Faust's app with the commit barrier, the fence and the safe recovery built in."""
+
+    engine: Engine
+    local_store: LocalStore
+    before_stop: Callable[[], Awaitable[None]]
+    """Called before anything is stopped: finishes what is under way, bounded."""
+    after_stop: Callable[[], Awaitable[None]]
+    """Called once the last commit is made."""
+
+    async def on_first_start(self) -> None:
+        """Lock the local store before any table is opened."""
+        self.local_store.open()
+        await super().on_first_start()
+
+    async def on_stop(self) -> None:
+        """Stop in the order that loses nothing: effects, consumer with its last commit, producer, connections."""
+        await self.before_stop()
+        await super().on_stop()
+        await self.engine.sender.settled()
+        await self.after_stop()
+        self.local_store.close(clean=True)
+
+    def _new_transport(self) -> FaustTransport:
+        return HardenedTransport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> FaustTransport:
+        return HardenedTransport(self.conf.broker_producer, self)
+
+
+def new_app(settings: Settings) -> HardenedApp:
+    """Return an app for ``settings``, without agents or tables yet."""
+    return HardenedApp(
+        settings.app_id,
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap.split(",")],
+        processing_guarantee="at_least_once",
+        store="rocksdb://",
+        datadir=str(settings.data_dir),
+        TableManager=SeekFirstTableManager,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions,
+        table_standby_replicas=0,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.heartbeat_seconds,
+        broker_commit_interval=settings.commit_interval_seconds,
+        producer_acks=-1,
+        producer_linger=0.005,
+        producer_max_batch_size=256 * 1024,
+        producer_request_timeout=30.0,
+        stream_wait_empty=True,
+        consumer_auto_offset_reset="earliest",
+        web_bind=settings.web_host,
+        web_port=settings.web_port,
+        web_host=settings.advertised_host or settings.web_host,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        autodiscover=False,
+        # Logging is ours; Faust must not replace it.
+        loghandlers=[],
+    )

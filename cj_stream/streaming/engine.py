@@ -1,0 +1,21 @@
+"""What the hardened parts of a worker share, reachable as ``app.engine``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The hardening of one worker."""
+
+    sender: Sender
+    fence: Fence
+    releases: Releases
+    opener: Opener
+    events_topic: str

@@ -1,0 +1,72 @@
+"""Forwards events to their home partitions, gathering those of one partition into one message.
+
+Hazard: an event that was gathered and is acknowledged to Faust at the next loop turn would be in no future that a
+commit waits for. So a promise is registered with the sender before the event is taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from cj_stream.domain.events import Event
+from cj_stream.streaming.messages import encode_event, encode_message
+from cj_stream.streaming.process import end_process
+from cj_stream.streaming.sender import Sender
+
+MAX_BYTES = 256 * 1024
+
+
+@dataclass
+class _Gathering:
+    promise: asyncio.Future[Any]
+    timer: asyncio.TimerHandle
+    events: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Forwarder:
+    """Sends events to partitions of the events topic, after gathering for ``accumulate`` seconds."""
+
+    def __init__(self, sender: Sender, topic: str, accumulate: float) -> None:
+        self._sender = sender
+        self._topic = topic
+        self._accumulate = accumulate
+        self._gathering: dict[int, _Gathering] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def forward(self, partition: int, event: Event) -> asyncio.Future[Any]:
+        """Take over ``event``; the future resolves when the broker has it."""
+        data = encode_event(event)
+        gathering = self._gathering.get(partition) or self._start(partition)
+        gathering.events.append(data)
+        gathering.size += len(data)
+        if gathering.size >= MAX_BYTES:
+            self._flush(partition)
+        return gathering.promise
+
+    def _start(self, partition: int) -> _Gathering:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._accumulate, self._flush, partition)
+        gathering = _Gathering(self._sender.promise("a gathered message"), timer)
+        self._gathering[partition] = gathering
+        return gathering
+
+    def _flush(self, partition: int) -> None:
+        gathering = self._gathering.pop(partition)
+        gathering.timer.cancel()
+        task = asyncio.get_running_loop().create_task(self._send(partition, gathering))
+        self._sending.add(task)
+        task.add_done_callback(self._finished)
+
+    async def _send(self, partition: int, gathering: _Gathering) -> None:
+        acknowledged = await self._sender.send(
+            self._topic, key=None, value=encode_message(gathering.events), partition=partition
+        )
+        gathering.promise.set_result(await acknowledged)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if task.cancelled() or task.exception():
+            end_process("a gathered message was not sent", error=repr(task))

@@ -1,0 +1,41 @@
+"""Effects are released by the commit: what a batch has to do is started only once its cause is durable.
+
+An event is handled, its rows and messages are acknowledged, its offset is committed, and only then does the dispatcher
+learn of the batch as it was after the event. Killed before: nothing has been started. Killed after: `todo` finds it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+from cj_stream.domain.batch import Batch
+
+Release = Callable[[int, int, list[Batch]], None]
+"""Told of every commit: the partition, its position (the next offset to be read), and the batches released by it."""
+
+
+class Releases:
+    """Holds batches back until the offset that changed them is committed; ``release`` gets them."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        self._waiting: dict[int, deque[tuple[int, list[Batch]]]] = {}
+
+    def hold(self, partition: int, offset: int, batches: Iterable[Batch]) -> None:
+        """Hold ``batches`` until ``offset`` of the partition is committed."""
+        self._waiting.setdefault(partition, deque()).append((offset, list(batches)))
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """Release what came before the committed positions, one per partition (the next offset to be read)."""
+        for partition, position in offsets.items():
+            waiting = self._waiting.get(partition, deque())
+            newest: dict[tuple[str, int], Batch] = {}
+            while waiting and waiting[0][0] < position:
+                newest.update((batch.key, batch) for batch in waiting.popleft()[1])
+            self._release(partition, position, list(newest.values()))
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """Forget what is held for partitions that are no longer ours."""
+        for partition in partitions:
+            self._waiting.pop(partition, None)

@@ -1,0 +1,88 @@
+"""The one way to produce: every record is outstanding until the broker has acknowledged it.
+
+Hazards in Faust 0.15.3: a failed produce is only logged and the source offset committed all the same
+(``topics.py`` 463-479); ``Producer.flush`` returns while a record is between buffer and broker
+(``transport/producer.py`` 82-126). So nothing here goes through Faust's buffer: a commit waits for what is
+outstanding (see ``consumer.py``), and a record that cannot be delivered ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import faust
+
+from cj_stream.streaming.process import end_process
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Sender:
+    """Produces records and knows which of them the broker has not acknowledged."""
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+        self._outstanding: set[asyncio.Future[Any]] = set()
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+        on_ack: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Produce a record. Returns once it is buffered; the future resolves when the broker has it.
+
+        ``on_ack`` is called with the record's metadata. Ends the process when the record cannot be delivered.
+        """
+        promise = self.promise(f"a record for {topic}")
+        try:
+            sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the record is not delivered)
+            end_process(f"could not produce to {topic}", error=repr(error), partition=partition)
+        sent.add_done_callback(lambda done: self._settle(done, promise, topic, on_ack))
+        return promise
+
+    def promise(self, what: str) -> asyncio.Future[Any]:
+        """Return a future that commits wait for: for what will be acknowledged later than the agent's turn."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._outstanding.add(future)
+        future.add_done_callback(lambda done: self._forget(done, what))
+        return future
+
+    @property
+    def outstanding(self) -> int:
+        """Records that the broker has not acknowledged yet."""
+        return len(self._outstanding)
+
+    async def settled(self) -> None:
+        """Wait until everything that is outstanding now has been acknowledged."""
+        waiting = list(self._outstanding)
+        if waiting:
+            await asyncio.wait(waiting)
+
+    def _forget(self, done: asyncio.Future[Any], what: str) -> None:
+        self._outstanding.discard(done)
+        if done.cancelled():
+            end_process(f"{what} was cancelled before it was acknowledged")
+
+    def _settle(
+        self,
+        done: asyncio.Future[Any],
+        promise: asyncio.Future[Any],
+        topic: str,
+        on_ack: Callable[[Any], None] | None,
+    ) -> None:
+        error = "cancelled" if done.cancelled() else done.exception()
+        if error is not None:
+            end_process(f"the broker has not acknowledged a record for {topic}", error=repr(error))
+        metadata = done.result()
+        if on_ack is not None:
+            on_ack(metadata)
+        if not promise.done():
+            promise.set_result(metadata)

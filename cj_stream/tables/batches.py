@@ -1,0 +1,88 @@
+"""Batches in the table: storing what a decision changed, and building a batch from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar, cast
+
+from cj_stream.domain.batch import Batch, evolve
+from cj_stream.domain.draft import Change
+from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.codec import (
+    HEARTBEAT_KEY,
+    KINDS,
+    decode_row,
+    encode_heartbeat,
+    encode_row,
+    prefix,
+    read_key,
+    row_key,
+    row_position,
+)
+from cj_stream.tables.table import BatchTable, Put
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class BatchRows:
+    """Reads and writes the batches of the partitions of this worker."""
+
+    def __init__(self, table: BatchTable, sender: Sender) -> None:
+        self._table = table
+        self._sender = sender
+
+    async def store(self, partition: int, change: Change, offset: int) -> None:
+        """Write what the event at ``offset`` changed: details first, the control row last."""
+        puts: list[Put] = []
+        if change.deleted is not None:
+            puts = [(key, None) for key in self._keys(partition, change.deleted)]
+            puts.append((HEARTBEAT_KEY, encode_heartbeat(offset)))
+        elif change.batch is not None:
+            batch_id, run = change.batch.key
+            position = max(offset, self.position(partition, change.batch))
+            puts = [(row_key(batch_id, run, row), encode_row(row, position)) for row in change.rows]
+        if puts:
+            await self._table.write(self._sender, partition, puts)
+
+    def position(self, partition: int, batch: Batch) -> int:
+        """Return the position of the batch's control row, -1 for a batch without one."""
+        value = self._table.read(partition, row_key(*batch.key, batch.control))
+        return -1 if value is None else row_position(value)
+
+    def load(self, partition: int, batch_id: str, run: int | None = None) -> Batch | None:
+        """Return a run of a batch, the newest for None, or None when there is no such run."""
+        if run is None:
+            runs = [read_key(key)[1] for key, _ in self._table.scan(partition, prefix(Control, batch_id))]
+            if not runs:
+                return None
+            run = max(runs)
+        return self._build(partition, batch_id, run)
+
+    def heads(self, partition: int) -> Iterator[Batch]:
+        """Iterate over all batches of a partition, every run, with nothing but their roster and control row."""
+        for key, value in list(self._table.scan(partition, prefix(Control))):
+            batch_id, run = read_key(key)
+            roster = self._rows(partition, Roster, batch_id, run)
+            if roster:
+                yield Batch(roster=roster[0], control=cast("Control", decode_row(key, value)))
+
+    def _build(self, partition: int, batch_id: str, run: int) -> Batch | None:
+        control = self._rows(partition, Control, batch_id, run)
+        roster = self._rows(partition, Roster, batch_id, run)
+        if not control or not roster:
+            return None
+        batch = Batch(roster=roster[0], control=control[0])
+        # Only what the control row counts is committed; a row beyond it is left from an event that will be replayed.
+        plans = [plan for plan in self._rows(partition, Plan, batch_id, run) if plan.iteration <= control[0].iteration]
+        batch = evolve(batch, [*self._rows(partition, Content, batch_id, run), *plans])
+        judged = self._rows(partition, Comparison, batch_id, run)
+        scores = [row for row in self._rows(partition, Scores, batch_id, run) if row.fit <= control[0].fits]
+        return evolve(batch, [*(row for row in judged if row.index < batch.total_comparisons), *scores])
+
+    def _rows(self, partition: int, row_type: type[RowT], batch_id: str, run: int) -> list[RowT]:
+        found = self._table.scan(partition, prefix(row_type, batch_id, run))
+        return [cast("RowT", decode_row(key, value)) for key, value in found]
+
+    def _keys(self, partition: int, batch: Batch) -> list[bytes]:
+        return [key for kind in KINDS for key, _ in self._table.scan(partition, prefix(kind, *batch.key))]

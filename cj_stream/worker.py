@@ -1,0 +1,242 @@
+"""The composition root: builds the Faust app of a worker from its settings. Everything is wired here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from faust.types import TP, Message, StreamT
+
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.callbacks import CallbacksAgent
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.effects import Effects
+from cj_stream.agents.requests import RequestsAgent
+from cj_stream.agents.timeouts import TimeoutsAgent
+from cj_stream.content.client import ContentClient
+from cj_stream.contracts.topics import TABLE
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import Event
+from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.states import BatchState
+from cj_stream.operations.metrics import Metrics
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.client import ProviderClient
+from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.streaming.app import HardenedApp, new_app
+from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.lag import caught_up
+from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.process import end_process
+from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.table import BatchTable
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 5.0
+
+Handler = Callable[[Message], Awaitable[None]]
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the policy that batches starting now are judged by."""
+    return Policy(
+        batch_timeout=settings.batch_timeout_hours * 3600,
+        max_age=settings.batch_max_age_hours * 3600,
+        comparison_deadline=settings.comparison_deadline_minutes * 60,
+        max_attempts=settings.max_attempts,
+        retry_pool_size=settings.retry_pool_size,
+        min_success_rate=settings.min_success_rate_threshold,
+        timeout_completion_pct=settings.timeout_completion_pct,
+        completion_threshold_pct=settings.completion_threshold_pct,
+        stability_threshold=settings.score_stability_threshold,
+        reliability_target=settings.reliability_target,
+        max_iterations=settings.max_iterations,
+        comparisons_per_essay=settings.comparisons_per_essay,
+        random_iterations=settings.random_iterations,
+        max_comparisons=settings.max_comparisons,
+        max_concurrent_comparisons=settings.max_concurrent_comparisons,
+        retention=settings.retention_days * 24 * 3600,
+    )
+
+
+@dataclass
+class Worker:
+    """The parts of a worker that its views and its lifecycle need."""
+
+    settings: Settings
+    app: HardenedApp
+    engine: Engine
+    rows: BatchRows
+    batches: BatchesAgent
+    dispatcher: Dispatcher
+    timeouts: TimeoutsAgent
+    forwarder: Forwarder
+    correlation_ids: CorrelationIds
+    metrics: Metrics
+    content: ContentClient
+    provider: ProviderClient
+
+    async def revoked(self, partitions: set[int]) -> None:
+        """Finish, within half a session, what is under way for partitions that are taken away, and forget them."""
+        patience = self.settings.session_timeout_seconds / 2
+        self.engine.opener.revoked()
+        await self.dispatcher.drop(partitions, patience)
+        try:
+            await asyncio.wait_for(self.engine.sender.settled(), patience)
+        except TimeoutError:
+            end_process("records were not acknowledged before the partitions had to be given up")
+        self.engine.releases.drop(partitions)
+        self.timeouts.drop(partitions)
+        for partition in partitions:
+            self.batches.partitions.pop(partition, None)
+
+    def released(self, partition: int, position: int, batches: list[Batch]) -> None:
+        """Take over batches as they are after a commit."""
+        self.timeouts.watch(partition, batches)
+        self.dispatcher.committed(partition, position, batches)
+
+    async def close(self) -> None:
+        """Close the connections to the outside."""
+        await self.provider.close()
+        await self.content.close()
+
+
+def build_worker(settings: Settings) -> Worker:
+    """Return a worker for ``settings``: the app with its agents, table, timers and views, not yet started."""
+    app = new_app(settings)
+    sender = Sender(app)
+    forwarder = Forwarder(sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
+    opener = Opener(sender, settings.batch_events_topic, time.time)
+    releases = Releases(lambda *release: worker.released(*release))
+    fence = Fence(settings.session_timeout_seconds)
+    engine = app.engine = Engine(sender, fence, releases, opener, settings.batch_events_topic)
+    table = BatchTable(app, name=TABLE, partitions=settings.partitions)
+    app.tables.add(table)
+    rows = BatchRows(table, sender)
+    correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
+    metrics = Metrics(lambda: _states(worker))
+    dead_letters = DeadLetters(sender, settings.dead_letters_topic, metrics)
+    content, provider = ContentClient(settings), ProviderClient(settings)
+    effects = Effects(
+        settings,
+        content=content,
+        provider=provider,
+        sender=sender,
+        correlation_ids=correlation_ids,
+        metrics=metrics,
+    )
+    worker = Worker(
+        settings=settings,
+        app=app,
+        engine=engine,
+        rows=rows,
+        batches=BatchesAgent(
+            engine,
+            rows,
+            dead_letters,
+            metrics,
+            lambda partition: _new_partition(partition, rows, correlation_ids, policy_of(settings)),
+        ),
+        dispatcher=Dispatcher(effects, _report(forwarder), settings.submission_workers),
+        timeouts=TimeoutsAgent(
+            settings.batch_monitor_interval_minutes * 60,
+            opener,
+            forwarder,
+            lambda key, value: sender.send(settings.batch_timeouts_topic, key=key, value=value),
+            lambda: caught_up(app, settings.llm_provider_callback_topic, settings.session_timeout_seconds),
+            metrics,
+        ),
+        forwarder=forwarder,
+        correlation_ids=correlation_ids,
+        metrics=metrics,
+        content=content,
+        provider=provider,
+    )
+    requests = RequestsAgent(settings, forwarder, sender, dead_letters)
+    callbacks = CallbacksAgent(settings.partitions, forwarder, dead_letters, metrics)
+    _add_agent(app, "requests", settings.assessment_request_topic, requests.handle)
+    _add_agent(app, "callbacks", settings.llm_provider_callback_topic, callbacks.handle)
+    _add_agent(app, "batches", settings.batch_events_topic, worker.batches.handle)
+    _add_timers(worker)
+    _add_lifecycle(worker)
+    return worker
+
+
+def _new_partition(
+    partition: int, rows: BatchRows, correlation_ids: CorrelationIds, policy: Policy
+) -> PartitionBatches:
+    return PartitionBatches(correlation_ids, policy, lambda batch_id, run: rows.load(partition, batch_id, run))
+
+
+def _states(worker: Worker) -> Mapping[BatchState, int]:
+    return Counter(batch.state for batches in worker.batches.partitions.values() for batch in batches)
+
+
+def _report(forwarder: Forwarder) -> Callable[[int, Event], Awaitable[int]]:
+    async def report(partition: int, event: Event) -> int:
+        metadata = await forwarder.forward(partition, event)
+        return int(metadata.offset)
+
+    return report
+
+
+def _add_agent(app: HardenedApp, name: str, topic: str, handle: Handler) -> None:
+    async def agent(stream: StreamT) -> None:
+        async for event in stream.events():
+            try:
+                await handle(event.message)
+            except Exception as error:
+                log.exception("agent failed", agent=name)
+                end_process(f"the {name} agent could not handle a message", error=repr(error), topic=topic)
+
+    app.agent(
+        app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+        name=name,
+        concurrency=1,
+    )(agent)
+
+
+def _add_timers(worker: Worker) -> None:
+    width = worker.settings.batch_monitor_interval_minutes * 60
+
+    async def close_windows() -> None:
+        await _survive(worker.timeouts.close_windows(time.time()))
+
+    async def tick() -> None:
+        worker.dispatcher.tick()
+
+    worker.app.timer(interval=min(max(width / 4, 0.5), 15.0))(close_windows)
+    worker.app.timer(interval=TICK_SECONDS)(tick)
+
+
+async def _survive(work: Awaitable[None]) -> None:
+    # An exception in a Faust timer would end the worker; the next window finds the same batches due.
+    try:
+        await work
+    except Exception:
+        log.exception("the timer agent could not close its windows")
+
+
+def _add_lifecycle(worker: Worker) -> None:
+    events = worker.settings.batch_events_topic
+
+    async def on_partitions_revoked(_app: Any, revoked: set[TP], **_: Any) -> None:
+        await worker.revoked({tp.partition for tp in revoked if tp.topic == events})
+
+    worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
+    worker.app.local_store = LocalStore(worker.settings.data_dir)
+    worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
+    worker.app.after_stop = worker.close

@@ -136,7 +136,6 @@ def read_callback(value: bytes | None) -> Callback:
 def _normal_form(envelope: Envelope, result: _Result) -> Callback:
     echo = _echo(result.request_metadata or {})
     outcome = _outcome(result)
-    tokens = result.token_usage
     return Callback(
         correlation_id=_correlation_id(envelope, result, echo),
         request_id=result.request_id,
@@ -149,7 +148,7 @@ def _normal_form(envelope: Envelope, result: _Result) -> Callback:
         model=result.model,
         response_time_ms=result.response_time_ms,
         cost=result.cost_estimate,
-        token_usage=tokens and TokenUsage(tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens),
+        token_usage=_tokens(result.token_usage),
         essay_a_id=echo.essay_a_id,
         essay_b_id=echo.essay_b_id,
         batch_id=echo.batch_id,
@@ -157,6 +156,12 @@ def _normal_form(envelope: Envelope, result: _Result) -> Callback:
         completed_at=result.completed_at,
         published_at=envelope.event_timestamp,
     )
+
+
+def _tokens(usage: _TokenUsage | None) -> TokenUsage | None:
+    if usage is None:
+        return None
+    return TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
 def _outcome(result: _Result) -> _Outcome:

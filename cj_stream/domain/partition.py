@@ -117,11 +117,15 @@ class PartitionBatches:
                 return batch
         return None
 
+    def newest(self, batch_id: str) -> Batch | None:
+        """Return the newest run of a batch, or None when there is no such batch."""
+        runs = [run for found, run in self._live if found == batch_id]
+        return self._live[batch_id, max(runs)] if runs else self._load(batch_id, None)
+
     def _find(self, event: Event) -> Batch | None:
         if isinstance(event, RunEvent):
             return self._live.get((event.batch_id, event.run)) or self._load(event.batch_id, event.run)
-        runs = [run for batch_id, run in self._live if batch_id == event.batch_id]
-        return self._live[event.batch_id, max(runs)] if runs else self._load(event.batch_id, None)
+        return self.newest(event.batch_id)
 
     def _keep(self, batch: Batch) -> None:
         if batch.key not in self._live:

@@ -1,0 +1,112 @@
+"""What was observed: the comparisons, as arrays that have been checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+
+def sum_per_item(items: Integers, values: Floats, n: int) -> Floats:
+    """(n,) sums of the ``values`` (m,) that belong to the same one of ``items`` (m,)."""
+    return np.bincount(items, values, n).astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Outcomes of ``m`` paired comparisons among ``n`` items, with the order in which they were presented.
+
+    Attributes:
+        n: number of items, at least 1; items are the indices 0 .. n - 1.
+        first: (m,) index of the item presented first (Essay A).
+        second: (m,) index of the item presented second (Essay B).
+        first_wins: (m,) share of the win that goes to the first item: 1 won, 0 lost, .5 tie, fractions allowed.
+
+    The arrays are copied and made read-only.
+
+    Raises:
+        ValueError: the arrays do not fit together, or a value is out of its range; the message says which.
+
+    """
+
+    n: int
+    first: Integers
+    second: Integers
+    first_wins: Floats
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"n is {self.n}: there must be at least 1 item")
+        self._freeze("first", _indices("first", self.first))
+        self._freeze("second", _indices("second", self.second))
+        self._freeze("first_wins", np.array(self.first_wins, dtype=np.float64))
+        self._check_lengths()
+        self._check_values()
+
+    @classmethod
+    def from_triples(cls, n: int, triples: Iterable[tuple[int, int, float]]) -> Self:
+        """Build from ``(first, second, first_wins)`` triples.
+
+        Raises:
+            ValueError: as the class does.
+
+        """
+        rows = list(triples)
+        return cls(
+            n,
+            np.array([row[0] for row in rows]),
+            np.array([row[1] for row in rows]),
+            np.array([row[2] for row in rows], dtype=np.float64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.first_wins)
+
+    def comparisons_per_item(self) -> Integers:
+        """(n,) number of comparisons that each item takes part in."""
+        both = np.concatenate((self.first, self.second))
+        return np.bincount(both, minlength=self.n).astype(np.int64)
+
+    def wins_per_item(self) -> Floats:
+        """(n,) wins of each item; fractions count as fractions."""
+        return sum_per_item(self.first, self.first_wins, self.n) + sum_per_item(
+            self.second, 1.0 - self.first_wins, self.n
+        )
+
+    def _freeze(self, name: str, values: npt.NDArray[Any]) -> None:
+        if values.ndim != 1:
+            raise ValueError(f"{name} has {values.ndim} dimensions: it must have one")
+        values.setflags(write=False)
+        object.__setattr__(self, name, values)  # the way to set a field of a frozen dataclass
+
+    def _check_lengths(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in ("first", "second", "first_wins")}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"first, second and first_wins must be equally long, not {lengths}")
+
+    def _check_values(self) -> None:
+        for name, items in (("first", self.first), ("second", self.second)):
+            _refuse((items < 0) | (items >= self.n), items, f"{name} must be an index from 0 to {self.n - 1}")
+        _refuse(self.first == self.second, self.first, "an item cannot be compared with itself")
+        within = (self.first_wins >= 0) & (self.first_wins <= 1)  # false for NaN as well
+        _refuse(~within, self.first_wins, "first_wins must be from 0 to 1")
+
+
+def _indices(name: str, values: npt.ArrayLike) -> Integers:
+    array = np.array(values)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} holds {array.dtype} values: item indices must be integers")
+    return array.astype(np.int64)
+
+
+def _refuse(wrong: Booleans, values: npt.NDArray[Any], rule: str) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"comparison {row}: {rule}, not {values[row]}")

@@ -1,0 +1,44 @@
+"""How much of the spread of the scores is real: two coefficients, each under its own name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cj_stream.scoring.data import Floats
+
+EAP_RELIABILITY_FORMULA = "v / (v + mean(SE^2)), v = variance of the empirical-Bayes scores"
+SEPARATION_RELIABILITY_FORMULA = "1 - mean(SE^2) / var(theta)"
+
+_SMALLEST_GROUP = 2  # one item has no spread
+
+
+def eap_reliability(theta: Floats, covariance: Floats) -> float:
+    """Share of the variance of the true scores that the posterior means carry, 0 .. 1 (Adams 2005).
+
+    By the law of total variance v + mean(SE^2) is the expected spread of the true scores, so it is right for scores
+    shrunk by a prior whose width was learnt from the same data, and only for those. NaN for fewer than two items.
+
+    Args:
+        theta: (n,) posterior modes under the empirical-Bayes prior, logits.
+        covariance: (n, n) their posterior covariance.
+
+    """
+    if len(theta) < _SMALLEST_GROUP:
+        return float("nan")
+    variance = np.var(theta)
+    return float(variance / (variance + np.diag(covariance).mean()))
+
+
+def separation_reliability(theta: Floats, covariance: Floats) -> float:
+    """Scale separation reliability (Andrich 1982; Bramley 2015). Reads too high after adaptive pairing.
+
+    At most 1, negative when the errors exceed the spread. NaN for fewer than two items, or when all scores are equal.
+
+    Args:
+        theta: (n,) scores, logits.
+        covariance: (n, n) their covariance.
+
+    """
+    if len(theta) < _SMALLEST_GROUP or not np.ptp(theta):
+        return float("nan")
+    return float(1.0 - np.diag(covariance).mean() / np.var(theta, ddof=1))

@@ -32,6 +32,7 @@ class TopicSpec:
     retention_ms: int = 7 * DAY_MS
     segment_bytes: int | None = None
     segment_ms: int | None = None
+    min_compaction_lag_ms: int | None = None
     broker_time: bool = False
 
     def config(self) -> dict[str, str]:
@@ -43,6 +44,8 @@ class TopicSpec:
             config["segment.bytes"] = str(self.segment_bytes)
         if self.segment_ms is not None:
             config["segment.ms"] = str(self.segment_ms)
+        if self.min_compaction_lag_ms is not None:
+            config["min.compaction.lag.ms"] = str(self.min_compaction_lag_ms)
         if self.broker_time:
             config["message.timestamp.type"] = "LogAppendTime"
         return config
@@ -88,6 +91,8 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             cleanup="compact",
             segment_bytes=32 * 1024 * 1024,
             segment_ms=3600 * 1000,
+            # A stale row that a cut-off worker wrote late must not outlive the newer one, see docs/decisions/0001.
+            min_compaction_lag_ms=int(settings.batch_max_age_hours * 3600 * 1000),
             broker_time=True,
         ),
         TopicSpec(

@@ -11,12 +11,17 @@ import structlog
 from cj_stream.operations.settings import Settings
 
 # Faust and aiokafka report each step of each rebalance at INFO; what matters of it is logged by us.
-QUIET = {
-    "faust": logging.WARNING,
-    "mode": logging.WARNING,
-    "aiokafka": logging.WARNING,
-    "aiohttp.access": logging.WARNING,
-}
+QUIET = (
+    "faust",
+    "aiokafka",
+    "asyncio",
+    "aiohttp.access",
+    # Services of ours log Faust's steps under their own module.
+    "cj_stream.streaming.app",
+    "cj_stream.streaming.consumer",
+    "cj_stream.streaming.recovery",
+    "cj_stream.tables.table",
+)
 
 
 def configure_logs(settings: Settings) -> None:
@@ -48,5 +53,7 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for name, level in QUIET.items():
-        logging.getLogger(name).setLevel(max(level, root.level))
+    # A commit that takes longer than its interval is no news: it waits for acknowledgements on purpose.
+    logging.getLogger("mode").setLevel(logging.ERROR)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -12,6 +12,7 @@ from faust.transport.drivers.aiokafka import Transport as FaustTransport
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.faust_worker import QuietWorker
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
@@ -88,6 +89,5 @@ def new_app(settings: Settings) -> HardenedApp:
         web_tables_enabled=False,
         web_router_enabled=False,
         autodiscover=False,
-        # Logging is ours; Faust must not replace it.
-        loghandlers=[],
+        Worker=QuietWorker,
     )

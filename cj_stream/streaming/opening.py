@@ -11,10 +11,14 @@ import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
+import structlog
+
 from cj_stream.domain.events import PartitionOpened
 from cj_stream.streaming.messages import encode_event, encode_message
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.sender import Sender
+
+log = structlog.get_logger(__name__)
 
 
 class Opener:
@@ -32,12 +36,15 @@ class Opener:
         """Take over partitions whose table is recovered: send each its marker."""
         for partition in partitions:
             self._nonces[partition] = uuid4().hex
+        log.info("partitions are ours and recovered", partitions=sorted(partitions))
         task = asyncio.get_running_loop().create_task(self._send(dict(self._nonces)))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
     def revoked(self) -> None:
         """Close all partitions: an assignment starts afresh."""
+        if self._nonces:
+            log.info("partitions are given up", partitions=sorted(self._nonces))
         self._nonces.clear()
         self._opened_at.clear()
 
@@ -46,6 +53,8 @@ class Opener:
         if self._nonces.get(partition) != marker.nonce:
             return False
         self._opened_at[partition] = self._now()
+        if self.ready:
+            log.info("all partitions are open", partitions=sorted(self._opened_at))
         return True
 
     @property

@@ -1,0 +1,160 @@
+"""The topics on the broker: create those that are missing, and say what is wrong with those that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from cj_stream.contracts.topics import TopicSpec
+
+_LEADERS_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_REPLICAS_FOR_TWO_IN_SYNC = 3
+_CREATE = "cj-stream topics create"
+
+
+class ProvisioningError(Exception):
+    """The broker cannot be reached or refused a topic; the text says which and what to do."""
+
+
+async def create_topics(bootstrap: str, specs: Sequence[TopicSpec], replication_factor: int) -> list[str]:
+    """Create the topics that are missing, wait until they have leaders, and return their names.
+
+    With three replicas or more, a write counts once two of them have it (``min.insync.replicas``).
+
+    Raises:
+        ProvisioningError: no broker answers, or it refused a topic.
+
+    """
+    async with _admin(bootstrap) as admin:
+        present = await _partition_counts(admin)
+        missing = [spec for spec in specs if spec.name not in present]
+        if not missing:
+            return []
+        response = await admin.create_topics([_new_topic(spec, replication_factor) for spec in missing])
+        created = [name for name, code, message in response.topic_errors if _is_created(name, code, message)]
+        await _wait_for_leaders(admin, missing)
+        return created
+
+
+async def find_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
+    """Return a sentence, with its remedy, for each topic that is not as the service needs it.
+
+    Every topic must exist. One of our own must also have its partition count and its cleanup policy.
+
+    Raises:
+        ProvisioningError: no broker answers.
+
+    """
+    async with _admin(bootstrap) as admin:
+        partitions = await _partition_counts(admin)
+        missing = [spec for spec in specs if spec.name not in partitions]
+        own = [spec for spec in specs if spec.name in partitions and not spec.external]
+        policies = await _cleanup_policies(admin, own)
+    return [
+        *(f"topic {spec.name} does not exist: create it with {_CREATE}" for spec in missing),
+        *(_wrong_count(spec, partitions[spec.name]) for spec in own if partitions[spec.name] != spec.partitions),
+        *(_wrong_policy(spec, policies[spec.name]) for spec in own if policies[spec.name] != spec.cleanup),
+    ]
+
+
+async def partition_counts(bootstrap: str) -> dict[str, int]:
+    """Return every topic of the cluster with its number of partitions.
+
+    Raises:
+        ProvisioningError: no broker answers.
+
+    """
+    async with _admin(bootstrap) as admin:
+        return await _partition_counts(admin)
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaConnectionError, TimeoutError) as error:
+        raise ProvisioningError(
+            f"no Kafka answers at {bootstrap}: start one with cj-stream kafka start, or set CJ_KAFKA_BOOTSTRAP to the "
+            "address of one that runs"
+        ) from error
+    except KafkaError as error:
+        raise ProvisioningError(f"Kafka at {bootstrap} refused: {error}") from error
+    finally:
+        await admin.close()
+
+
+async def _describe(admin: AIOKafkaAdminClient) -> list[dict[str, Any]]:
+    # All topics, not ours by name: a broker that creates topics on demand would create those that it is asked about.
+    topics: list[dict[str, Any]] = await admin.describe_topics()
+    return topics
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    return {topic["topic"]: len(topic["partitions"]) for topic in await _describe(admin)}
+
+
+async def _cleanup_policies(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, str]:
+    asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name, {"cleanup.policy": None}) for spec in specs]
+    responses = await admin.describe_configs(asked) if asked else []
+    found = [resource for response in responses for resource in response.resources]
+    for code, message, _kind, name, _entries in found:
+        if code:
+            raise ProvisioningError(f"Kafka does not tell the configuration of topic {name}: {message}")
+    return {name: entries[0][1] for _code, _message, _kind, name, entries in found}
+
+
+def _new_topic(spec: TopicSpec, replication_factor: int) -> NewTopic:
+    config = spec.config()
+    if replication_factor >= _REPLICAS_FOR_TWO_IN_SYNC:
+        config["min.insync.replicas"] = "2"
+    return NewTopic(spec.name, spec.partitions, replication_factor, topic_configs=config)
+
+
+def _is_created(name: str, code: int, message: str | None) -> bool:
+    if code == TopicAlreadyExistsError.errno:  # another process was quicker
+        return False
+    if code:
+        raise ProvisioningError(f"Kafka refused to create topic {name} ({message or for_code(code).description})")
+    return True
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+    deadline = time.monotonic() + _LEADERS_TIMEOUT_SECONDS
+    names = {spec.name for spec in specs}
+    while True:
+        led = {topic["topic"] for topic in await _describe(admin) if _has_leaders(topic)}
+        if names <= led:
+            return
+        if time.monotonic() > deadline:
+            raise ProvisioningError(f"topics without a leader: {', '.join(sorted(names - led))}; see the broker's log")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _has_leaders(topic: dict[str, Any]) -> bool:
+    return bool(topic["partitions"]) and all(partition["leader"] >= 0 for partition in topic["partitions"])
+
+
+def _wrong_count(spec: TopicSpec, found: int) -> str:
+    return (
+        f"topic {spec.name} has a partition count of {found} instead of {spec.partitions}, and it is fixed for life: "
+        f"start with the settings it was made with (CJ_PARTITIONS), name a new CJ_APP_ID and new topics, or delete it "
+        f"with all its records and run {_CREATE}"
+    )
+
+
+def _wrong_policy(spec: TopicSpec, found: str) -> str:
+    return (
+        f"topic {spec.name} has cleanup.policy={found} instead of {spec.cleanup}, which would lose state: "
+        f"set it with kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
+        f"--add-config cleanup.policy={spec.cleanup}"
+    )

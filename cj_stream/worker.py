@@ -40,8 +40,10 @@ from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.start_check import check_topics
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.table import BatchTable
+from cj_stream.views.pages import add_views
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +122,7 @@ def build_worker(settings: Settings) -> Worker:
     sender = Sender(app)
     forwarder = Forwarder(sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
     opener = Opener(sender, settings.batch_events_topic, time.time)
-    releases = Releases(lambda *release: worker.released(*release))
+    releases = Releases(lambda *release: worker.released(*release))  # noqa: PLW0108 (the worker is built below)
     fence = Fence(settings.session_timeout_seconds)
     engine = app.engine = Engine(sender, fence, releases, opener, settings.batch_events_topic)
     table = BatchTable(app, name=TABLE, partitions=settings.partitions)
@@ -172,6 +174,7 @@ def build_worker(settings: Settings) -> Worker:
     _add_agent(app, "batches", settings.batch_events_topic, worker.batches.handle)
     _add_timers(worker)
     _add_lifecycle(worker)
+    add_views(worker)
     return worker
 
 
@@ -238,5 +241,6 @@ def _add_lifecycle(worker: Worker) -> None:
 
     worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     worker.app.local_store = LocalStore(worker.settings.data_dir)
+    worker.app.before_start = lambda: check_topics(worker.settings)
     worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
     worker.app.after_stop = worker.close

@@ -13,7 +13,8 @@ from cj_stream.operations.settings import Settings
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.faust_worker import QuietWorker
-from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.local_store import FolderInUseError, LocalStore
+from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
 
@@ -36,14 +37,20 @@ class HardenedApp(faust.App):
 
     engine: Engine
     local_store: LocalStore
+    before_start: Callable[[], Awaitable[None]]
+    """Called before anything is started: waits for what is needed, and refuses to start without it."""
     before_stop: Callable[[], Awaitable[None]]
     """Called before anything is stopped: finishes what is under way, bounded."""
     after_stop: Callable[[], Awaitable[None]]
     """Called once the last commit is made."""
 
     async def on_first_start(self) -> None:
-        """Lock the local store before any table is opened."""
-        self.local_store.open()
+        """Check what the worker needs, and lock the local store before any table is opened."""
+        await self.before_start()
+        try:
+            self.local_store.open()
+        except FolderInUseError as error:
+            refuse_to_start([str(error)])
         await super().on_first_start()
 
     async def on_stop(self) -> None:
@@ -52,7 +59,7 @@ class HardenedApp(faust.App):
         await super().on_stop()
         await self.engine.sender.settled()
         await self.after_stop()
-        self.local_store.close(clean=True)
+        self.local_store.close(clean=not self.crashed)
 
     def _new_transport(self) -> FaustTransport:
         return HardenedTransport(self.conf.broker_consumer, self)

@@ -48,11 +48,12 @@ class LocalStore:
 
     def close(self, *, clean: bool) -> None:
         """Unlock the folder, and mark it as trustworthy if everything written to it was acknowledged."""
+        if self._lock is None:
+            return
         if clean:
             self._marker.touch()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.close()
+        self._lock = None
 
     def _empty(self) -> None:
         for path in self._folder.iterdir():

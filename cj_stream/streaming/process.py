@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import structlog
@@ -12,6 +13,17 @@ EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: the worker stopped itself to stay safe; start it again."""
 
 log = structlog.get_logger(__name__)
+
+
+NOT_CONFIGURED = 78
+"""EX_CONFIG of sysexits.h: starting again does not help before somebody has changed something."""
+
+
+def refuse_to_start(problems: Sequence[str]) -> NoReturn:
+    """Say what keeps the worker from starting, and end the process."""
+    for problem in problems:
+        log.critical("worker does not start", why=problem, exit_code=NOT_CONFIGURED)
+    os._exit(NOT_CONFIGURED)
 
 
 def end_process(why: str, **details: object) -> NoReturn:

@@ -1,0 +1,30 @@
+"""What is checked before a worker starts: that the broker answers, and that every topic is as it has to be."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from cj_stream.contracts.topics import registry
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.process import refuse_to_start
+from cj_stream.streaming.provisioning import ProvisioningError, find_problems
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 3.0
+
+
+async def check_topics(settings: Settings) -> None:
+    """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
+    while True:
+        try:
+            problems = await find_problems(settings.kafka_bootstrap, registry(settings))
+        except ProvisioningError as error:
+            log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+            continue
+        if problems:
+            refuse_to_start(problems)
+        return

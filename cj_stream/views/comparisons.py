@@ -1,0 +1,67 @@
+"""The comparisons of a batch, page by page."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+from uuid import UUID
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.views.times import iso_time_or_none
+
+
+def comparisons_page(
+    batch: Batch,
+    status: ComparisonStatus | None,
+    offset: int,
+    limit: int,
+    *,
+    partition: int,
+    correlation_ids: CorrelationIds,
+) -> dict[str, Any]:
+    """Return ``limit`` comparisons from ``offset`` on, of one status or of any; ``total`` counts all of that status."""
+    rows = [row for row in batch.comparisons if status is None or row.status is status]
+    starts = [plan.first_index for plan in batch.plans]
+
+    def shown(row: Comparison) -> dict[str, Any]:
+        pair = batch.essay_ids(row.index)
+        request = correlation_ids.make(
+            partition=partition,
+            batch_id=batch.batch_id,
+            run=batch.run,
+            index=row.index,
+            attempt=row.attempt,
+            pair=pair,
+        )
+        return _comparison(row, batch.plans[bisect_right(starts, row.index) - 1].iteration, pair, request)
+
+    return {
+        "batch_id": batch.batch_id,
+        "run": batch.run,
+        "total": len(rows),
+        "offset": offset,
+        "comparisons": [shown(row) for row in rows[offset : offset + limit]],
+    }
+
+
+def _comparison(row: Comparison, iteration: int, pair: tuple[str, str], request: UUID) -> dict[str, Any]:
+    return {
+        "index": row.index,
+        "iteration": iteration,
+        "essay_a_id": pair[0],
+        "essay_b_id": pair[1],
+        "status": row.status.name,
+        "attempt": row.attempt,
+        "request_correlation_id": str(request),
+        "submitted_at": iso_time_or_none(row.submitted_at),
+        "completed_at": iso_time_or_none(row.completed_at),
+        "winner": None if row.winner is None else f"Essay {row.winner}",
+        "confidence": row.confidence,
+        "justification": row.justification,
+        "provider": row.provider,
+        "model": row.model,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+    }

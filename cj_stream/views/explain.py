@@ -1,0 +1,123 @@
+"""Why a batch stands where it stands: what it waits for, what happens next by itself, and what an operator can do."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.states import BatchState
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, todo
+from cj_stream.views.hints import hints
+from cj_stream.views.times import iso_time, iso_time_or_none
+
+EFFECTS_SHOWN = 20
+ERRORS_SHOWN = 5
+
+
+def explain(batch: Batch, postponed: str | None, opened_at: float) -> dict[str, Any]:
+    """Return the explanation.
+
+    ``postponed`` says whom the batch's work waits for, None when it does not; ``opened_at``, in seconds since the
+    epoch, since when its partition is served: no batch counts as idle from before.
+    """
+    return {
+        "batch_id": batch.batch_id,
+        "run": batch.run,
+        "state": batch.state.value,
+        "waiting_for": _waiting_for(batch),
+        "since": iso_time(batch.control.state_since),
+        "next_event": _next_event(batch, opened_at),
+        "effects_to_do": [
+            {"kind": type(effect).__name__, "what": _what(effect, batch)} for effect in todo(batch)[:EFFECTS_SHOWN]
+        ],
+        "postponed": postponed,
+        "last_errors": _last_errors(batch),
+        "hints": hints(batch, postponed),
+    }
+
+
+def _waiting_for(batch: Batch) -> str:
+    match batch.state:
+        case BatchState.INITIALIZING:
+            return f"The texts of {len(batch.roster.essays)} essays are being loaded from the content service."
+        case BatchState.GENERATING_PAIRS:
+            return f"The pairs of iteration {batch.control.iteration + 1} are being chosen."
+        case BatchState.WAITING_CALLBACKS:
+            return _waiting_for_callbacks(batch)
+        case BatchState.SCORING:
+            last = " for the last time" if batch.control.stop_reason else ""
+            return f"The scores are being fitted to {batch.progress.judged} verdicts{last}."
+    waiting = len(unpublished(batch))
+    if waiting:
+        return f"The batch has ended as {batch.state}; {waiting} outcome event(s) are still to be published."
+    return f"Nothing: the batch has ended as {batch.state}, and everybody has been told."
+
+
+def _waiting_for_callbacks(batch: Batch) -> str:
+    progress, policy = batch.progress, batch.roster.policy
+    enough = ceil(policy.completion_threshold_pct * batch.iteration_size / 100)
+    return (
+        f"Iteration {batch.control.iteration} of at most {policy.max_iterations} has "
+        f"{progress.judged_in_iteration} of {batch.iteration_size} verdicts and closes at {enough}: "
+        f"{len(progress.accepted)} comparison(s) await their callback, {len(progress.planned)} are to be submitted, "
+        f"{len(progress.retry_pool)} failed and may be tried again."
+    )
+
+
+def _next_event(batch: Batch, opened_at: float) -> dict[str, str] | None:
+    at, what = min(_deadlines(batch, opened_at), default=(None, ""))
+    return None if at is None else {"what": what, "at": iso_time(at)}
+
+
+def _deadlines(batch: Batch, opened_at: float) -> list[tuple[float, str]]:
+    """Return what can fall due and when, as `domain.deadlines` has it."""
+    policy, control = batch.roster.policy, batch.control
+    if batch.finished:
+        retired = (control.finished_at or control.state_since) + policy.retention
+        return [] if unpublished(batch) else [(retired, "The batch is deleted: its retention period is over.")]
+    ending = f"is scored if {policy.timeout_completion_pct:g} % of it is done, and fails otherwise"
+    idle_since = max(control.activity_at, opened_at)
+    deadlines = [
+        (idle_since + policy.batch_timeout, f"If nothing moves until then, the batch is stuck: it {ending}."),
+        (control.created_at + policy.max_age, f"The batch reaches its largest age: it {ending}."),
+    ]
+    submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
+    if submitted:
+        what = "The oldest comparison without a callback fails with TIMEOUT; it is tried again while attempts are left."
+        deadlines.append((min(submitted) + policy.comparison_deadline, what))
+    return deadlines
+
+
+def _what(effect: Effect, batch: Batch) -> str:
+    match effect:
+        case LoadContent():
+            return f"load the texts of {len(batch.roster.essays)} essays"
+        case PlanPairs():
+            return f"choose the pairs of iteration {effect.iteration}"
+        case Submit():
+            first, second = batch.essay_ids(effect.index)
+            return f"submit comparison {effect.index}, attempt {effect.attempt}: {first} and {second}"
+        case Score():
+            return f"fit the scores to {batch.progress.judged} verdicts"
+        case Publish():
+            kind, _, correlation_id = effect.outcome.partition(":")
+            return f"publish the {kind} event of request {correlation_id}"
+    raise TypeError(f"no words for the effect {effect!r}")
+
+
+def _last_errors(batch: Batch) -> list[dict[str, Any]]:
+    failed = [row for row in batch.comparisons if row.status is ComparisonStatus.FAILED]
+    failed.sort(key=lambda row: (row.completed_at or 0.0, row.index), reverse=True)
+    return [
+        {
+            "index": row.index,
+            "attempt": row.attempt,
+            "error_code": row.error_code,
+            "error_message": row.error_message,
+            "at": iso_time_or_none(row.completed_at),
+        }
+        for row in failed[:ERRORS_SHOWN]
+    ]

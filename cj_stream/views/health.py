@@ -1,0 +1,47 @@
+"""Whether the worker lives, whether it serves, and its metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from cj_stream.views.answers import SAFE_HEADERS, json_answer
+
+if TYPE_CHECKING:
+    from cj_stream.worker import Worker
+
+
+class HealthPages:
+    """The pages that machines ask."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """Answer: the event loop turns."""
+        return json_answer({"status": "live"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Answer 200 when every partition of this worker is served, else 503 and why it is not."""
+        why = self._why_not_ready()
+        if why:
+            return json_answer({"status": "not ready", "why": why}, 503, {"Retry-After": "1"})
+        return json_answer({"status": "ready", "partitions": sorted(self._worker.engine.opener.opened_at)})
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Answer with the metrics in Prometheus' text format."""
+        headers = {**SAFE_HEADERS, "Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=self._worker.metrics.exposition(), headers=headers)
+
+    def _why_not_ready(self) -> str | None:
+        opener = self._worker.engine.opener
+        if self._worker.app.rebalancing:
+            return "the partitions are being distributed over the workers"
+        if not opener.owned:
+            return "no partition is assigned to this worker and recovered"
+        if not opener.ready:
+            closed = sorted(opener.owned - opener.opened_at.keys())
+            return f"what was sent to partitions {closed} before this worker took them over is still being read"
+        return None

@@ -1,0 +1,50 @@
+"""What an operator can do about a batch, in sentences."""
+
+from __future__ import annotations
+
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.commands import objection
+from cj_stream.domain.deadlines import STUCK
+from cj_stream.domain.decider import POISONED
+from cj_stream.domain.decisions import LOW_SUCCESS_RATE, NO_PAIRS, NO_USABLE_ESSAYS
+from cj_stream.domain.events import Action
+from cj_stream.domain.states import BatchState
+
+_COMMANDS = {
+    Action.RETRY: "`retry` plans another attempt of the {failed} failed comparison(s) now.",
+    Action.FINALIZE: "`finalize` ends the batch with a ranking from the {judged} verdict(s) there are.",
+    Action.CANCEL: "`cancel` ends the batch without a ranking.",
+}
+_AGAIN = "Sending the request again starts another run."
+_AFTER_FAILURE = {
+    LOW_SUCCESS_RATE: "Too few comparisons got a verdict: see the last errors and the LLM provider. " + _AGAIN,
+    STUCK: "Nothing moved for too long: check that the LLM provider calls back on the callback topic. " + _AGAIN,
+    NO_USABLE_ESSAYS: "No essay has a readable text: see the failed essays and the content service. " + _AGAIN,
+    NO_PAIRS: "No pair of essays was left to compare and too few had a verdict: see the last errors. " + _AGAIN,
+    POISONED: "This is a bug of the service: the event is in the dead letters, please report it. " + _AGAIN,
+}
+
+
+def hints(batch: Batch, postponed: str | None) -> list[str]:
+    """Return what an operator can do now, the most pressing first."""
+    found = []
+    if postponed:
+        found.append("The work waits for another service and goes on by itself as soon as that one answers.")
+    found += _after_the_end(batch) if batch.finished else _commands(batch)
+    if batch.scores and batch.scores[-1].components > 1:
+        found.append(
+            f"The verdicts leave the essays in {batch.scores[-1].components} groups that were never compared with "
+            "each other: ranks across groups mean little."
+        )
+    return found
+
+
+def _commands(batch: Batch) -> list[str]:
+    counts = {"failed": batch.progress.failed, "judged": batch.progress.judged}
+    return [text.format(**counts) for action, text in _COMMANDS.items() if objection(batch, action) is None]
+
+
+def _after_the_end(batch: Batch) -> list[str]:
+    if batch.state is BatchState.FAILED and batch.control.failure in _AFTER_FAILURE:
+        return [_AFTER_FAILURE[batch.control.failure]]
+    return [_AGAIN] if batch.state is BatchState.CANCELLED else []

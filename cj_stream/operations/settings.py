@@ -31,14 +31,22 @@ class Settings(BaseSettings):
     accumulate_milliseconds: Positive = Field(20, description="Ingress gathers events of one partition for this long.")
 
     # --- Topics --------------------------------------------------------------------------------------------------
-    assessment_request_topic: str = "huleedu.els.cj_assessment.requested.v1"
-    llm_provider_callback_topic: str = "huleedu.llm_provider.comparison_result.v1"
-    assessment_completed_topic: str = "huleedu.cj_assessment.completed.v1"
-    assessment_failed_topic: str = "huleedu.cj_assessment.failed.v1"
-    assessment_result_topic: str = "huleedu.assessment.result.published.v1"
-    batch_events_topic: str = "cj.batch.events.v1"
-    batch_timeouts_topic: str = "cj.batch.timeouts.v1"
-    dead_letters_topic: str = "cj.dead_letters.v1"
+    assessment_request_topic: str = Field(
+        "huleedu.els.cj_assessment.requested.v1", description="Requests from upstream."
+    )
+    llm_provider_callback_topic: str = Field(
+        "huleedu.llm_provider.comparison_result.v1", description="Verdicts from the LLM provider."
+    )
+    assessment_completed_topic: str = Field(
+        "huleedu.cj_assessment.completed.v1", description="Where thin completed events go."
+    )
+    assessment_failed_topic: str = Field("huleedu.cj_assessment.failed.v1", description="Where failed events go.")
+    assessment_result_topic: str = Field("huleedu.assessment.result.published.v1", description="Where rich results go.")
+    batch_events_topic: str = Field("cj.batch.events.v1", description="Every input of a batch, in one order.")
+    batch_timeouts_topic: str = Field(
+        "cj.batch.timeouts.v1", description="Copies of the timeout recovery events, for whoever watches."
+    )
+    dead_letters_topic: str = Field("cj.dead_letters.v1", description="Refused input with its reason.")
 
     # --- Judgement (frozen in a batch when it starts) ------------------------------------------------------------
     batch_timeout_hours: Positive = Field(4, description="Hours without activity before a batch counts as stuck.")
@@ -69,12 +77,12 @@ class Settings(BaseSettings):
     # --- LLM provider and content --------------------------------------------------------------------------------
     llm_provider_service_url: str = Field("http://localhost:8090/api/v1", description="Base of the provider's API.")
     content_service_url: str = Field("http://localhost:8001", description="http(s) base, or file:/folder/of/texts.")
-    default_llm_provider: str = "openai"
-    default_llm_model: str | None = None
-    llm_temperature: Annotated[float, Field(ge=0, le=2)] = 0.1
+    default_llm_provider: str = Field("openai", description="Provider asked when a request names none.")
+    default_llm_model: str | None = Field(None, description="Model asked when a request names none.")
+    llm_temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.1, description="Sampling temperature of the judge.")
     submission_workers: Count = Field(32, description="HTTP submissions under way at once in one worker.")
-    submission_timeout_seconds: Positive = 30
-    content_cache_megabytes: Count = 64
+    submission_timeout_seconds: Positive = Field(30, description="Limit on one submission, seconds.")
+    content_cache_megabytes: Count = Field(64, description="Limit on the texts kept in memory, megabytes.")
 
     # --- Time and housekeeping -----------------------------------------------------------------------------------
     batch_monitor_interval_minutes: Positive = Field(5, description="Width of a window of the timer agent, minutes.")
@@ -83,15 +91,15 @@ class Settings(BaseSettings):
     # --- This worker ---------------------------------------------------------------------------------------------
     data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
     web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
-    web_port: Annotated[int, Field(ge=0, le=65535)] = 6066
+    web_port: Annotated[int, Field(ge=0, le=65535)] = Field(6066, description="Port of the web views.")
     advertised_host: str | None = Field(None, description="Name under which other workers reach this one.")
     operator_token: SecretStr | None = Field(None, description="Bearer token of the commands; unset switches them off.")
     correlation_key: SecretStr = Field(
         SecretStr("cj-stream"),
         description="Secret of the check in correlation ids; the same for all workers, for life.",
     )
-    log_format: Literal["console", "json"] = "console"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = Field("console", description="Logs for people or for machines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
     @model_validator(mode="after")
     def _deadlines_fit(self) -> Self:

@@ -1,0 +1,68 @@
+"""``cj-stream``: the root of the command line. Each command's module is imported only when that command runs."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+
+class Entry(NamedTuple):
+    """Where a command is (``module:attribute``), and its line in the list of commands."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("cj_stream.cli.demo:demo", "See it work: broker, workers and three batches, end to end."),
+    "dev": Entry("cj_stream.cli.dev:dev", "Run everything on this machine until interrupted."),
+    "submit": Entry("cj_stream.cli.submit:submit", "Request the ranking of a batch of essays."),
+    "watch": Entry("cj_stream.cli.watch:watch", "Follow batches until they have ended."),
+    "results": Entry("cj_stream.cli.results:results", "Show the ranking of a batch."),
+    "list": Entry("cj_stream.cli.list:list_batches", "List the batches."),
+    "explain": Entry("cj_stream.cli.explain:explain", "Tell what a batch is waiting for, and what happens next."),
+    "cancel": Entry("cj_stream.cli.operate:cancel", "Cancel a batch."),
+    "retry": Entry("cj_stream.cli.operate:retry", "Submit the failed comparisons of a batch again."),
+    "finalize": Entry("cj_stream.cli.operate:finalize", "End a batch with the verdicts that there are."),
+    "gateway": Entry("cj_stream.cli.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
+    "kafka": Entry("cj_stream.cli.kafka:kafka", "Start and stop an Apache Kafka for development."),
+    "topics": Entry("cj_stream.cli.topics:topics", "Create, check and list the topics."),
+    "settings": Entry("cj_stream.cli.settings:settings", "List the settings, their values and their meaning."),
+}
+"""Every command, in the order of ``--help``."""
+
+
+class LazyGroup(click.Group):
+    """The commands of `COMMANDS`: the list is printed from the table, so that ``--help`` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import a command; None for a name that is not one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].target.split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog="Example:  cj-stream demo    Help on a command:  cj-stream submit --help",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="cj-stream")
+def main() -> None:
+    """Rank essays by comparative judgement, on Faust and Kafka."""
+    # The commands tell failures in their own words; the client's remarks on the way there would only confuse.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())

@@ -1,0 +1,68 @@
+"""How every command speaks: tables and texts on standard output, JSON for machines, errors as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+from pydantic import ValidationError
+from rich.console import Console
+
+console = Console()
+"""For people, on standard output."""
+_error_console = Console(stderr=True)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+"""Adds ``--json``; the command receives it as ``as_json``."""
+
+
+def echo_json(value: Any) -> None:
+    """Print a value, dataclasses and dates included, as indented JSON on standard output."""
+    encoded = msgspec.json.encode(value, enc_hook=_encode_path)
+    click.echo(msgspec.json.format(encoded, indent=2))
+
+
+def _encode_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form here")
+
+
+def fail(message: str) -> NoReturn:
+    """End the command with exit code 1 and ``Error: message`` on standard error."""
+    raise click.ClickException(message)
+
+
+def warn(message: str) -> None:
+    """Print ``Warning: message`` on standard error, and go on."""
+    click.echo(f"Warning: {message}", err=True)
+
+
+@contextmanager
+def reporting(*expected: type[Exception]) -> Iterator[None]:
+    """End the command in the words of the error when one of the ``expected`` errors is raised inside."""
+    try:
+        yield
+    except expected as error:
+        fail(str(error))
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal's standard error what is going on; call the value with each new text."""
+    with _error_console.status(text) as status:
+        yield status.update
+
+
+def describe_settings_error(error: ValidationError) -> str:
+    """Return in one line what is wrong with the settings, each under the name of its environment variable."""
+    return "; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors())
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"CJ_{str(location[0]).upper()}: {message}" if location else message

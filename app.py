@@ -1,9 +1,5 @@
-"""What `faust -A app worker` needs: the app of one worker, built from the environment."""
+"""What `faust -A app worker` needs, nothing more."""
 
-from cj_stream.operations.logs import configure_logs
-from cj_stream.operations.settings import Settings
-from cj_stream.worker import build_worker
+from cj_stream.app import app
 
-settings = Settings()
-configure_logs(settings)
-app = build_worker(settings).app
+__all__ = ["app"]

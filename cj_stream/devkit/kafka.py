@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 
 from cj_stream.devkit.jars import INSTALL_DEV, KAFKA_VERSION, OWN_BROKER, Report, ensure_jars
 from cj_stream.devkit.kafka_config import DEFAULT_PORT, HOST, JVM_FLAGS, free_port, is_free, write_config
+from cj_stream.devkit.processes import die_with_parent
 
 _READY_TIMEOUT_SECONDS = 120.0
 _KILL_TIMEOUT_SECONDS = 10.0
@@ -50,11 +51,13 @@ class LocalKafka:
     """The broker that lives in ``folder``: its data, configuration, log and the record of its process.
 
     The folder is the broker's identity: any process can ask about, pause or stop what another one started. All calls
-    block; in async code use ``await asyncio.to_thread(kafka.start)``.
+    block; in async code use ``await asyncio.to_thread(kafka.start)``. With ``dies_with_us`` a broker that is started
+    here does not outlive the thread that started it, even if our process is killed (on Linux).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dies_with_us: bool = False) -> None:
         self.folder = folder.resolve()
+        self._dies_with_us = dies_with_us
         self.log_path = self.folder / "kafka.log"
         self._properties = self.folder / "server.properties"
         self._record = self.folder / "process.json"
@@ -176,6 +179,7 @@ class LocalKafka:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 start_new_session=True,  # an interrupt typed at the terminal is not for the broker
+                preexec_fn=die_with_parent if self._dies_with_us else None,  # noqa: PLW1509 - one call that takes no lock
                 pass_fds=[life.fileno()],
             )
         self._remember(self._child.pid, port)

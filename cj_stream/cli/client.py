@@ -1,0 +1,146 @@
+"""The HTTP client of the web views: what every command that asks about a batch goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+Answer = dict[str, Any]
+
+TIMEOUT_SECONDS = 30.0
+OPENING_SECONDS = 20.0
+"""How long a partition may take to open, before the 503 is given to the caller."""
+_NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
+
+
+class ViewError(Exception):
+    """The views did not do what was asked. The message says what was wrong, where, and what to do."""
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the answer, None when nobody answered."""
+        self.code = code
+
+    @property
+    def is_unknown_batch(self) -> bool:
+        """Whether there is no such batch (yet)."""
+        return self.status == _NOT_FOUND
+
+
+class ViewsClient:
+    """The views of any worker: each of them knows where a batch lives.
+
+    ``urls`` are base addresses of workers, asked in turn until one answers. Use it as ``async with``. Every method
+    returns the JSON of the view and raises `ViewError`; a partition that is being opened is waited for.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, token: str | None = None, opening_seconds: float = OPENING_SECONDS
+    ) -> None:
+        self.urls = [url.rstrip("/") for url in urls]
+        self._token = token
+        self._opening_seconds = opening_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def batches(self, state: str | None = None, limit: int = 100) -> Answer:
+        """Return the newest batches of all workers."""
+        query = {"limit": str(limit)} | ({"state": state} if state else {})
+        return await self._ask("GET", f"/batches?{URL.build(query=query).query_string}")
+
+    async def batch(self, batch_id: str) -> Answer:
+        """Return the newest run of a batch."""
+        return await self._ask("GET", _path(batch_id))
+
+    async def result(self, batch_id: str) -> Answer:
+        """Return the ranking as it stands."""
+        return await self._ask("GET", _path(batch_id, "result"))
+
+    async def explain(self, batch_id: str) -> Answer:
+        """Return what a batch is waiting for."""
+        return await self._ask("GET", _path(batch_id, "explain"))
+
+    async def error_counts(self, batch_id: str) -> dict[str, int]:
+        """Return how many comparisons failed with which error code, the most frequent first."""
+        failed = (await self._ask("GET", _path(batch_id, "comparisons") + "?status=FAILED&limit=1000"))["comparisons"]
+        return dict(Counter(str(row["error_code"]) for row in failed).most_common())
+
+    async def command(self, action: str, batch_id: str, reason: str | None = None) -> Answer:
+        """Have a batch cancelled, retried or finalized."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return await self._ask("POST", _path(batch_id, action), headers, {"reason": reason} if reason else {})
+
+    async def _ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Answer | None = None
+    ) -> Answer:
+        deadline = time.monotonic() + self._opening_seconds
+        while True:
+            status, answer, retry_after = await self._first_answer(method, path, headers, body)
+            if status == _UNAVAILABLE and time.monotonic() + retry_after < deadline:
+                await asyncio.sleep(retry_after)
+                continue
+            if status >= _FIRST_ERROR:
+                raise _error(status, answer, path)
+            return answer
+
+    async def _first_answer(
+        self, method: str, path: str, headers: Mapping[str, str] | None, body: Answer | None
+    ) -> tuple[int, Answer, float]:
+        """Return status, JSON and seconds to wait of the first worker that answers."""
+        whys = []
+        for base in self.urls:
+            try:
+                return await self._request(method, base + path, headers, body)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                whys.append(f"{base}: {error or type(error).__name__}")
+        raise ViewError(
+            f"no worker answers ({'; '.join(whys)}): start one (cj-stream dev), or give its address with --url"
+        )
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, body: Answer | None
+    ) -> tuple[int, Answer, float]:
+        if self._session is None:
+            raise RuntimeError("use ViewsClient as `async with`")
+        async with self._session.request(method, URL(url, encoded=True), headers=headers, json=body) as response:
+            try:
+                answer = await response.json(content_type=None)
+            except ValueError:
+                answer = None
+            wait = response.headers.get("Retry-After", "1")
+            return (
+                response.status,
+                answer if isinstance(answer, dict) else {},
+                float(wait) if wait.isdecimal() else 1.0,
+            )
+
+
+def _path(batch_id: str, view: str = "") -> str:
+    # The id is anybody's text: quoted whole, it stays one segment of the path. Dots alone would be taken out of it.
+    segment = quote(batch_id, safe="")
+    return f"/batches/{segment.replace('.', '%2E') if not segment.strip('.') else segment}" + (view and f"/{view}")
+
+
+def _error(status: int, answer: Answer, path: str) -> ViewError:
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return ViewError(str(error.get("message")), status=status, code=str(error.get("code")))
+    return ViewError(f"{path} answered {status}: is this the address of a worker?", status=status)

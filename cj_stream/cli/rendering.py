@@ -1,0 +1,132 @@
+"""How batches and rankings are shown to people, and written as CSV. Ids and texts in them are anybody's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Answer = Mapping[str, Any]
+
+CSV_COLUMNS = ("rank", "essay_id", "theta", "standard_error", "ci95_low", "ci95_high", "comparisons", "wins")
+STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow"}
+_ERROR_COLUMNS = ("index", "attempt", "error_code", "error_message")
+
+
+def plain(value: object) -> Text:
+    """Return ``value`` as text that shows what it is: no markup, no control sequences of a terminal."""
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value)))
+
+
+def state_text(state: str) -> Text:
+    """Return a state in its colour."""
+    return Text(state, style=STATE_STYLES.get(state, "cyan"))
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number for a table, a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def ranking_table(result: Answer) -> Table:
+    """Return the ranking, best essay first; theta, standard error and interval in logits."""
+    table = Table()
+    table.add_column("rank", justify="right")
+    table.add_column("essay")
+    for name in ("theta", "SE", "95 % interval", "comparisons", "wins"):
+        table.add_column(name, justify="right")
+    for row in result["ranking"]:
+        table.add_row(
+            str(row["rank"]),
+            plain(row["essay_id"]),
+            f"{row['theta']:+.2f}",
+            number(row["standard_error"]),
+            _interval(row["ci95"]),
+            str(row["comparisons"]),
+            f"{row['wins']:g}",
+        )
+    return table
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "-" if bounds is None else f"{bounds[0]:+.2f} .. {bounds[1]:+.2f}"
+
+
+def _headline(result: Answer) -> Text:
+    reliability = result["reliability"]
+    kind = "final" if result["final"] else "provisional"
+    stopped = f", stopped: {result['stop_reason']}" if result["stop_reason"] else ""
+    return plain(
+        f"{result['batch_id']}: {kind} ranking, {result['verdicts']} verdicts, {result['iterations']} iterations, "
+        f"reliability {number(reliability['eap'])} (EAP){stopped}"
+    )
+
+
+def errors_table(errors: Sequence[Answer]) -> Table:
+    """Return the last errors of a batch."""
+    return rows_table("Last errors", _ERROR_COLUMNS, errors)
+
+
+def rows_table(title: str, columns: Sequence[str], rows: Sequence[Answer]) -> Table:
+    """Return rows as a table with these columns."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*(plain("-" if row.get(column) is None else row[column]) for column in columns))
+    return table
+
+
+def batches_table(batches: Sequence[Answer]) -> Table:
+    """Return summaries of batches as a table."""
+    table = Table()
+    for column in ("batch", "run", "state", "essays", "verdicts", "reliability", "created", "why"):
+        table.add_column(column)
+    for batch in batches:
+        table.add_row(
+            plain(batch["batch_id"]),
+            str(batch["run"]),
+            state_text(batch["state"]),
+            str(batch["essays"]),
+            f"{batch['completed_comparisons']}/{batch['expected_comparisons']}",
+            number(batch["reliability"]),
+            plain(batch["created_at"]),
+            plain(batch["failure"] or batch["stop_reason"] or ""),
+        )
+    return table
+
+
+def print_result(console: Console, result: Answer) -> None:
+    """Print a ranking, and the essays that are not in it."""
+    console.print(_headline(result), soft_wrap=True)
+    console.print(ranking_table(result))
+    if result["components"] > 1:
+        console.print(f"The verdicts leave {result['components']} groups of essays that were never compared.")
+    if result["failed_essays"]:
+        console.print(rows_table("Essays that could not be ranked", ("essay_id", "reason"), result["failed_essays"]))
+
+
+def print_failure(console: Console, detail: Answer, error_counts: Mapping[str, int]) -> None:
+    """Print how a batch ended that has no ranking: the reason, and the counts behind it."""
+    console.print(plain(detail["batch_id"] + ":"), state_text(detail["state"]), plain(detail["failure"] or ""))
+    for name, value in detail["failure_details"].items():
+        console.print(plain(f"  {name.replace('_', ' ')}: {value}"))
+    if error_counts:
+        console.print(plain("  errors: " + ", ".join(f"{count} x {code}" for code, count in error_counts.items())))
+
+
+def result_csv(result: Answer) -> str:
+    """Return the ranking as CSV with the columns of ``CSV_COLUMNS``; scores in full precision, logits."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in result["ranking"]:
+        low, high = row["ci95"] or (None, None)
+        values = {**row, "ci95_low": low, "ci95_high": high}
+        writer.writerow([values[column] for column in CSV_COLUMNS])
+    return file.getvalue()

@@ -51,7 +51,7 @@ class TimeoutsAgent:
         """Note when each of these batches falls due next."""
         wheel = self._wheels.setdefault(partition, Wheel(self._width))
         for batch in batches:
-            due = next_due(batch)
+            due = next_due(batch, self._opener.opened_at.get(partition, 0.0))
             if due is None:
                 wheel.remove(batch.key)
             else:

@@ -6,6 +6,8 @@ its next activity, and a whole life has its limit. A finished batch is deleted a
 
 from __future__ import annotations
 
+from math import inf
+
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import fail_overdue
 from cj_stream.domain.decisions import fail_batch, success_suffices, trigger_final_scoring
@@ -18,12 +20,15 @@ from cj_stream.scoring.stopping import StopReason
 STUCK = "stuck_timeout_insufficient_progress"
 
 
-def next_due(batch: Batch) -> float | None:
-    """Return when something falls due next, or None while a finished batch still has outcomes to publish."""
+def next_due(batch: Batch, opened_at: float = 0.0) -> float | None:
+    """Return when something falls due next, or None while a finished batch still has outcomes to publish.
+
+    ``opened_at``: since when the batch's partition is served; what was idle before does not count.
+    """
     policy, control = batch.roster.policy, batch.control
     if batch.finished:
         return None if unpublished(batch) else (control.finished_at or control.state_since) + policy.retention
-    deadlines = [control.activity_at + policy.batch_timeout, control.created_at + policy.max_age]
+    deadlines = [_idle_until(batch, opened_at), _old_at(batch)]
     submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
     if submitted:
         deadlines.append(min(submitted) + policy.comparison_deadline)
@@ -42,18 +47,26 @@ def delete_if_retired(batch: Batch, at: float) -> Change | None:
 
 def expire(draft: Draft, event: TimeoutDue) -> None:
     """Fail what is overdue now, and end the batch if it is stuck or too old. A batch that moved is left alone."""
-    if draft.batch.finished:
-        return
     fail_overdue(draft)
-    policy, control = draft.batch.roster.policy, draft.batch.control
-    idle_since = max(control.activity_at, event.opened_at)
-    if idle_since + policy.batch_timeout <= draft.at or control.created_at + policy.max_age <= draft.at:
-        _end_stuck(draft)
+    idle = _idle_until(draft.batch, event.opened_at) <= draft.at
+    if idle or _old_at(draft.batch) <= draft.at:
+        _end_stuck(draft, scoring_hangs=idle and draft.batch.state is BatchState.SCORING)
 
 
-def _end_stuck(draft: Draft) -> None:
+def _idle_until(batch: Batch, opened_at: float) -> float:
+    # A state has the whole time to itself: a fit begun by a timeout is not over time already.
+    since = max(batch.control.activity_at, batch.control.state_since, opened_at)
+    return since + batch.roster.policy.batch_timeout
+
+
+def _old_at(batch: Batch) -> float:
+    # The final fit is bounded by its idle time; failing it for its age would throw the ranking away.
+    in_final_fit = batch.state is BatchState.SCORING and batch.control.stop_reason is not None
+    return inf if in_final_fit else batch.control.created_at + batch.roster.policy.max_age
+
+
+def _end_stuck(draft: Draft, *, scoring_hangs: bool) -> None:
     batch = draft.batch
-    scoring_hangs = batch.state is BatchState.SCORING
     if (
         batch.progress_pct >= batch.roster.policy.timeout_completion_pct
         and success_suffices(batch)

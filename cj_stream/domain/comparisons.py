@@ -1,6 +1,7 @@
 """What happens to a single comparison: accepted, failed, judged, overdue, tried again.
 
-Of one attempt a verdict outranks an acceptance, and an acceptance outranks a refusal: reports may overtake each other.
+Of one attempt a verdict outranks an error callback, that an acceptance, and that a refusal at submission: reports may
+overtake each other.
 A verdict counts whatever the status, and a late one of an earlier attempt counts if the comparison has none yet.
 """
 
@@ -21,8 +22,7 @@ TIMEOUT = "TIMEOUT"
 def accept(draft: Draft, event: SubmissionAccepted) -> None:
     """Mark the attempt as accepted: its callback is awaited from now on."""
     row = draft.batch.comparisons[event.index]
-    refused = row.status is ComparisonStatus.FAILED and not row.answered
-    if row.attempt != event.attempt or not (row.status is ComparisonStatus.PLANNED or refused):
+    if row.attempt != event.attempt or not (row.status is ComparisonStatus.PLANNED or _refused(row)):
         draft.note(NoteKind.EVENT_STALE, "acceptance")
         return
     draft.put(
@@ -34,10 +34,10 @@ def accept(draft: Draft, event: SubmissionAccepted) -> None:
 def fail(draft: Draft, event: ComparisonFailed) -> None:
     """Mark the attempt as failed: refused at submission, or answered with an error."""
     row = draft.batch.comparisons[event.index]
-    open_statuses = (
-        {ComparisonStatus.PLANNED, ComparisonStatus.ACCEPTED} if event.answered else {ComparisonStatus.PLANNED}
+    outranked = row.status is ComparisonStatus.PLANNED or (
+        event.answered and (row.status is ComparisonStatus.ACCEPTED or _refused(row))
     )
-    if row.attempt != event.attempt or row.status not in open_statuses:
+    if row.attempt != event.attempt or not outranked:
         draft.note(NoteKind.CALLBACK_DUPLICATE if event.answered else NoteKind.EVENT_STALE, "failure")
         return
     failed = replace(
@@ -104,6 +104,10 @@ def renew(draft: Draft, indexes: Iterable[int]) -> None:
     """Plan another attempt of these failed comparisons."""
     rows = [draft.batch.comparisons[index] for index in sorted(indexes)]
     draft.put(*(Comparison(index=row.index, attempt=row.attempt + 1) for row in rows))
+
+
+def _refused(row: Comparison) -> bool:
+    return row.status is ComparisonStatus.FAILED and not row.answered
 
 
 def _put_failed(draft: Draft, rows: Iterable[Comparison]) -> None:

@@ -2,8 +2,8 @@
 
 A comparison attempt's correlation id is a UUID of version 8 (RFC 9562, section 5.8). Its 122 free bits hold, from the
 top: home partition (12), tag of batch and run (24), comparison index (20), attempt (6), and a keyed check (60) over
-batch, run, index, attempt and both essays in presented order. The partition brings a callback home; the check refuses
-an id that was forged, damaged, or made for another pair.
+partition, batch, run, index, attempt and both essays in presented order. The partition brings a callback home; the
+check refuses an id that was forged, damaged, or made for another pair.
 """
 
 from __future__ import annotations
@@ -80,16 +80,17 @@ class CorrelationIds(msgspec.Struct, frozen=True):
         value = value << 24 | batch_tag(batch_id, run)
         value = value << 20 | index
         value = value << 6 | attempt
-        value = value << 60 | self._check(batch_id, run, index, attempt, pair)
+        value = value << 60 | self._check(partition, batch_id, run, index, attempt, *pair)
         high, middle, low = value >> 74, value >> 62 & 0xFFF, value & ((1 << 62) - 1)
         return UUID(int=high << 80 | _VERSION << 76 | middle << 64 | _VARIANT << 62 | low)
 
     def verifies(self, found: Attempt, *, batch_id: str, run: int, pair: tuple[str, str]) -> bool:
         """Return whether ``found`` was made by us for this batch, run and pair."""
-        return found.check == self._check(batch_id, run, found.index, found.attempt, pair)
+        check = self._check(found.partition, batch_id, run, found.index, found.attempt, *pair)
+        return found.tag == batch_tag(batch_id, run) and found.check == check
 
-    def _check(self, batch_id: str, run: int, index: int, attempt: int, pair: tuple[str, str]) -> int:
-        return _hash_bits(60, batch_id, run, index, attempt, *pair, key=self.key)
+    def _check(self, *parts: str | int) -> int:
+        return _hash_bits(60, *parts, key=self.key)
 
 
 def read_correlation_id(correlation_id: UUID) -> Attempt | None:

@@ -31,6 +31,7 @@ from cj_stream.domain.events import (
     TimeoutDue,
     VerdictReceived,
 )
+from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.requests import request
 
@@ -61,7 +62,7 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
 
 
 def _published(draft: Draft, event: OutcomePublished) -> None:
-    if event.outcome not in draft.batch.control.published:
+    if event.outcome in unpublished(draft.batch):
         draft.control(published=(*draft.batch.control.published, event.outcome))
 
 

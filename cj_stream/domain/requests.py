@@ -22,11 +22,13 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
         return _start(event, policy, at, run=1)
     same_content = batch.roster.digest == event.digest
     known = event.correlation_id in (batch.roster.correlation_id, *batch.control.joined)
-    if batch.finished and not (same_content and known):
+    if batch.finished and not (same_content and known) and not _was_refused(batch, event, at):
         return _start(event, policy, at, run=batch.run + 1)
     draft = Draft(batch, at)
-    if batch.finished:
+    if batch.finished and same_content and known:
         _publish_again(draft, event.correlation_id)
+    elif batch.finished:
+        draft.note(NoteKind.REQUEST_REPEATED, "it was refused while the batch was live")
     elif not same_content:
         _refuse(draft, event.correlation_id)
     elif known:
@@ -64,6 +66,13 @@ def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
     )
 
 
+def _was_refused(batch: Batch, event: BatchRequested, at: float) -> bool:
+    # Read again after a crash, with the table ahead of the log: its requester was told so, and it must not start a run.
+    return any(
+        refusal.correlation_id == event.correlation_id and at <= refusal.at for refusal in batch.control.refusals
+    )
+
+
 def _publish_again(draft: Draft, correlation_id: str) -> None:
     again = set(owed_to(draft.batch, correlation_id))
     draft.control(published=tuple(name for name in draft.batch.control.published if name not in again))
@@ -73,8 +82,10 @@ def _publish_again(draft: Draft, correlation_id: str) -> None:
 def _refuse(draft: Draft, correlation_id: str) -> None:
     refusals = [refusal for refusal in draft.batch.control.refusals if refusal.correlation_id != correlation_id]
     reason = "a batch of this id is being judged with other content; send it again when that one has ended"
-    refusals.append(Refusal(correlation_id=correlation_id, reason=reason, at=draft.at))
-    told = outcome("refused", correlation_id)
-    published = tuple(name for name in draft.batch.control.published if name != told)
-    draft.control(refusals=tuple(refusals[-REFUSALS_KEPT:]), published=published)
+    kept = refusals[1 - REFUSALS_KEPT :]
+    told = {outcome("refused", refusal.correlation_id) for refusal in kept}
+    draft.control(
+        refusals=(*kept, Refusal(correlation_id=correlation_id, reason=reason, at=draft.at)),
+        published=tuple(name for name in draft.batch.control.published if name in told),
+    )
     draft.note(NoteKind.REQUEST_REFUSED, correlation_id)

@@ -1,7 +1,8 @@
 """The batches of one partition: finds the one that an event is about, and has the decider handle it.
 
 One partition has one writer, so this is the only place where its batches change. Live batches are held here; one that
-has ended and told everybody is let go, and read back through ``load`` when somebody asks for it again.
+has ended and told everybody is let go with the next message, and read back through ``load`` when somebody asks for it
+again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class PartitionBatches:
         self._load = load
         self._live: dict[tuple[str, int], Batch] = {}
         self._by_tag: dict[int, list[tuple[str, int]]] = {}
+        self._done: set[tuple[str, int]] = set()
+        self._moment = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(list(self._live.values()))
@@ -40,7 +43,8 @@ class PartitionBatches:
             self._keep(batch)
 
     def decide(self, event: Event, at: float) -> Change:
-        """Return what ``event`` changes, without changing anything yet: `apply` does, once the rows are written."""
+        """Return what ``event`` changes, without changing any batch yet: `apply` does."""
+        self._let_go_before(at)
         if isinstance(event, Callback):
             resolved = self.resolve(event)
             if resolved is None:
@@ -51,19 +55,15 @@ class PartitionBatches:
     def apply(self, change: Change) -> None:
         """Replace the batch by what it has become."""
         if change.deleted is not None:
-            self._let_go(change.deleted)
+            self._let_go(change.deleted.key)
         elif change.batch is not None:
             self._keep(change.batch)
-            if is_done(change.batch):
-                self._let_go(change.batch)
 
     def poison(self, event: Event, error: str, at: float) -> Change:
         """Return the end of the batch whose ``event`` could not be decided."""
-        batch_id = event.batch_id
-        if isinstance(event, Callback) and (resolved := self.resolve(event)):
-            batch_id = resolved.batch_id
-        batch = self._find(BatchPoisoned(batch_id=batch_id, error=error))
-        return decide(batch, BatchPoisoned(batch_id=batch_id, error=error), self._policy, at)
+        if isinstance(event, Callback):
+            event = self.resolve(event) or event
+        return decide(self._find(event), BatchPoisoned(batch_id=event.batch_id, error=error), self._policy, at)
 
     def resolve(self, callback: Callback) -> VerdictReceived | ComparisonFailed | None:
         """Return the callback as an event of the live batch it belongs to, or None for an orphan."""
@@ -102,7 +102,7 @@ class PartitionBatches:
             batch = self._verified(found)
             return (batch, found.index, found.attempt) if batch else None
         for batch in self._live.values():
-            if batch.batch_id == callback.batch_id:
+            if batch.batch_id == callback.batch_id and not batch.finished:
                 for row in batch.comparisons:
                     if batch.essay_ids(row.index) == callback.essay_ids:
                         return batch, row.index, row.attempt
@@ -120,7 +120,12 @@ class PartitionBatches:
     def newest(self, batch_id: str) -> Batch | None:
         """Return the newest run of a batch, or None when there is no such batch."""
         runs = [run for found, run in self._live if found == batch_id]
-        return self._live[batch_id, max(runs)] if runs else self._load(batch_id, None)
+        newest = self._live[batch_id, max(runs)] if runs else None
+        if newest is not None and not newest.finished:
+            return newest
+        # A later run may have been let go while this one still has outcomes to publish.
+        stored = self._load(batch_id, None)
+        return stored if newest is None or (stored is not None and stored.run > newest.run) else newest
 
     def _find(self, event: Event) -> Batch | None:
         if isinstance(event, RunEvent):
@@ -131,10 +136,22 @@ class PartitionBatches:
         if batch.key not in self._live:
             self._by_tag.setdefault(batch_tag(*batch.key), []).append(batch.key)
         self._live[batch.key] = batch
+        if is_done(batch):
+            self._done.add(batch.key)
+        else:
+            self._done.discard(batch.key)
 
-    def _let_go(self, batch: Batch) -> None:
-        if self._live.pop(batch.key, None):
-            tag = batch_tag(*batch.key)
-            self._by_tag[tag].remove(batch.key)
+    def _let_go_before(self, at: float) -> None:
+        # All events of a message have one time. While it lasts, the table may not know yet how the batch has ended.
+        if at != self._moment:
+            self._moment = at
+            for key in list(self._done):
+                self._let_go(key)
+
+    def _let_go(self, key: tuple[str, int]) -> None:
+        self._done.discard(key)
+        if self._live.pop(key, None):
+            tag = batch_tag(*key)
+            self._by_tag[tag].remove(key)
             if not self._by_tag[tag]:
                 del self._by_tag[tag]

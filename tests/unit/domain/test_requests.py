@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+from scripted_judges import judges
+from story import FIRST, SECOND, Story, requested
+
+from cj_stream.domain.draft import NoteKind
+from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.requests import REFUSALS_KEPT
+from cj_stream.domain.states import BatchState
+from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
+
+ALL_BUT_PUBLISH = (LoadContent, PlanPairs, Score)
+
+
+@pytest.fixture
+def live() -> Story:
+    story = Story()
+    story.start(3)
+    return story
+
+
+@pytest.fixture
+def ended() -> Story:
+    story = Story()
+    story.tell(requested(3))
+    story.play(judges)
+    story.published.clear()
+    return story
+
+
+def test_a_request_starts_run_1_of_its_batch() -> None:
+    story = Story()
+    change = story.tell(requested(3))
+    assert [note.kind for note in change.notes] == [NoteKind.BATCH_STARTED]
+    assert (story.batch.run, story.batch.state) == (1, BatchState.INITIALIZING)
+    assert story.batch.control.created_at == story.now
+
+
+def test_a_repeat_for_a_live_batch_is_ignored(live: Story) -> None:
+    before = live.batch
+    change = live.tell(requested(3), after=10)
+    assert change.rows == ()
+    assert [note.kind for note in change.notes] == [NoteKind.REQUEST_REPEATED]
+    assert live.batch == before
+
+
+def test_a_repeat_after_the_end_publishes_the_same_outcomes_again(ended: Story) -> None:
+    judged = ended.batch
+    ended.tell(requested(3), after=3600)
+    assert ended.finish() == judged
+    assert ended.published == [f"completed:{FIRST}", f"result:{FIRST}"]
+
+
+def test_the_same_content_under_another_correlation_id_joins_and_gets_its_own_outcome(live: Story) -> None:
+    change = live.tell(requested(3, SECOND))
+    assert [note.kind for note in change.notes] == [NoteKind.REQUEST_JOINED]
+    live.play(judges)
+    assert sorted(live.published) == [f"completed:{FIRST}", f"completed:{SECOND}", f"result:{FIRST}"]
+
+
+def test_whoever_joined_may_repeat_and_hears_only_its_own_outcome_again(live: Story) -> None:
+    live.tell(requested(3, SECOND))
+    assert live.tell(requested(3, SECOND)).rows == ()
+    live.play(judges)
+    live.published.clear()
+    live.tell(requested(3, SECOND))
+    live.finish()
+    assert live.published == [f"completed:{SECOND}"]
+
+
+def test_other_content_for_a_live_batch_is_refused_at_once_and_changes_nothing_else(live: Story) -> None:
+    before = live.batch
+    change = live.tell(requested(3, SECOND, content="poem"))
+    assert [note.kind for note in change.notes] == [NoteKind.REQUEST_REFUSED]
+    live.carry_out(Publish)
+    assert live.published == [f"refused:{SECOND}"]
+    assert "other content" in live.batch.control.refusals[0].reason
+    assert (live.batch.roster, live.batch.comparisons) == (before.roster, before.comparisons)
+
+
+def test_whoever_was_refused_and_asks_again_is_refused_again(live: Story) -> None:
+    for _ in range(2):
+        live.tell(requested(3, SECOND, content="poem"), after=60)
+        live.carry_out(Publish)
+    assert live.published == [f"refused:{SECOND}"] * 2
+    assert len(live.batch.control.refusals) == 1
+
+
+def test_only_so_many_refusals_are_kept_and_nothing_of_the_others(live: Story) -> None:
+    for number in range(REFUSALS_KEPT + 20):
+        live.tell(requested(3, f"00000000-0000-4000-8000-{number:012}", content="poem"))
+        live.carry_out(Publish)
+    assert len(live.published) == REFUSALS_KEPT + 20
+    assert len(live.batch.control.refusals) == REFUSALS_KEPT
+    assert len(live.batch.control.published) == REFUSALS_KEPT
+
+
+@pytest.mark.parametrize(("correlation_id", "content"), [(SECOND, "poem"), (FIRST, "poem"), (SECOND, "essay")])
+def test_other_content_or_a_new_correlation_id_after_the_end_is_run_2(
+    ended: Story, correlation_id: str, content: str
+) -> None:
+    ended.tell(requested(3, correlation_id, content))
+    assert (ended.batch.run, ended.batch.state) == (2, BatchState.INITIALIZING)
+    assert ended.batch.roster.seed != ended.rows_of_run(1).roster.seed
+    assert ended.play(judges).run == 2
+    assert sorted(ended.published) == [f"completed:{correlation_id}", f"result:{correlation_id}"]
+    assert ended.rows_of_run(1).state is BatchState.COMPLETED
+
+
+def test_a_refused_request_that_is_read_once_more_after_the_end_does_not_start_a_run() -> None:
+    """As after a crash: the table is ahead of the committed offset."""
+    story = Story()
+    story.start(2)
+    refused_at = story.now
+    story.tell(requested(2, SECOND, content="poem"))
+    story.play(judges)
+    story.deliver(requested(2, SECOND, content="poem"), at=refused_at)
+    assert story.batch.run == 1
+    story.tell(requested(2, SECOND, content="poem"), after=60)
+    assert story.batch.run == 2
+
+
+def test_a_run_is_never_started_twice_while_an_older_one_still_has_outcomes_to_publish() -> None:
+    story = Story()
+    story.tell(requested(1))
+    story.carry_out(*ALL_BUT_PUBLISH)
+    story.tell(requested(1, SECOND))
+    story.carry_out(*ALL_BUT_PUBLISH)
+    for outcome in unpublished(story.batch):
+        story.tell(story.told(outcome, run=2))
+    assert [batch.run for batch in story.batches if unpublished(batch)] == [1]
+    story.tell(requested(1, content="third"))
+    assert story.batch.run == 3
+
+
+def test_the_knobs_of_a_request_are_frozen_in_its_batch() -> None:
+    story = Story(Policy(max_comparisons=50))
+    batch = story.start(3, max_comparisons=2, completion_threshold_pct=60)
+    assert (batch.roster.policy.max_comparisons, batch.roster.policy.completion_threshold_pct) == (2, 60)
+    assert batch.total_comparisons == 2
+
+
+def test_a_request_may_lower_the_budget_and_not_raise_it() -> None:
+    story = Story(Policy(max_comparisons=4))
+    batch = story.start(6, max_comparisons=1000)
+    assert batch.roster.policy.max_comparisons == 4
+    assert batch.total_comparisons == 4
+
+
+def test_without_knobs_the_policy_of_the_moment_applies() -> None:
+    policy = Policy(max_comparisons=7, completion_threshold_pct=70)
+    assert Story(policy).start(3).roster.policy == policy

@@ -45,8 +45,8 @@ clean: ## Remove .venv, builds and caches; the data in var/ stays
 	rm -rf .venv build dist cj_stream.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
-distclean: clean ## Also remove the data in var/ and the downloaded Kafka in .cache/
-	rm -rf var .cache
+distclean: clean ## Also remove the data in var/
+	rm -rf var
 
 # Nothing is fetched that the lock has no hash for: the package itself is built with the locked setuptools.
 $(INSTALLED): requirements-dev.lock pyproject.toml

@@ -130,7 +130,7 @@ class BatchPages:
         newest, run = self._newest(batch_id), run_number(request.query)
         if run is None or run == newest.run:
             return _Found(newest, partition, newest.run)
-        # Of the runs of a batch only the newest can be live, the others are as they were stored.
+        # A run starts only when the one before has ended, so the table has all others as they ended.
         batch = self._worker.rows.load(partition, batch_id, run)
         if batch is None:
             raise ApiError(404, "no_such_run", f"Batch {batch_id!r} has no run {run}: its newest is {newest.run}.")

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
@@ -68,27 +69,23 @@ def _waiting_for_callbacks(batch: Batch) -> str:
 
 
 def _next_event(batch: Batch, opened_at: float) -> dict[str, str] | None:
-    at, what = min(_deadlines(batch, opened_at), default=(None, ""))
-    return None if at is None else {"what": what, "at": iso_time(at)}
+    due = next_due(batch, opened_at)
+    return None if due is None else {"what": _what_falls_due(batch, due), "at": iso_time(due)}
 
 
-def _deadlines(batch: Batch, opened_at: float) -> list[tuple[float, str]]:
-    """Return what can fall due and when, as `domain.deadlines` has it."""
-    policy, control = batch.roster.policy, batch.control
+def _what_falls_due(batch: Batch, due: float) -> str:
+    policy = batch.roster.policy
     if batch.finished:
-        retired = (control.finished_at or control.state_since) + policy.retention
-        return [] if unpublished(batch) else [(retired, "The batch is deleted: its retention period is over.")]
+        return "The batch is deleted: its retention period is over."
+    accepted = (batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted)
+    if due in (submitted + policy.comparison_deadline for submitted in accepted):
+        return "The oldest comparison without a callback fails with TIMEOUT; it is tried again while attempts are left."
     ending = f"is scored if {policy.timeout_completion_pct:g} % of it is done, and fails otherwise"
-    idle_since = max(control.activity_at, opened_at)
-    deadlines = [
-        (idle_since + policy.batch_timeout, f"If nothing moves until then, the batch is stuck: it {ending}."),
-        (control.created_at + policy.max_age, f"The batch reaches its largest age: it {ending}."),
-    ]
-    submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
-    if submitted:
-        what = "The oldest comparison without a callback fails with TIMEOUT; it is tried again while attempts are left."
-        deadlines.append((min(submitted) + policy.comparison_deadline, what))
-    return deadlines
+    if due == batch.control.created_at + policy.max_age:
+        return f"The batch reaches its largest age: it {ending}."
+    if batch.state is BatchState.SCORING:
+        return "If the fit has not ended by then, the batch is stuck: it fails."
+    return f"If nothing moves until then, the batch is stuck: it {ending}."
 
 
 def _what(effect: Effect, batch: Batch) -> str:

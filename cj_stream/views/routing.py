@@ -107,7 +107,8 @@ class Routing:
                 body = await response.read()
         except _NOT_REACHED as error:
             unsure = "" if request.method in ("GET", "HEAD") else " It may have taken the command: look at the batch."
-            message = f"{url.origin()}, which serves the batch, gave no answer ({error!r}): try again in a moment."
+            why = str(error) or type(error).__name__
+            message = f"{url.origin()}, which serves the batch, gave no answer ({why}): try again in a moment."
             raise unavailable("owner_not_reached", message + unsure) from error
         return web.Response(status=response.status, body=body, headers={**SAFE_HEADERS, **back})
 

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scripted_judges import judges
+from served_views import Serve, Served
+from story import BATCH, START, Story, requested
+
+from cj_stream.domain.todo import LoadContent, Publish
+from cj_stream.streaming.partitioning import home_partition
+from cj_stream.views import listing
+
+
+def story_of(*batch_ids: str, start: float = START) -> Story:
+    """Batches requested one second after the other."""
+    story = Story()
+    story.now = start
+    for batch_id in batch_ids:
+        story.tell(requested(4, batch_id=batch_id), after=1)
+    return story
+
+
+def ids(found: dict[str, Any]) -> list[str]:
+    return [line["batch_id"] for line in found["batches"]]
+
+
+@pytest.fixture
+async def pair(serve: Serve) -> tuple[Served, Served]:
+    """Two workers with two batches each, their times interleaved."""
+    first, second = await serve(), await serve()
+    first.open(1, story_of("a", "c"))
+    second.open(2, story_of("b", "d", start=START + 0.5))
+    for worker in (first, second):
+        worker.knows({first.url: [1], second.url: [2]})
+    return first, second
+
+
+async def test_the_batches_of_all_workers_are_listed_newest_first(pair: tuple[Served, Served]) -> None:
+    for worker in pair:
+        status, found = await worker.ask("/batches")
+        assert status == 200
+        assert ids(found) == ["d", "c", "b", "a"]
+        assert (found["workers_asked"], found["workers_missing"]) == (2, [])
+
+
+async def test_each_batch_names_its_worker(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    _, found = await first.ask("/batches")
+    assert [line["worker"] for line in found["batches"]] == [second.url, first.url] * 2
+
+
+async def test_the_limit_holds_for_all_workers_together(pair: tuple[Served, Served]) -> None:
+    _, found = await pair[0].ask("/batches?limit=3")
+    assert ids(found) == ["d", "c", "b"]
+
+
+async def test_a_worker_can_be_asked_for_its_own_batches_only(pair: tuple[Served, Served]) -> None:
+    _, found = await pair[0].ask("/batches?scope=local")
+    assert (ids(found), found["workers_asked"]) == (["c", "a"], 1)
+
+
+async def test_a_worker_that_does_not_answer_is_named_as_missing(
+    pair: tuple[Served, Served], unused_tcp_port: int
+) -> None:
+    gone = f"http://127.0.0.1:{unused_tcp_port}"
+    pair[0].knows({pair[0].url: [1], gone: [2]})
+    status, found = await pair[0].ask("/batches")
+    assert (status, ids(found), found["workers_missing"]) == (200, ["c", "a"], [gone])
+
+
+async def test_a_worker_with_a_partition_not_open_yet_is_named_as_missing(pair: tuple[Served, Served]) -> None:
+    first, second = pair
+    second.knows({first.url: [1], second.url: [2, 3]})
+    _, found = await first.ask("/batches")
+    assert (ids(found), found["workers_missing"]) == (["d", "c", "b", "a"], [second.url])
+
+
+async def test_a_worker_without_partitions_is_not_missing(serve: Serve) -> None:
+    worker = await serve()
+    worker.knows({worker.url: []})
+    assert await worker.ask("/batches") == (200, {"batches": [], "workers_asked": 1, "workers_missing": []})
+
+
+async def test_finished_batches_stay_listed_with_their_counts(serve: Serve) -> None:
+    story = Story()
+    story.start(4)
+    story.play(judges)
+    story.crash()
+    assert list(story.batches) == [], "it is in the table only"
+    worker = await serve()
+    worker.open(home_partition(BATCH, 8), story)
+
+    _, found = await worker.ask("/batches?state=COMPLETED")
+    _, none = await worker.ask("/batches?state=FAILED")
+
+    (line,) = found["batches"]
+    assert (line["completed_comparisons"], line["total_comparisons"], line["progress_pct"]) == (6, 6, 100.0)
+    assert none["batches"] == []
+
+
+async def test_every_run_of_a_batch_has_its_line(serve: Serve) -> None:
+    story = Story()
+    story.start(4)
+    story.play(judges)
+    story.tell(requested(4, content="other"), after=1)
+    worker = await serve()
+    worker.open(1, story)
+    _, found = await worker.ask("/batches")
+    assert [(line["run"], line["state"]) for line in found["batches"]] == [(2, "INITIALIZING"), (1, "COMPLETED")]
+
+
+async def test_only_the_batches_on_the_page_are_read_in_full_and_finished_ones_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "TURN", 2)
+    story = Story()
+    for number in range(5):
+        story.tell(requested(1, batch_id=f"batch-{number}"), after=1)
+    story.carry_out(LoadContent, Publish)
+    story.crash()
+    assert list(story.batches) == [], "they are in the table only"
+    worker = await serve()
+    worker.open(1, story)
+    read: list[str] = []
+    load = worker.worker.rows.load
+    worker.worker.rows.load = lambda partition, *key: read.append(key[0]) or load(partition, *key)  # type: ignore[func-returns-value]
+
+    for _ in range(2):
+        _, found = await worker.ask("/batches?limit=2")
+        assert ids(found) == ["batch-4", "batch-3"]
+    assert read == ["batch-4", "batch-3"]
+
+
+async def test_a_batch_requested_again_after_its_retention_is_shown_afresh(serve: Serve) -> None:
+    story = Story()
+    story.start(4)
+    story.play(judges)
+    worker = await serve()
+    worker.open(1, story)
+    _, before = await worker.ask("/batches")
+    story.tell(story.due(), after=story.policy.retention + 1)
+    _, between = await worker.ask("/batches")
+    story.start(5)
+    story.play(judges)
+    _, after = await worker.ask("/batches")
+
+    assert between["batches"] == []
+    assert [(found["batches"][0]["run"], found["batches"][0]["essays"]) for found in (before, after)] == [
+        (1, 4),
+        (1, 5),
+    ]

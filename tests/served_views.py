@@ -36,6 +36,7 @@ class Served:
 
     def assign(self, *partitions: int) -> None:
         """Assign partitions, recovered and not yet open."""
+        self.worker.engine.opener._assigned = True
         self.worker.engine.opener._nonces.update((partition, "nonce") for partition in partitions)
 
     def open(self, partition: int, story: Story) -> None:

@@ -59,7 +59,8 @@ class BatchesAgent:
             event = await self._event(message, data)
             if isinstance(event, PartitionOpened):
                 if self._engine.opener.read(message.partition, event):
-                    released = list(batches)
+                    # Done batches too: their retention has to be watched.
+                    released = [*batches, *(head for head in self._rows.heads(message.partition) if is_done(head))]
             elif event is not None:
                 await self._apply(message, batches, event, changes)
         for change in changes.values():

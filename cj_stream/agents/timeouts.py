@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -24,6 +25,13 @@ from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
 
 log = structlog.get_logger(__name__)
+
+
+class _Watched(NamedTuple):
+    """All that is kept of a batch on the wheel: a finished one may be there for days."""
+
+    correlation_id: str
+    finished: bool
 
 
 class TimeoutsAgent:
@@ -45,7 +53,7 @@ class TimeoutsAgent:
         self._callbacks_read = callbacks_read
         self._metrics = metrics
         self._wheels: dict[int, Wheel] = {}
-        self._watched: dict[Key, Batch] = {}
+        self._watched: dict[Key, _Watched] = {}
 
     def watch(self, partition: int, batches: Iterable[Batch]) -> None:
         """Note when each of these batches falls due next."""
@@ -56,8 +64,7 @@ class TimeoutsAgent:
                 wheel.remove(batch.key)
             else:
                 wheel.put(batch.key, due)
-                # Nothing but the head is needed, and a finished batch may be watched for days.
-                self._watched[batch.key] = Batch(roster=batch.roster, control=batch.control)
+                self._watched[batch.key] = _Watched(batch.roster.correlation_id, batch.finished)
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Forget partitions that are no longer ours."""
@@ -84,8 +91,8 @@ class TimeoutsAgent:
         wheel = self._wheels.get(partition)
         if wheel is None or self._opener.opened_at.get(partition) != opened_at:
             return
-        batch = self._watched[key]
-        if batch.finished:
+        watched = self._watched[key]
+        if watched.finished:
             # It will be deleted: nothing more falls due.
             wheel.remove(key)
             del self._watched[key]
@@ -95,11 +102,11 @@ class TimeoutsAgent:
         batch_id, run = key
         event = TimeoutDue(batch_id=batch_id, run=run, due_at=due_at, opened_at=opened_at)
         await self._forwarder.forward(partition, event)
-        await self._copies(batch_id.encode(), self._copy(batch, due_at, now))
+        await self._copies(batch_id.encode(), self._copy(key, watched, due_at, now))
         log.info("timeout due", batch_id=batch_id, run=run, due_at=due_at)
 
-    def _copy(self, batch: Batch, due_at: float, now: float) -> bytes:
-        batch_id, run = batch.key
+    def _copy(self, key: Key, watched: _Watched, due_at: float, now: float) -> bytes:
+        batch_id, run = key
         window_end = datetime.fromtimestamp((due_at // self._width + 1) * self._width, UTC)
         event = BatchTimeoutDueV1(
             batch_id=batch_id,
@@ -111,6 +118,6 @@ class TimeoutsAgent:
         return write_timeout_due(
             event,
             event_id=timeout_event_id(batch_id, run, due_at),
-            correlation_id=UUID(batch.roster.correlation_id),
+            correlation_id=UUID(watched.correlation_id),
             now=datetime.fromtimestamp(now, UTC),
         )

@@ -30,12 +30,14 @@ class Opener:
         self._now = now
         self._nonces: dict[int, str] = {}
         self._opened_at: dict[int, float] = {}
+        self._assigned = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def assigned(self, partitions: set[int]) -> None:
         """Take over partitions whose table is recovered: send each its marker."""
         for partition in partitions:
             self._nonces[partition] = uuid4().hex
+        self._assigned = True
         log.info("partitions are ours and recovered", partitions=sorted(partitions))
         task = asyncio.get_running_loop().create_task(self._send(dict(self._nonces)))
         self._tasks.add(task)
@@ -45,6 +47,7 @@ class Opener:
         """Close all partitions: an assignment starts afresh."""
         if self._nonces:
             log.info("partitions are given up", partitions=sorted(self._nonces))
+        self._assigned = False
         self._nonces.clear()
         self._opened_at.clear()
 
@@ -69,8 +72,8 @@ class Opener:
 
     @property
     def ready(self) -> bool:
-        """Whether there are partitions and all of them are open."""
-        return bool(self._nonces) and self._opened_at.keys() == self._nonces.keys()
+        """Whether partitions were assigned, be it none, and all of them are open."""
+        return self._assigned and self._opened_at.keys() == self._nonces.keys()
 
     async def _send(self, nonces: dict[int, str]) -> None:
         for partition, nonce in sorted(nonces.items()):

@@ -39,9 +39,9 @@ class HealthPages:
         opener = self._worker.engine.opener
         if self._worker.app.rebalancing:
             return "the partitions are being distributed over the workers"
-        if not opener.owned:
+        if opener.ready:
+            return None
+        closed = sorted(opener.owned - opener.opened_at.keys())
+        if not closed:
             return "no partition is assigned to this worker and recovered"
-        if not opener.ready:
-            closed = sorted(opener.owned - opener.opened_at.keys())
-            return f"what was sent to partitions {closed} before this worker took them over is still being read"
-        return None
+        return f"what was sent to partitions {closed} before this worker took them over is still being read"

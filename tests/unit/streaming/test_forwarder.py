@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fake_producer import FakeProducer, no_exit, until
+
+from cj_stream.domain.events import OutcomePublished, VerdictReceived
+from cj_stream.streaming.forwarder import MAX_BYTES, Forwarder
+from cj_stream.streaming.sender import Sender
+
+SOON = 0.01  # seconds of gathering
+NEVER = 3600.0
+
+
+@pytest.fixture
+def producer() -> FakeProducer:
+    return FakeProducer()
+
+
+def told(number: int) -> OutcomePublished:
+    return OutcomePublished(batch_id="b", run=1, outcome=f"completed:{number}")
+
+
+def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
+    return Forwarder(sender, "events", accumulate)
+
+
+async def test_events_of_one_partition_gathered_in_time_travel_in_one_message(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    promises = [forwards.forward(3, told(number)) for number in range(3)]
+    assert producer.records == []
+    await until_produced(producer, 1)
+    record = producer.records[0]
+    assert (record.topic, record.partition, record.key) == ("events", 3, None)
+    assert record.events() == [told(0), told(1), told(2)]
+    await settle(producer, sender)
+    assert [promise.result().offset for promise in promises] == [0, 0, 0]
+
+
+async def test_partitions_do_not_share_messages(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    forwards.forward(5, told(1))
+    await until_produced(producer, 2)
+    assert {record.partition: record.events() for record in producer.records} == {3: [told(0)], 5: [told(1)]}
+    await settle(producer, sender)
+
+
+async def test_what_comes_after_a_message_was_sent_goes_into_the_next_one(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    await until_produced(producer, 1)
+    forwards.forward(3, told(1))
+    await until_produced(producer, 2)
+    assert [record.events() for record in producer.records] == [[told(0)], [told(1)]]
+    await settle(producer, sender)
+
+
+async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(producer: FakeProducer) -> None:
+    """Or else a commit could pass its source while it is still being gathered."""
+    sender = producer.sender()
+    promise = forwarder(sender).forward(3, told(0))
+    assert sender.outstanding == 1
+    await until_produced(producer, 1)
+    assert sender.outstanding > 0
+    settled = asyncio.ensure_future(sender.settled())
+    await asyncio.sleep(0)
+    assert not settled.done()
+    await settle(producer, sender)
+    await settled
+    assert promise.done()
+    assert sender.outstanding == 0
+
+
+async def test_a_full_message_does_not_wait(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender, accumulate=NEVER)
+    event = VerdictReceived(batch_id="b", run=1, index=0, attempt=1, winner="A", justification="x" * (MAX_BYTES // 3))
+    for _ in range(3):
+        assert producer.records == []
+        forwards.forward(3, event)
+    await until(lambda: producer.records)
+    assert producer.records[0].events() == [event] * 3
+    await settle(producer, sender)
+
+
+async def test_the_process_ends_when_a_message_cannot_be_sent(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = no_exit(monkeypatch, "sender", "forwarder")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    producer.failure = RuntimeError("the broker is gone")
+    forwarder(producer.sender(), accumulate=0).forward(3, told(0))
+    await until(lambda: "a gathered message was not sent" in reasons)
+    assert reasons[0] == "could not produce to events"
+
+
+async def until_produced(producer: FakeProducer, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(producer.records) < count:
+            await asyncio.sleep(SOON / 10)
+
+
+async def settle(producer: FakeProducer, sender: Sender) -> None:
+    """Acknowledge everything, and let the forwarder hear of it: a task that is still running would be cancelled."""
+    for number in range(len(producer.records)):
+        producer.acknowledge(number)
+    await sender.settled()
+    await until(lambda: len(asyncio.all_tasks()) == 1)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fake_producer import FakeProducer, ProcessEndedError, no_exit, until
+
+
+@pytest.fixture
+def producer() -> FakeProducer:
+    return FakeProducer()
+
+
+async def test_a_record_is_outstanding_until_the_broker_has_it(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    promise = await sender.send("topic", key=b"k", value=b"v", partition=4, headers=[("h", b"1")])
+    record = producer.records[0]
+    assert (record.topic, record.key, record.value, record.partition) == ("topic", b"k", b"v", 4)
+    assert record.headers == [("h", b"1")]
+    assert (sender.outstanding, promise.done()) == (1, False)
+    producer.acknowledge(0)
+    assert (await promise).offset == 0
+    assert sender.outstanding == 0
+
+
+async def test_settled_waits_for_what_is_outstanding_now_and_not_for_what_comes_later(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    await sender.send("topic", key=None, value=b"1")
+    settled = asyncio.ensure_future(sender.settled())
+    await asyncio.sleep(0)
+    await sender.send("topic", key=None, value=b"2")
+    producer.acknowledge(0)
+    await settled
+    assert sender.outstanding == 1
+
+
+async def test_nothing_outstanding_is_settled_at_once(producer: FakeProducer) -> None:
+    await asyncio.wait_for(producer.sender().settled(), 1)
+
+
+async def test_whoever_wants_to_hears_of_the_acknowledgement_first(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    offsets: list[int] = []
+    promise = await sender.send("topic", key=None, value=b"", on_ack=lambda metadata: offsets.append(metadata.offset))
+    producer.acknowledge(0)
+    await promise
+    assert offsets == [0]
+
+
+async def test_the_process_ends_when_a_record_cannot_be_produced(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = no_exit(monkeypatch, "sender")
+    producer.failure = RuntimeError("the broker is gone")
+    with pytest.raises(ProcessEndedError):
+        await producer.sender().send("topic", key=None, value=b"")
+    assert reasons == ["could not produce to topic"]
+
+
+@pytest.mark.parametrize("how", ["error", "cancelled"])
+async def test_the_process_ends_when_a_record_is_not_acknowledged(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    reasons = no_exit(monkeypatch, "sender")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    await producer.sender().send("topic", key=None, value=b"")
+    promise = producer.records[0].promise
+    if how == "error":
+        promise.set_exception(RuntimeError("too large"))
+    else:
+        promise.cancel()
+    await until(lambda: reasons)
+    assert reasons == ["the broker has not acknowledged a record for topic"]
+
+
+async def test_the_process_ends_when_somebody_drops_a_promise(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = no_exit(monkeypatch, "sender")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    producer.sender().promise("a gathered message").cancel()
+    await until(lambda: reasons)
+    assert reasons == ["a gathered message was cancelled before it was acknowledged"]

@@ -67,7 +67,7 @@ class Dispatcher:
             for effect, job in self._in_hand.items()
             if job.partition == partition and job.offset is not None and job.offset < position
         ]
-        keys = {(effect.batch_id, effect.run) for effect in applied}
+        keys = dict.fromkeys((effect.batch_id, effect.run) for effect in applied)
         for effect in applied:
             del self._in_hand[effect]
         for batch in batches:
@@ -75,9 +75,8 @@ class Dispatcher:
                 self._forget(batch.key)
             else:
                 self._batches[batch.key] = (partition, batch)
-                keys.add(batch.key)
-        for key in keys:
-            self._start(key)
+                keys[batch.key] = None
+        self._start(*keys)
 
     async def drop(self, partitions: Iterable[int], patience: float) -> None:
         """Let go of partitions: start nothing more for them, and wait ``patience`` seconds for what is under way."""
@@ -96,12 +95,11 @@ class Dispatcher:
     async def close(self, patience: float) -> None:
         """Start nothing more, and wait ``patience`` seconds for what is under way."""
         self._closed = True
-        await self.drop({partition for partition, _ in self._batches.values()}, patience)
+        await self.drop({job.partition for job in self._in_hand.values()}, patience)
 
     def tick(self) -> None:
         """Start whatever is still to be done and not in hand."""
-        for key in list(self._batches):
-            self._start(key)
+        self._start(*self._batches)
 
     @property
     def in_hand(self) -> int:
@@ -112,9 +110,14 @@ class Dispatcher:
         self._batches.pop(key, None)
         self.postponed.pop(key, None)
 
-    def _start(self, key: Key) -> None:
-        if self._closed or key not in self._batches or key in self._resting:
-            return
+    def _start(self, *keys: Key) -> None:
+        """Start what these batches have to do; their submissions when it is their turn."""
+        for key in keys:
+            if not self._closed and key in self._batches and key not in self._resting:
+                self._start_batch(key)
+        self._pump()
+
+    def _start_batch(self, key: Key) -> None:
         partition, batch = self._batches[key]
         waiting = [effect for effect in todo(batch) if effect not in self._in_hand]
         for effect in waiting:
@@ -122,7 +125,6 @@ class Dispatcher:
                 self._run(effect, partition, batch)
         if any(isinstance(effect, Submit) for effect in waiting) and key not in self._turns:
             self._turns.append(key)
-            self._pump()
 
     def _pump(self) -> None:
         while self._turns and self._submitting < self._workers and not self._closed:
@@ -156,8 +158,8 @@ class Dispatcher:
             self._submitting -= 1
         key = (effect.batch_id, effect.run)
         error = None if task.cancelled() else task.exception()
-        if task.cancelled() or error is not None:
-            self._in_hand.pop(effect, None)
+        if (task.cancelled() or error is not None) and self._in_hand.get(effect) is job:
+            del self._in_hand[effect]
         if error is not None:
             self._rest(key, effect, error)
         elif not task.cancelled():

@@ -83,7 +83,12 @@ def requested(essays: int = 3, correlation_id: str = FIRST, content: str = "essa
 class Story:
     """Batches of one partition. ``unusable``: roster positions whose texts cannot be loaded."""
 
-    def __init__(self, policy: Policy | None = None, unusable: dict[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        unusable: dict[int, str] | None = None,
+        table: MemoryTable | None = None,
+    ) -> None:
         self.now = START
         self.opened_at = START
         self.policy = policy or Policy()
@@ -92,7 +97,7 @@ class Story:
         self.log: list[tuple[float, tuple[Event, ...]]] = []
         self.seen: list[NoteKind] = []
         self.history = History()
-        self.table = MemoryTable()
+        self.table = table or MemoryTable()
         self.rows = BatchRows(cast("BatchTable", self.table), cast("Sender", None))
         self.batches = self._reopened()
         self._order = itertools.count()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fake_producer import FakeProducer, no_exit, until
+from fake_producer import FakeProducer, no_exit
+from until import until
 
 from cj_stream.domain.events import OutcomePublished, VerdictReceived
 from cj_stream.streaming.forwarder import MAX_BYTES, Forwarder
@@ -31,7 +32,7 @@ async def test_events_of_one_partition_gathered_in_time_travel_in_one_message(pr
     forwards = forwarder(sender)
     promises = [forwards.forward(3, told(number)) for number in range(3)]
     assert producer.records == []
-    await until_produced(producer, 1)
+    await until(lambda: len(producer.records) == 1)
     record = producer.records[0]
     assert (record.topic, record.partition, record.key) == ("events", 3, None)
     assert record.events() == [told(0), told(1), told(2)]
@@ -44,7 +45,7 @@ async def test_partitions_do_not_share_messages(producer: FakeProducer) -> None:
     forwards = forwarder(sender)
     forwards.forward(3, told(0))
     forwards.forward(5, told(1))
-    await until_produced(producer, 2)
+    await until(lambda: len(producer.records) == 2)
     assert {record.partition: record.events() for record in producer.records} == {3: [told(0)], 5: [told(1)]}
     await settle(producer, sender)
 
@@ -53,9 +54,9 @@ async def test_what_comes_after_a_message_was_sent_goes_into_the_next_one(produc
     sender = producer.sender()
     forwards = forwarder(sender)
     forwards.forward(3, told(0))
-    await until_produced(producer, 1)
+    await until(lambda: len(producer.records) == 1)
     forwards.forward(3, told(1))
-    await until_produced(producer, 2)
+    await until(lambda: len(producer.records) == 2)
     assert [record.events() for record in producer.records] == [[told(0)], [told(1)]]
     await settle(producer, sender)
 
@@ -65,7 +66,7 @@ async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(produce
     sender = producer.sender()
     promise = forwarder(sender).forward(3, told(0))
     assert sender.outstanding == 1
-    await until_produced(producer, 1)
+    await until(lambda: len(producer.records) == 1)
     assert sender.outstanding > 0
     settled = asyncio.ensure_future(sender.settled())
     await asyncio.sleep(0)
@@ -97,12 +98,6 @@ async def test_the_process_ends_when_a_message_cannot_be_sent(
     forwarder(producer.sender(), accumulate=0).forward(3, told(0))
     await until(lambda: "a gathered message was not sent" in reasons)
     assert reasons[0] == "could not produce to events"
-
-
-async def until_produced(producer: FakeProducer, count: int) -> None:
-    async with asyncio.timeout(5):
-        while len(producer.records) < count:
-            await asyncio.sleep(SOON / 10)
 
 
 async def settle(producer: FakeProducer, sender: Sender) -> None:

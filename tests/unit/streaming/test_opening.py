@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from fake_producer import FakeProducer, no_exit, until
+from fake_producer import FakeProducer, no_exit
+from until import until
 
 from cj_stream.domain.events import PartitionOpened
 from cj_stream.streaming.opening import Opener

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fake_producer import FakeProducer, ProcessEndedError, no_exit, until
+from fake_producer import FakeProducer, ProcessEndedError, no_exit
+from until import until
 
 
 @pytest.fixture

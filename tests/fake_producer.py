@@ -1,0 +1,83 @@
+"""A producer for tests: keeps what is produced, and acknowledges it when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import faust
+import pytest
+
+from cj_stream.streaming.messages import decode_event, decode_message
+from cj_stream.streaming.sender import Sender
+
+
+class ProcessEndedError(Exception):
+    """Stands in for the end of the process."""
+
+
+def no_exit(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[str]:
+    """Have these modules of `cj_stream.streaming` raise instead of ending the process; return why they did."""
+    reasons: list[str] = []
+
+    def end(why: str, **_details: object) -> None:
+        reasons.append(why)
+        raise ProcessEndedError(why)
+
+    for module in modules:
+        monkeypatch.setattr(f"cj_stream.streaming.{module}.end_process", end)
+    return reasons
+
+
+@dataclass
+class Produced:
+    """A record that was produced, and what the producer promised for it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None
+    headers: list[tuple[str, bytes]] | None
+    promise: asyncio.Future[Any] = field(repr=False)
+
+    def events(self) -> list[object]:
+        """The events in a message of the events topic."""
+        return [decode_event(data) for data in decode_message(self.value or b"")]
+
+
+class FakeProducer:
+    """Acknowledges a record with its number as offset; at once if ``prompt``."""
+
+    def __init__(self, *, prompt: bool = False) -> None:
+        self.records: list[Produced] = []
+        self.failure: Exception | None = None
+        self._prompt = prompt
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        _timestamp: float | None,
+        headers: list[tuple[str, bytes]] | None,
+    ) -> asyncio.Future[Any]:
+        if self.failure is not None:
+            raise self.failure
+        promise: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.records.append(Produced(topic, key, value, partition, headers, promise))
+        if self._prompt:
+            self.acknowledge(len(self.records) - 1)
+        return promise
+
+    def acknowledge(self, number: int) -> None:
+        record = self.records[number]
+        record.promise.set_result(
+            SimpleNamespace(topic=record.topic, partition=record.partition, offset=number),
+        )
+
+    def sender(self) -> Sender:
+        """Return a real sender on top of this producer."""
+        return Sender(cast("faust.App", SimpleNamespace(producer=self)))

@@ -110,7 +110,7 @@ class ViewsClient:
             try:
                 return await self._request(method, base + path, headers, body)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                whys.append(f"{base}: {error or type(error).__name__}")
+                whys.append(f"{base}: {_why(error)}")
         raise ViewError(
             f"no worker answers ({'; '.join(whys)}): start one (cj-stream dev), or give its address with --url"
         )
@@ -131,6 +131,12 @@ class ViewsClient:
                 answer if isinstance(answer, dict) else {},
                 float(wait) if wait.isdecimal() else 1.0,
             )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.strerror or "no connection"
+    return str(error) or type(error).__name__
 
 
 def _path(batch_id: str, view: str = "") -> str:

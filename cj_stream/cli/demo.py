@@ -31,9 +31,9 @@ from cj_stream.devkit.stack import Stack, StackError, own_bootstrap, prepare
 from cj_stream.operations.settings import Settings
 
 OUTPUT = Path("var/demo")
-LATENCY_SECONDS = 0.8
+LATENCY_SECONDS = 0.6
 # Ten times the median latency: only the judge that never calls back is hurt by it.
-DEADLINE_MINUTES = 8 / 60
+DEADLINE_MINUTES = 6 / 60
 MONITOR_MINUTES = 1 / 60
 OUTCOME_SECONDS = 15.0
 

@@ -111,7 +111,7 @@ def _trouble(folder: Path) -> DemoBatch:
     return DemoBatch(
         name="trouble",
         about="12 texts; a provider that refuses, errs and never calls back",
-        judge=f"faults:refuse=0.35,error=0.35,silent=0.3,seed={SEED}",
+        judge=f"faults:refuse=0.2,error=0.2,silent=0.6,seed={SEED}",
         texts=read_texts(folder),
         expected_state="FAILED",
         outcomes=frozenset({"failed"}),

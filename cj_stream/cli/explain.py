@@ -32,7 +32,7 @@ def explain(*, batch_id: str, urls: tuple[str, ...], as_json: bool) -> None:
 
 def _print(answer: Mapping[str, Any]) -> None:
     console.print(plain(f"{answer['batch_id']}, run {answer['run']}:"), state_text(answer["state"]))
-    _line("waits for", f"{answer['waiting_for']} (since {answer['since']})")
+    _line("now", f"{answer['waiting_for']} (since {answer['since']})")
     _line("postponed", answer["postponed"])
     if answer["next_event"]:
         _line("next", f"{answer['next_event']['at']}: {answer['next_event']['what']}")

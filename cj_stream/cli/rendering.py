@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -84,18 +85,19 @@ def rows_table(title: str, columns: Sequence[str], rows: Sequence[Answer]) -> Ta
 
 def batches_table(batches: Sequence[Answer]) -> Table:
     """Return summaries of batches as a table."""
-    table = Table()
-    for column in ("batch", "run", "state", "essays", "verdicts", "reliability", "created", "why"):
-        table.add_column(column)
+    # Narrow, so that 80 columns hold it; what is anybody's own length is folded.
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("batch", overflow="fold", min_width=12)
+    for column in ("run", "state", "verdicts", "reliability"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("why", overflow="fold")
     for batch in batches:
         table.add_row(
             plain(batch["batch_id"]),
             str(batch["run"]),
             state_text(batch["state"]),
-            str(batch["essays"]),
             f"{batch['completed_comparisons']}/{batch['expected_comparisons']}",
             number(batch["reliability"]),
-            plain(batch["created_at"]),
             plain(batch["failure"] or batch["stop_reason"] or ""),
         )
     return table
@@ -115,9 +117,10 @@ def print_failure(console: Console, detail: Answer, error_counts: Mapping[str, i
     """Print how a batch ended that has no ranking: the reason, and the counts behind it."""
     console.print(plain(detail["batch_id"] + ":"), state_text(detail["state"]), plain(detail["failure"] or ""))
     for name, value in detail["failure_details"].items():
-        console.print(plain(f"  {name.replace('_', ' ')}: {value}"))
+        console.print(plain(f"  {name.replace('_', ' ')}: {value}"), soft_wrap=True)
     if error_counts:
-        console.print(plain("  errors: " + ", ".join(f"{count} x {code}" for code, count in error_counts.items())))
+        errors = ", ".join(f"{count} x {code}" for code, count in error_counts.items())
+        console.print(plain(f"  errors: {errors}"), soft_wrap=True)
 
 
 def result_csv(result: Answer) -> str:

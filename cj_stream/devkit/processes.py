@@ -22,6 +22,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a process that failed is started again; the pause doubles with every failure in a row."""
 STEADY_SECONDS = 30.0
 """After a run of this length the pauses begin anew."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -38,9 +39,15 @@ class Interrupted(Exception):  # noqa: N818 -- a wish, not a failure
 def run_until_signal(work: Coroutine[Any, Any, Result]) -> Result:
     """Run ``work`` to its end; SIGINT, SIGTERM and SIGHUP cancel it once, however often they come.
 
-    So its clean-up always runs to the end, and a second Ctrl-C cannot cut it short. Raises `Interrupted` then.
+    So its clean-up always runs to the end. Raises `Interrupted` then; from that moment on the signals are ignored, so
+    that an impatient second Ctrl-C does not cut short what the caller still has to tidy up.
     """
-    return asyncio.run(_until_signal(work))
+    try:
+        return asyncio.run(_until_signal(work))
+    except Interrupted:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise
 
 
 async def _until_signal(work: Coroutine[Any, Any, Result]) -> Result:
@@ -53,7 +60,7 @@ async def _until_signal(work: Coroutine[Any, Any, Result]) -> Result:
             task.cancel()
         received.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, end, number)
     try:
         return await task

@@ -160,6 +160,7 @@ class Stack:
             while not starting.done():
                 await asyncio.to_thread(kafka.stop)
                 await asyncio.wait([starting], timeout=_POLL_SECONDS)
+            starting.exception()  # that it could not start is no news then
             raise
 
     def _process(self, name: str, command: Sequence[str], own: Mapping[str, str]) -> Supervised:

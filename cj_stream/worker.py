@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,13 +93,13 @@ class Worker:
     async def revoked(self, partitions: set[int]) -> None:
         """Finish, within half a session, what is under way for partitions that are taken away, and forget them."""
         patience = self.settings.session_timeout_seconds / 2
+        # The protocol is eager: every partition is taken away, also one that a broken-off assignment left behind.
+        partitions = partitions | set(self.batches.partitions)
         self.engine.opener.revoked()
-        await self.dispatcher.drop(partitions, patience)
-        try:
-            await asyncio.wait_for(self.engine.sender.settled(), patience)
-        except TimeoutError:
-            end_process("records were not acknowledged before the partitions had to be given up")
         self.engine.releases.drop(partitions)
+        await self.dispatcher.drop(partitions, patience)
+        if not await self.engine.sender.settled(patience):
+            end_process("records were not acknowledged before the partitions had to be given up")
         self.timeouts.drop(partitions)
         for partition in partitions:
             self.batches.partitions.pop(partition, None)
@@ -138,6 +137,7 @@ def build_worker(settings: Settings) -> Worker:
         provider=provider,
         sender=sender,
         correlation_ids=correlation_ids,
+        fence=fence,
         metrics=metrics,
     )
     worker = Worker(

@@ -65,7 +65,9 @@ class BatchesAgent:
                 await self._apply(message, batches, event, changes)
         for change in changes.values():
             await self._rows.store(message.partition, change, message.offset)
-        released += [change.batch for change in changes.values() if change.batch is not None]
+        # Before its marker is read a partition starts nothing: what is still to be read may have done it already.
+        if message.partition in self._engine.opener.opened_at:
+            released += [change.batch for change in changes.values() if change.batch is not None]
         self._engine.releases.hold(message.partition, message.offset, released)
 
     def _batches(self, partition: int) -> PartitionBatches:

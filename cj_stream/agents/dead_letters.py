@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import structlog
 from faust.types import Message
 
 from cj_stream.contracts.dead_letters import dead_letter
+from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.operations.metrics import Metrics
 from cj_stream.streaming.sender import Sender
@@ -31,7 +30,7 @@ class DeadLetters:
             topic=message.topic,
             partition=message.partition,
             offset=message.offset,
-            timestamp=datetime.fromtimestamp(message.timestamp, UTC),
+            timestamp=moment(message.timestamp),
             refused=refused,
         )
         await self._sender.send(self._topic, key=letter.key, value=letter.value, headers=letter.headers)

@@ -30,6 +30,7 @@ from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient, Submission
 from cj_stream.provider.dispatcher import PostponedError
+from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.sender import Sender
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Effects:
         provider: ProviderClient,
         sender: Sender,
         correlation_ids: CorrelationIds,
+        fence: Fence,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -62,6 +64,7 @@ class Effects:
         self._provider = provider
         self._sender = sender
         self._correlation_ids = correlation_ids
+        self._fence = fence
         self._metrics = metrics
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
@@ -74,11 +77,16 @@ class Effects:
 
     async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
         """Carry out ``effect``; raises `PostponedError` when it has to wait and left no trace."""
+        self._fence.check()
         return await self._handlers[type(effect)](effect, batch, partition)
 
     async def _load_content(self, effect: LoadContent, batch: Batch, _partition: int) -> ContentLoaded:
-        reasons = await asyncio.gather(*(self._why_unusable(essay.storage_id) for essay in batch.roster.essays))
-        unusable = {position: reason for position, reason in enumerate(reasons) if reason}
+        try:
+            async with asyncio.TaskGroup() as loading:
+                tasks = [loading.create_task(self._why_unusable(essay.storage_id)) for essay in batch.roster.essays]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        unusable = {position: reason for position, task in enumerate(tasks) if (reason := task.result())}
         return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=unusable)
 
     async def _why_unusable(self, storage_id: str) -> str | None:
@@ -106,6 +114,7 @@ class Effects:
             submission = await self._submission(effect, batch, partition)
         except TextMissing as missing:
             return _failed(effect, "TEXT_MISSING", str(missing))
+        self._fence.check()
         answer = await self._provider.submit(submission)
         if isinstance(answer, Accepted):
             self._metrics.submissions.labels("accepted").inc()

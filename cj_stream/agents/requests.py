@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
@@ -10,6 +9,7 @@ import msgspec
 from faust.types import Message
 
 from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.contracts.fields import moment
 from cj_stream.contracts.outcomes import refused_event
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import AssessmentRequest, read_request
@@ -47,7 +47,7 @@ class RequestsAgent:
         # The same refusal has the same id and the same bytes, however often the message is read.
         digest = sha256(message.value or b"").hexdigest()
         event_id = outcome_event_id(str(refused.batch_id), 0, f"refused:{digest}", str(refused.correlation_id))
-        answer = refused_event(refused, event_id, datetime.fromtimestamp(message.timestamp, UTC))
+        answer = refused_event(refused, event_id, moment(message.timestamp))
         await self._sender.send(self._settings.assessment_failed_topic, key=answer.key, value=answer.value)
 
 

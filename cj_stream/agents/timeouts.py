@@ -62,6 +62,7 @@ class TimeoutsAgent:
             due = next_due(batch, self._opener.opened_at.get(partition, 0.0))
             if due is None:
                 wheel.remove(batch.key)
+                self._watched.pop(batch.key, None)
             else:
                 wheel.put(batch.key, due)
                 self._watched[batch.key] = _Watched(batch.roster.correlation_id, batch.finished)
@@ -89,7 +90,8 @@ class TimeoutsAgent:
 
     async def _emit(self, partition: int, key: Key, due_at: float, opened_at: float, now: float) -> None:
         wheel = self._wheels.get(partition)
-        if wheel is None or self._opener.opened_at.get(partition) != opened_at:
+        moved = wheel is None or wheel.due(key) != due_at
+        if wheel is None or moved or self._opener.opened_at.get(partition) != opened_at:
             return
         watched = self._watched[key]
         if watched.finished:

@@ -104,4 +104,4 @@ def write_envelope(
         "data": data,
         "metadata": metadata,
     }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

@@ -10,7 +10,8 @@ from typing import Literal
 
 from cj_stream.operations.settings import Settings
 
-DAY_MS = 24 * 3600 * 1000
+HOUR_MS = 3600 * 1000
+DAY_MS = 24 * HOUR_MS
 TABLE = "batches"
 """Name of the one table; its changelog is ``{app_id}-batches-changelog``."""
 
@@ -92,7 +93,7 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             segment_bytes=32 * 1024 * 1024,
             segment_ms=3600 * 1000,
             # A stale row that a cut-off worker wrote late must not outlive the newer one, see docs/decisions/0001.
-            min_compaction_lag_ms=int(settings.batch_max_age_hours * 3600 * 1000),
+            min_compaction_lag_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
             broker_time=True,
         ),
         TopicSpec(

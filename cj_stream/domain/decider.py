@@ -48,7 +48,7 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
         return request(batch, event, policy, at)
     if batch is None:
         return unchanged(None, [Note(NoteKind.EVENT_STALE, f"{type(event).__name__} for an unknown batch")])
-    if isinstance(event, TimeoutDue) and (deletion := delete_if_retired(batch, at)):
+    if isinstance(event, TimeoutDue) and (deletion := delete_if_retired(batch, max(at, event.due_at))):
         return deletion
     draft = Draft(batch, at)
     if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):

@@ -18,6 +18,10 @@ class Wheel:
     def __len__(self) -> int:
         return len(self._due)
 
+    def due(self, key: Key) -> float | None:
+        """Return when ``key`` falls due, or None when it is not on the wheel."""
+        return self._due.get(key)
+
     def keys(self) -> list[Key]:
         """Return the batches on the wheel."""
         return list(self._due)

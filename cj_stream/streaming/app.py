@@ -17,6 +17,8 @@ from cj_stream.streaming.local_store import FolderInUseError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
+SETTLE_SECONDS = 10.0
+
 
 class IdempotentProducer(FaustProducer):
     """Faust's producer with the broker dropping repeats, so that acknowledgements are strictly in order."""
@@ -36,6 +38,7 @@ class HardenedApp(faust.App):
     """Faust's app with the commit barrier, the fence and the safe recovery built in."""
 
     engine: Engine
+    _draining = False
     local_store: LocalStore
     before_start: Callable[[], Awaitable[None]]
     """Called before anything is started: waits for what is needed, and refuses to start without it."""
@@ -53,13 +56,19 @@ class HardenedApp(faust.App):
             refuse_to_start([str(error)])
         await super().on_first_start()
 
+    async def stop(self) -> None:
+        """Finish what is under way while still a full member of the group, then stop."""
+        if not self._draining:
+            self._draining = True
+            await self.before_stop()
+        await super().stop()
+
     async def on_stop(self) -> None:
-        """Stop in the order that loses nothing: effects, consumer with its last commit, producer, connections."""
-        await self.before_stop()
+        """Stop in the order that loses nothing: consumer with its last commit, producer, connections."""
         await super().on_stop()
-        await self.engine.sender.settled()
+        acknowledged = await self.engine.sender.settled(SETTLE_SECONDS)
         await self.after_stop()
-        self.local_store.close(clean=not self.crashed)
+        self.local_store.close(clean=acknowledged and not self.crashed and not self.engine.sender.interrupted)
 
     def _new_transport(self) -> FaustTransport:
         return HardenedTransport(self.conf.broker_consumer, self)

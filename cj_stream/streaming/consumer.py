@@ -15,6 +15,10 @@ from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP
 
 from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.fence import now
+from cj_stream.streaming.process import end_process
+
+PATIENCE_SECONDS = 1.0
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
@@ -28,13 +32,17 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         heartbeat = coordinator._do_heartbeat  # noqa: SLF001 (as above)
 
         async def watched() -> Any:
+            sent = now()
             success = await heartbeat()
             if success:
-                fence.contact()
+                # As of the request: the answer may have lain unread while this process was stopped.
+                fence.contact(sent)
+            elif coordinator.generation < 0:
+                end_process("the group has dropped this worker: its partitions belong to others")
             return success
 
         coordinator._do_heartbeat = watched  # noqa: SLF001 (as above)
-        fence.contact()
+        fence.contact(now())
 
 
 class BarrierConsumer(FaustConsumer):
@@ -46,10 +54,12 @@ class BarrierConsumer(FaustConsumer):
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         engine: Engine = cast("Any", self.app).engine
         generation = self.app.consumer_generation_id
-        await engine.sender.settled()
+        while not await engine.sender.settled(PATIENCE_SECONDS):
+            engine.fence.check()
         engine.fence.check()
         committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
-        if committed and generation == self.app.consumer_generation_id:
+        # During a rebalance nothing is started; the next marker releases every live batch.
+        if committed and not self.app.rebalancing and generation == self.app.consumer_generation_id:
             owned = self.assignment()
             engine.releases.committed(
                 {tp.partition: at for tp, at in offsets.items() if tp.topic == engine.events_topic and tp in owned}

@@ -11,7 +11,8 @@ import time
 from cj_stream.streaming.process import end_process
 
 
-def _now() -> float:
+def now() -> float:
+    """Return a clock, in seconds, that goes on while the machine is suspended."""
     # CLOCK_BOOTTIME counts the time a machine was suspended; where it does not exist, monotonic is the best there is.
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
@@ -22,16 +23,16 @@ class Fence:
 
     def __init__(self, session_timeout: float) -> None:
         self._limit = session_timeout / 2
-        self._contact = _now()
+        self._contact = now()
 
-    def contact(self) -> None:
-        """Record a successful heartbeat, or an assignment."""
-        self._contact = _now()
+    def contact(self, at: float) -> None:
+        """Record that the group answered a request that was sent ``at`` (by `now`)."""
+        self._contact = at
 
     @property
     def silence(self) -> float:
         """Seconds since the last contact."""
-        return _now() - self._contact
+        return now() - self._contact
 
     def check(self) -> None:
         """End the process when the group may already have given our partitions away."""

@@ -44,7 +44,7 @@ class Forwarder:
         gathering.size += len(data)
         if gathering.size >= MAX_BYTES:
             self._flush(partition)
-        return gathering.promise
+        return asyncio.shield(gathering.promise)
 
     def _start(self, partition: int) -> _Gathering:
         loop = asyncio.get_running_loop()

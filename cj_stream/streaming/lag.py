@@ -22,8 +22,11 @@ async def caught_up(app: faust.App, topic: str, patience: float) -> bool:
     thread = cast("Any", app.consumer)._thread  # noqa: SLF001 (the consumer lives in its thread)
     consumer = thread._ensure_consumer()  # noqa: SLF001 (as above)
     partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    if not partitions:
+        return False
+    beginnings: dict[TopicPartition, int] = await thread.call_thread(consumer.beginning_offsets, partitions)
     ends: dict[TopicPartition, int] = await thread.call_thread(consumer.end_offsets, partitions)
-    unread = {partition for partition, end in ends.items() if end > 0}
+    unread = {partition for partition in partitions if beginnings[partition] < ends[partition]}
     deadline = asyncio.get_running_loop().time() + patience
     while unread:
         for partition in list(unread):

@@ -12,12 +12,16 @@ from typing import Any, cast
 
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.types import TP
 
 from cj_stream.streaming.engine import Engine
+from cj_stream.streaming.fence import now
 
 
 class SeekFirstRecovery(Recovery):
     """Faust's recovery with its last step in a safe order."""
+
+    _revoked = False
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Seek the source partitions to their committed offsets, then let them flow."""
@@ -32,6 +36,9 @@ class SeekFirstRecovery(Recovery):
         sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)}
         if sources:
             await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
+        if self._revoked or app.consumer_generation_id != generation_id:
+            self.log.warning("the partitions were taken away during the seek")
+            return
         # No await from here to resume_flow: nothing can be delivered in between.
         consumer.resume_partitions(sources)
         self.completed.set()
@@ -42,10 +49,24 @@ class SeekFirstRecovery(Recovery):
         if not app.assignor.assigned_standbys():
             self.tables.on_standbys_ready()
         app.on_rebalance_end()
-        engine: Engine = cast("Any", app).engine
-        engine.fence.contact()
-        engine.opener.assigned({tp.partition for tp in sources if tp.topic == engine.events_topic})
+        self._engine.opener.assigned({tp.partition for tp in sources if tp.topic == self._engine.events_topic})
         self.log.info("Worker ready")
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Remember that what is being recovered is ours no longer: the generation does not tell."""
+        self._revoked = True
+        super().on_partitions_revoked(revoked)
+
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
+        self._revoked = False
+        self._engine.fence.contact(now())
+        await super().on_rebalance(*args, **kwargs)
+
+    @property
+    def _engine(self) -> Engine:
+        engine: Engine = cast("Any", self.app).engine
+        return engine
 
     async def _tell(self, table: Any) -> None:
         await table.on_recovery_completed(self.actives_for_table[table], self.standbys_for_table[table])

@@ -25,6 +25,8 @@ class Sender:
     def __init__(self, app: faust.App) -> None:
         self._app = app
         self._outstanding: set[asyncio.Future[Any]] = set()
+        self.interrupted = False
+        """Whether producing was ever cancelled halfway."""
 
     async def send(
         self,
@@ -43,10 +45,16 @@ class Sender:
         promise = self.promise(f"a record for {topic}")
         try:
             sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
+        except asyncio.CancelledError:
+            # Only effects are cancelled, and they are done again; but the store may lack what a row was to say.
+            self.interrupted = True
+            self._outstanding.discard(promise)
+            raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the record is not delivered)
             end_process(f"could not produce to {topic}", error=repr(error), partition=partition)
         sent.add_done_callback(lambda done: self._settle(done, promise, topic, on_ack))
-        return promise
+        # Shielded: whoever waits may be cancelled, the record is under way all the same.
+        return asyncio.shield(promise)
 
     def promise(self, what: str) -> asyncio.Future[Any]:
         """Return a future that commits wait for: for what will be acknowledged later than the agent's turn."""
@@ -60,11 +68,13 @@ class Sender:
         """Records that the broker has not acknowledged yet."""
         return len(self._outstanding)
 
-    async def settled(self) -> None:
-        """Wait until everything that is outstanding now has been acknowledged."""
+    async def settled(self, patience: float) -> bool:
+        """Wait, at most ``patience`` seconds, for all that is outstanding now; return whether it is acknowledged."""
         waiting = list(self._outstanding)
-        if waiting:
-            await asyncio.wait(waiting)
+        if not waiting:
+            return True
+        _, pending = await asyncio.wait(waiting, timeout=patience)
+        return not pending
 
     def _forget(self, done: asyncio.Future[Any], what: str) -> None:
         self._outstanding.discard(done)

@@ -11,7 +11,6 @@ from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster,
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.codec import (
     HEARTBEAT_KEY,
-    KINDS,
     decode_row,
     encode_heartbeat,
     encode_row,
@@ -21,6 +20,9 @@ from cj_stream.tables.codec import (
     row_position,
 )
 from cj_stream.tables.table import BatchTable, Put
+
+DELETION_ORDER: tuple[type[Row], ...] = (Scores, Comparison, Plan, Content, Control, Roster)
+"""A deletion that was broken off is repeated as long as the control row is there."""
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -85,4 +87,4 @@ class BatchRows:
         return [cast("RowT", decode_row(key, value)) for key, value in found]
 
     def _keys(self, partition: int, batch: Batch) -> list[bytes]:
-        return [key for kind in KINDS for key, _ in self._table.scan(partition, prefix(kind, *batch.key))]
+        return [key for kind in DELETION_ORDER for key, _ in self._table.scan(partition, prefix(kind, *batch.key))]

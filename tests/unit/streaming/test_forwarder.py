@@ -68,7 +68,7 @@ async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(produce
     assert sender.outstanding == 1
     await until(lambda: len(producer.records) == 1)
     assert sender.outstanding > 0
-    settled = asyncio.ensure_future(sender.settled())
+    settled = asyncio.ensure_future(sender.settled(10))
     await asyncio.sleep(0)
     assert not settled.done()
     await settle(producer, sender)
@@ -104,5 +104,5 @@ async def settle(producer: FakeProducer, sender: Sender) -> None:
     """Acknowledge everything, and let the forwarder hear of it: a task that is still running would be cancelled."""
     for number in range(len(producer.records)):
         producer.acknowledge(number)
-    await sender.settled()
+    await sender.settled(10)
     await until(lambda: len(asyncio.all_tasks()) == 1)

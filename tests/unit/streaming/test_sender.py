@@ -27,7 +27,7 @@ async def test_a_record_is_outstanding_until_the_broker_has_it(producer: FakePro
 async def test_settled_waits_for_what_is_outstanding_now_and_not_for_what_comes_later(producer: FakeProducer) -> None:
     sender = producer.sender()
     await sender.send("topic", key=None, value=b"1")
-    settled = asyncio.ensure_future(sender.settled())
+    settled = asyncio.ensure_future(sender.settled(10))
     await asyncio.sleep(0)
     await sender.send("topic", key=None, value=b"2")
     producer.acknowledge(0)
@@ -36,7 +36,7 @@ async def test_settled_waits_for_what_is_outstanding_now_and_not_for_what_comes_
 
 
 async def test_nothing_outstanding_is_settled_at_once(producer: FakeProducer) -> None:
-    await asyncio.wait_for(producer.sender().settled(), 1)
+    await asyncio.wait_for(producer.sender().settled(10), 1)
 
 
 async def test_whoever_wants_to_hears_of_the_acknowledgement_first(producer: FakeProducer) -> None:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+from fake_views import FakeViews, serve_views
+
+from cj_stream.cli.main import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Run in an empty folder without settings, so that a stack that runs on this machine is not found."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    for name in ("CJ_WEB_URL", "CJ_KAFKA_BOOTSTRAP", "CJ_OPERATOR_TOKEN", "CJ_CONTENT_SERVICE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def views() -> Iterator[FakeViews]:
+    with serve_views() as served:
+        yield served
+
+
+@pytest.fixture
+def run(views: FakeViews, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command against the views."""
+    monkeypatch.setenv("CJ_WEB_URL", views.url)
+
+    def invoke(*arguments: str, **options: object) -> Result:
+        return CliRunner().invoke(main, [*arguments], **options)  # type: ignore[arg-type] # click's own keywords
+
+    return invoke

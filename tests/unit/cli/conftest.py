@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import Run, run_command
 from fake_views import FakeViews, serve_views
-
-from cj_stream.cli.main import main
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +25,4 @@ def views() -> Iterator[FakeViews]:
 def run(views: FakeViews, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command against the views."""
     monkeypatch.setenv("CJ_WEB_URL", views.url)
-
-    def invoke(*arguments: str, **options: object) -> Result:
-        return CliRunner().invoke(main, [*arguments], **options)  # type: ignore[arg-type] # click's own keywords
-
-    return invoke
+    return run_command

@@ -1,7 +1,7 @@
 # Everything a fresh machine needs: Python 3.11 or newer with venv, make, and the package registries.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lock clean distclean
+.PHONY: help setup demo test check bench lock clean distclean
 
 # The newest suitable interpreter; `make PYTHON=/usr/bin/python3.12 setup` names another one.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -12,6 +12,8 @@ INSTALLED := .venv/.installed
 
 # Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
 TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
+# Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
+BENCHMARKS := scoring decider callbacks failover
 # Arguments for pytest: `make test ARGS="-k submit -x"`.
 ARGS ?=
 
@@ -36,6 +38,9 @@ check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Run all benchmarks; best on a machine with nothing else to do
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: $(INSTALLED) ## Resolve pyproject.toml again into the two lock files
 	$(COMPILE) --extra build --output-file requirements.lock

@@ -1,0 +1,177 @@
+"""What a measured worker lives in: topics, texts, and a provider that accepts everything and never answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from kit import WorkerProcess
+
+from cj_stream.contracts.callbacks import write_callback
+from cj_stream.contracts.comparison_api import REQUEST_LIMIT
+from cj_stream.contracts.request_writer import write_request
+from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
+from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.provisioning import create_topics
+
+_TEXTS = 50
+Offsets = dict[TopicPartition, int]
+_JUSTIFICATION = "The first essay states its claim early and supports it with two examples. " * 3
+
+
+def covers(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> bool:
+    """Return whether everything before ``ends`` is committed."""
+    return all(committed.get(at, 0) >= end for at, end in ends.items())
+
+
+class Provider:
+    """Accepts every comparison at once; ``accepted`` holds the metadata by correlation id."""
+
+    def __init__(self) -> None:
+        self.accepted: dict[UUID, dict[str, Any]] = {}
+        self.url = ""
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Listen on a free port until ``stack`` is left."""
+        app = web.Application(client_max_size=REQUEST_LIMIT)
+        app.router.add_post("/api/v1/comparison", self._accept)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def _accept(self, http: web.Request) -> web.Response:
+        body = await http.json()
+        self.accepted[UUID(body["correlation_id"])] = body["metadata"]
+        return web.json_response({"queue_id": str(uuid4()), "status": "queued", "message": "accepted"}, status=202)
+
+
+class Installation:
+    """One installation on a broker; ``changes`` are the settings that differ from the defaults, by field name."""
+
+    def __init__(self, bootstrap: str, folder: Path, changes: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._changes = {"kafka_bootstrap": bootstrap, "app_id": folder.name, **changes}
+        topics = [name for name in Settings.model_fields if name.endswith("_topic")]
+        self._changes |= {name: f"{folder.name}.{Settings.model_fields[name].default}" for name in topics}
+        self._workers: list[WorkerProcess] = []
+        self._provider = Provider()
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings that all workers share."""
+        return Settings(**self._changes)
+
+    @property
+    def accepted(self) -> dict[UUID, dict[str, Any]]:
+        """Return the metadata of all accepted comparisons by correlation id."""
+        return self._provider.accepted
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Create what is needed; all of it ends when ``stack`` is left."""
+        content = self._folder / "content"
+        content.mkdir(parents=True)
+        for number in range(_TEXTS):
+            (content / f"text-{number}.txt").write_text("A text of some length. " * 100)
+        await create_topics(self.settings.kafka_bootstrap, registry(self.settings), 1)
+        await self._provider.start(stack)
+        self._changes |= {"content_service_url": f"file:{content}", "llm_provider_service_url": self._provider.url}
+        for client in (self.producer, self._consumer):
+            stack.push_async_callback(client.stop)
+            await client.start()
+        stack.push_async_callback(self._admin.close)
+        await self._admin.start()
+        stack.callback(self._kill_workers)
+
+    def worker(self) -> WorkerProcess:
+        """Return another worker, not yet started."""
+        worker = WorkerProcess(f"worker-{len(self._workers) + 1}", self._folder, self._changes)
+        self._workers.append(worker)
+        return worker
+
+    def _kill_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+    async def request(self, batch_id: str, essays: int) -> None:
+        """Ask for a batch of at most 50 essays that waits for every verdict. All batches have the same texts."""
+        listed = tuple(Essay(f"essay-{i}", f"text-{i}") for i in range(essays))
+        request = AssessmentRequest(
+            batch_id=batch_id,
+            correlation_id=uuid4(),
+            essays=listed,
+            language="en",
+            course_code="ENG5",
+            overrides=Overrides(),
+            completion_threshold=1.0,
+            user_id="teacher",
+            requested_at=datetime.now(UTC),
+        )
+        value = write_request(request, uuid4())
+        await self.producer.send_and_wait(self.settings.assessment_request_topic, value, key=batch_id.encode())
+
+    def callback(self, correlation_id: UUID) -> bytes:
+        """Return a verdict on a comparison that was accepted."""
+        now = datetime.now(UTC)
+        return write_callback(
+            correlation_id=correlation_id,
+            request_id=str(uuid4()),
+            winner="A" if correlation_id.int % 2 else "B",
+            confidence=4.0,
+            justification=_JUSTIFICATION,
+            error_code=None,
+            error_message=None,
+            provider="openai",
+            model="judge-1",
+            requested_at=now,
+            completed_at=now,
+            response_time_ms=900,
+            request_metadata=self.accepted[correlation_id],
+        )
+
+    async def read(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+        """Return everything that is on a topic now."""
+        ends = await self.ends(topic)
+        self._consumer.assign(list(ends))
+        await self._consumer.seek_to_beginning(*ends)
+        records: list[ConsumerRecord[bytes, bytes]] = []
+        while any([await self._consumer.position(at) < end for at, end in ends.items()]):
+            for found in (await self._consumer.getmany(timeout_ms=200)).values():
+                records += found
+        return records
+
+    async def changelog(self) -> list[ConsumerRecord[bytes, bytes]]:
+        """Return everything that is in the changelog of the table now."""
+        return await self.read(changelog_topic(self.settings))
+
+    async def ends(self, topic: str) -> Offsets:
+        """Return the next offset of every partition of a topic."""
+        partitions = [TopicPartition(topic, number) for number in await self.producer.partitions_for(topic)]
+        ends: Offsets = await self._consumer.end_offsets(partitions)
+        return ends
+
+    async def committed(self) -> Offsets:
+        """Return what the workers have committed."""
+        offsets = await self._admin.list_consumer_group_offsets(self.settings.app_id)
+        return {at: found.offset for at, found in offsets.items()}
+
+
+@asynccontextmanager
+async def installation(bootstrap: str, folder: Path, **changes: Any) -> AsyncIterator[Installation]:
+    """Run an installation without workers; its topics are named after ``folder``. Everything ends with it."""
+    made = Installation(bootstrap, folder, changes)
+    async with AsyncExitStack() as stack:
+        await made.start(stack)
+        yield made

@@ -21,6 +21,7 @@ from cj_stream.cli.client import ViewError, ViewsClient
 from cj_stream.cli.demo_batches import DemoBatch, demo_batches, find_examples
 from cj_stream.cli.demo_outcomes import PublishedOutcome, read_outcomes
 from cj_stream.cli.ended import Ended
+from cj_stream.cli.options import load_settings, program
 from cj_stream.cli.output import console, fail
 from cj_stream.cli.rendering import plain, result_csv, rows_table
 from cj_stream.cli.submission import Wishes
@@ -37,18 +38,21 @@ DEADLINE_MINUTES = 6 / 60
 MONITOR_MINUTES = 1 / 60
 OUTCOME_SECONDS = 15.0
 
-NEXT = """\
-What to try next:
-  cj-stream dev                                    the same in the foreground, with a dashboard
-  cj-stream submit examples/essays --wait          in another terminal: rank a folder of texts
-  cj-stream list                                   and: watch, results, explain, cancel, retry, finalize
-  cj-stream gateway --help                         other judges: noisy, recorded, faulty
-"""
+NEXT = {
+    "dev": "the same in the foreground, with a dashboard",
+    "submit examples/essays --wait": "in another terminal: rank a folder of texts",
+    "list": "and: watch, results, explain, cancel, retry, finalize",
+    "gateway --help": "other judges: noisy, recorded, faulty",
+}
 
 _EPILOG = """\b
 Example:
   cj-stream demo --keep
 """
+
+
+class DemoError(Exception):
+    """The demo did not come out as it has to; the text says what."""
 
 
 @click.command(epilog=_EPILOG)
@@ -61,30 +65,31 @@ def demo(*, keep: bool, timeout: float) -> None:
 
     The rankings are written to var/demo as CSV and JSON. Exit code 0 only if everything came out as expected.
     """
+    load_settings()  # says at once what is wrong with them
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="cj-stream-demo-"))
     try:
         batches = demo_batches(find_examples())
         prepare(_say)
-        objections = run_until_signal(_run(batches, folder, timeout))
-    except (StackError, ViewError, KafkaError, ContentError, OSError, ValueError) as error:
+        run_until_signal(_run(batches, folder, timeout))
+    except (DemoError, StackError, ViewError, KafkaError, ContentError, OSError, ValueError) as error:
         _save_logs(folder)
-        fail(f"the demo did not get to its end: {error or type(error).__name__}")
+        fail(f"the demo failed: {str(error) or type(error).__name__}")
     except Interrupted as interrupted:
         _say("interrupted; everything has ended")
         sys.exit(interrupted.exit_code)
     finally:
         _clean_up(folder, keep=keep)
-    if objections:
-        fail("not as expected: " + "; ".join(objections))
-    _say(f"Everything came out as expected, in {time.monotonic() - began:.0f} s.\n\n{NEXT}")
+    _say(f"Everything came out as expected, in {time.monotonic() - began:.0f} s.\n\nWhat to try next:")
+    for command, what in NEXT.items():
+        _say(f"  {program()} {command:<32} {what}")
 
 
 def _say(text: str) -> None:
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> list[str]:  # noqa: ASYNC109 -- of all of it
+async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> None:  # noqa: ASYNC109 -- of all of it
     stack = Stack(
         folder,
         workers=2,
@@ -102,9 +107,9 @@ async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> li
         # The limit lies inside: ending the stack must not be cut short.
         async with stack, asyncio.timeout_at(deadline):
             _say("ready: " + " ".join(stack.worker_urls))
-            return await _judge(stack, batches)
+            await _judge(stack, batches)
     except TimeoutError as error:
-        raise StackError(f"it took longer than {timeout:g} s (--timeout)") from error
+        raise DemoError(f"it took longer than {timeout:g} s (--timeout)") from error
     finally:
         if own_bootstrap():
             await _delete_topics(stack.settings)
@@ -130,7 +135,7 @@ async def _delete_topics(settings: Settings) -> None:
         await admin.close()
 
 
-async def _judge(stack: Stack, batches: Sequence[DemoBatch]) -> list[str]:
+async def _judge(stack: Stack, batches: Sequence[DemoBatch]) -> None:
     for batch in batches:
         _say(f"  {batch.name:<9} {batch.about}")
     wishes = [Wishes(batch.name, uuid4(), task=batch.task, model=batch.name) for batch in batches]
@@ -145,9 +150,11 @@ async def _judge(stack: Stack, batches: Sequence[DemoBatch]) -> list[str]:
     outcomes = await read_outcomes(settings, expected, OUTCOME_SECONDS)
     _show(batches, ended, outcomes)
     _write(ended, outcomes)
-    objections = [text for batch, one in zip(batches, ended, strict=True) for text in batch.objections(one)]
     missing = expected - {(outcome.batch_id, outcome.kind) for outcome in outcomes}
-    return objections + [f"the {kind} event of {name} was not published" for name, kind in sorted(missing)]
+    objections = [f"the {kind} event of {name} was not published" for name, kind in sorted(missing)]
+    objections += [text for batch, one in zip(batches, ended, strict=True) for text in batch.objections(one)]
+    if objections:
+        raise DemoError("; ".join(objections))
 
 
 def _show(batches: Sequence[DemoBatch], ended: Sequence[Ended], outcomes: Sequence[PublishedOutcome]) -> None:
@@ -178,8 +185,11 @@ def _write_json(name: str, value: object) -> None:
 
 
 def _save_logs(folder: Path) -> None:
-    if (folder / "logs").is_dir():
-        shutil.copytree(folder / "logs", OUTPUT / "logs", dirs_exist_ok=True)
+    logs = [*folder.glob("logs/*.log"), *folder.glob("kafka/*.log")]
+    if logs:
+        (OUTPUT / "logs").mkdir(parents=True, exist_ok=True)
+        for log in logs:
+            shutil.copy(log, OUTPUT / "logs")
         _say(f"the logs are in {OUTPUT / 'logs'}")
 
 

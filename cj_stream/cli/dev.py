@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from cj_stream.cli.options import STACK_FILE
+from cj_stream.cli.options import STACK_FILE, load_settings, program
 from cj_stream.cli.output import console, fail
 from cj_stream.cli.rendering import plain
 from cj_stream.devkit.processes import Interrupted, run_until_signal
@@ -55,6 +55,7 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
 
     CJ_KAFKA_BOOTSTRAP uses another broker. While it runs, the other commands find it by themselves, from this folder.
     """
+    load_settings()  # says at once what is wrong with them
     changes = {"operator_token": os.environ.get("CJ_OPERATOR_TOKEN") or secrets.token_urlsafe(16)}
     if content is not None:
         changes["content_service_url"] = f"file:{content.resolve()}"
@@ -70,7 +71,7 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
     try:
         prepare(_say)
         run_until_signal(_run(stack))
-    except (StackError, ValueError) as error:
+    except StackError as error:
         fail(str(error))
     except Interrupted as interrupted:
         _say("everything has ended")
@@ -117,5 +118,5 @@ def _tell(stack: Stack) -> None:
         _say(f"  {name:<10} {value}")
     if stack.folder != STACK_FILE.parent.resolve():
         _say(f"In another terminal, first: set -a; . {stack.folder / STACK_FILE.name}; set +a")
-    _say("Ready. In another terminal, for example: cj-stream submit examples/essays --wait")
+    _say(f"Ready. In another terminal, for example: {program()} submit examples/essays --wait")
     _say("Ctrl-C ends everything.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +21,7 @@ Result = TypeVar("Result")
 
 STACK_FILE = Path("var/dev/stack.env")
 """Written by ``cj-stream dev``: how to reach what it runs, as variables. The environment wins over it."""
+PROGRAM = "cj-stream"
 DEFAULT_URL = "http://127.0.0.1:6066"
 
 
@@ -37,6 +40,12 @@ url_option = click.option(
     + DEFAULT_URL
     + "]",
 )
+
+
+def program() -> str:
+    """Return what this program is called by where the user is now: by its name if that is found, else by its path."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == PROGRAM and shutil.which(PROGRAM) is None else PROGRAM
 
 
 def load_settings() -> Settings:

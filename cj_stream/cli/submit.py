@@ -14,7 +14,7 @@ from rich.console import Console
 from cj_stream.cli import submission, watching
 from cj_stream.cli.client import ViewsClient
 from cj_stream.cli.ended import Ended
-from cj_stream.cli.options import ask, load_settings, url_option
+from cj_stream.cli.options import ask, load_settings, program, url_option
 from cj_stream.cli.output import console, echo_json, fail, json_option
 from cj_stream.cli.submission import Text, Wishes, read_texts
 from cj_stream.content.errors import ContentError
@@ -92,7 +92,7 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         echo_json(_sent(request))
     else:
         click.echo(request.batch_id)
-        click.echo(f"{len(texts)} essays are on their way; next: cj-stream watch {request.batch_id}", err=True)
+        click.echo(f"{len(texts)} essays are on their way; next: {program()} watch {request.batch_id}", err=True)
 
 
 def _send(texts: list[Text], wishes: Wishes) -> AssessmentRequest:

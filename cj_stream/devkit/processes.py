@@ -22,6 +22,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a process that failed is started again; the pause doubles with every failure in a row."""
 STEADY_SECONDS = 30.0
 """After a run of this length the pauses begin anew."""
+FINAL_CODES = frozenset({os.EX_OK, os.EX_CONFIG})
+"""Exit codes after which another start would only end the same way."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -106,7 +108,7 @@ def die_with_parent() -> None:
 
 
 class Supervised:
-    """A process that is started again, after a pause, when it exits with a code other than 0.
+    """A process that is started again, after a pause, unless it exits with one of ``FINAL_CODES``.
 
     It runs in a session of its own, so that a Ctrl-C in the terminal reaches only us, and we end things in order.
     """
@@ -136,7 +138,7 @@ class Supervised:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether the process ended with code 0, so that it is not started again."""
+        """Return whether the process ended for good, so that it is not started again."""
         return self._supervision is not None and self._supervision.done()
 
     def start(self) -> None:
@@ -181,7 +183,7 @@ class Supervised:
         while True:
             started = time.monotonic()
             code = await self._exit_code()
-            if code == 0:
+            if code in FINAL_CODES:
                 return
             self.failures += 1
             pause = FIRST_PAUSE if time.monotonic() - started > STEADY_SECONDS else min(pause * 2, LONGEST_PAUSE)

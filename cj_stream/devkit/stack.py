@@ -18,6 +18,7 @@ import aiohttp
 from cj_stream.contracts.topics import registry
 from cj_stream.devkit.jars import JarError, ensure_jars
 from cj_stream.devkit.kafka import LocalKafka, LocalKafkaError
+from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import Supervised, free_ports, uninterrupted
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.provisioning import ProvisioningError, create_topics
@@ -58,7 +59,8 @@ class Stack:
     """Everything that a batch needs, in one folder: use it as ``async with Stack(...) as stack``.
 
     Inside, all parts are ready; on the way out, whatever the reason, they are ended in reverse order. ``changes`` are
-    settings of the workers by field name, ``ports`` those preferred for the gateway and for the workers from there on.
+    settings of the workers by field name. ``ports`` are those preferred for the gateway and the workers, in this order,
+    with the usual one for the broker; without any, all ports are random, so that nobody meets this stack by chance.
     Raises `StackError`.
     """
 
@@ -80,6 +82,7 @@ class Stack:
         gateway_port, *self._web_ports = free_ports([*ports, *[0] * (workers + 1)][: workers + 1])
         self._gateway_url = f"http://127.0.0.1:{gateway_port}"
         self._gateway_port = gateway_port
+        self._broker_port = None if ports else free_port()
         self._changes = {
             "content_service_url": f"file:{self.folder / 'content'}",
             "llm_provider_service_url": f"{self._gateway_url}/api/v1",
@@ -152,7 +155,7 @@ class Stack:
 
     async def _start_broker(self) -> str:
         kafka = self._kafka = LocalKafka(self.folder / "kafka", dies_with_us=True)
-        starting = asyncio.create_task(asyncio.to_thread(kafka.start, report=self._say))
+        starting = asyncio.create_task(asyncio.to_thread(kafka.start, self._broker_port, self._say))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:

@@ -60,6 +60,15 @@ async def test_a_process_that_fails_is_started_again_and_said_to_be(
     assert "child ended with code 70" in said[0]
 
 
+async def test_a_process_that_cannot_start_with_its_settings_is_not_started_again(
+    run: Callable[[str], Supervised],
+) -> None:
+    child = run("print('wrong setting'); raise SystemExit(78)")
+    child.start()
+    await until(lambda: child.has_ended)
+    assert child.last_lines() == "wrong setting"
+
+
 async def test_a_killed_process_is_started_again(run: Callable[[str], Supervised]) -> None:
     child = run(SLEEP)
     child.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -73,22 +72,36 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-@dataclass
 class Worker:
-    """The parts of a worker that its views and its lifecycle need."""
+    """The parts of one worker, wired together: what its agents, views and lifecycle need."""
 
-    settings: Settings
-    app: HardenedApp
-    engine: Engine
-    rows: BatchRows
-    batches: BatchesAgent
-    dispatcher: Dispatcher
-    timeouts: TimeoutsAgent
-    forwarder: Forwarder
-    correlation_ids: CorrelationIds
-    metrics: Metrics
-    content: ContentClient
-    provider: ProviderClient
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app = new_app(settings)
+        self.sender = Sender(self.app)
+        self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
+        self.engine = self.app.engine = Engine(
+            sender=self.sender,
+            fence=Fence(settings.session_timeout_seconds),
+            releases=Releases(self.released),
+            opener=Opener(self.sender, settings.batch_events_topic, time.time),
+            events_topic=settings.batch_events_topic,
+        )
+        table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
+        self.app.tables.add(table)
+        self.rows = BatchRows(table, self.sender)
+        self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
+        self.metrics = Metrics(self.states)
+        self.content = ContentClient(settings)
+        self.provider = ProviderClient(settings)
+        self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics)
+        self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
+        self.dispatcher = Dispatcher(self._effects(), self._report, settings.submission_workers)
+        self.timeouts = self._timeouts_agent()
+
+    def states(self) -> Mapping[BatchState, int]:
+        """Return how many of the batches served here are in each state."""
+        return Counter(batch.state for batches in self.batches.partitions.values() for batch in batches)
 
     async def revoked(self, partitions: set[int]) -> None:
         """Finish, within half a session, what is under way for partitions that are taken away, and forget them."""
@@ -114,86 +127,52 @@ class Worker:
         await self.provider.close()
         await self.content.close()
 
+    def _effects(self) -> Effects:
+        return Effects(
+            self.settings,
+            content=self.content,
+            provider=self.provider,
+            sender=self.sender,
+            correlation_ids=self.correlation_ids,
+            fence=self.engine.fence,
+            metrics=self.metrics,
+        )
+
+    def _timeouts_agent(self) -> TimeoutsAgent:
+        settings = self.settings
+        return TimeoutsAgent(
+            settings.batch_monitor_interval_minutes * 60,
+            self.engine.opener,
+            self.forwarder,
+            lambda key, value: self.sender.send(settings.batch_timeouts_topic, key=key, value=value),
+            lambda: caught_up(self.app, settings.llm_provider_callback_topic, settings.session_timeout_seconds),
+            self.metrics,
+        )
+
+    def _new_partition(self, partition: int) -> PartitionBatches:
+        return PartitionBatches(
+            self.correlation_ids,
+            policy_of(self.settings),
+            lambda batch_id, run: self.rows.load(partition, batch_id, run),
+        )
+
+    async def _report(self, partition: int, event: Event) -> int:
+        metadata = await self.forwarder.forward(partition, event)
+        return int(metadata.offset)
+
 
 def build_worker(settings: Settings) -> Worker:
     """Return a worker for ``settings``: the app with its agents, table, timers and views, not yet started."""
-    app = new_app(settings)
-    sender = Sender(app)
-    forwarder = Forwarder(sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
-    opener = Opener(sender, settings.batch_events_topic, time.time)
-    releases = Releases(lambda *release: worker.released(*release))  # noqa: PLW0108 (the worker is built below)
-    fence = Fence(settings.session_timeout_seconds)
-    engine = app.engine = Engine(sender, fence, releases, opener, settings.batch_events_topic)
-    table = BatchTable(app, name=TABLE, partitions=settings.partitions)
-    app.tables.add(table)
-    rows = BatchRows(table, sender)
-    correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
-    metrics = Metrics(lambda: _states(worker))
-    dead_letters = DeadLetters(sender, settings.dead_letters_topic, metrics)
-    content, provider = ContentClient(settings), ProviderClient(settings)
-    effects = Effects(
-        settings,
-        content=content,
-        provider=provider,
-        sender=sender,
-        correlation_ids=correlation_ids,
-        fence=fence,
-        metrics=metrics,
-    )
-    worker = Worker(
-        settings=settings,
-        app=app,
-        engine=engine,
-        rows=rows,
-        batches=BatchesAgent(
-            engine,
-            rows,
-            dead_letters,
-            metrics,
-            lambda partition: _new_partition(partition, rows, correlation_ids, policy_of(settings)),
-        ),
-        dispatcher=Dispatcher(effects, _report(forwarder), settings.submission_workers),
-        timeouts=TimeoutsAgent(
-            settings.batch_monitor_interval_minutes * 60,
-            opener,
-            forwarder,
-            lambda key, value: sender.send(settings.batch_timeouts_topic, key=key, value=value),
-            lambda: caught_up(app, settings.llm_provider_callback_topic, settings.session_timeout_seconds),
-            metrics,
-        ),
-        forwarder=forwarder,
-        correlation_ids=correlation_ids,
-        metrics=metrics,
-        content=content,
-        provider=provider,
-    )
-    requests = RequestsAgent(settings, forwarder, sender, dead_letters)
-    callbacks = CallbacksAgent(settings.partitions, forwarder, dead_letters, metrics)
-    _add_agent(app, "requests", settings.assessment_request_topic, requests.handle)
-    _add_agent(app, "callbacks", settings.llm_provider_callback_topic, callbacks.handle)
-    _add_agent(app, "batches", settings.batch_events_topic, worker.batches.handle)
+    worker = Worker(settings)
+    requests = RequestsAgent(settings, worker.forwarder, worker.sender, worker.dead_letters)
+    callbacks = CallbacksAgent(settings.partitions, worker.forwarder, worker.dead_letters, worker.metrics)
+    _add_agent(worker.app, "requests", settings.assessment_request_topic, requests.handle)
+    _add_agent(worker.app, "callbacks", settings.llm_provider_callback_topic, callbacks.handle)
+    _add_agent(worker.app, "batches", settings.batch_events_topic, worker.batches.handle)
     _add_timers(worker)
     _add_lifecycle(worker)
     add_views(worker)
     return worker
-
-
-def _new_partition(
-    partition: int, rows: BatchRows, correlation_ids: CorrelationIds, policy: Policy
-) -> PartitionBatches:
-    return PartitionBatches(correlation_ids, policy, lambda batch_id, run: rows.load(partition, batch_id, run))
-
-
-def _states(worker: Worker) -> Mapping[BatchState, int]:
-    return Counter(batch.state for batches in worker.batches.partitions.values() for batch in batches)
-
-
-def _report(forwarder: Forwarder) -> Callable[[int, Event], Awaitable[int]]:
-    async def report(partition: int, event: Event) -> int:
-        metadata = await forwarder.forward(partition, event)
-        return int(metadata.offset)
-
-    return report
 
 
 def _add_agent(app: HardenedApp, name: str, topic: str, handle: Handler) -> None:

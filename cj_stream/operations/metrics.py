@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,6 +13,12 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.states import BatchState
 
+LATENCY_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
+DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
+PERCENTAGES = (50, 60, 70, 80, 90, 95, 99, 100)
+ITERATIONS = (1, 2, 3, 4, 5, 10)
+SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
+
 
 class Metrics:
     """Counts what happens. ``states`` is asked at scrape time how many batches are in each state."""
@@ -19,76 +26,44 @@ class Metrics:
     def __init__(self, states: Callable[[], Mapping[BatchState, int]]) -> None:
         registry = self._registry = CollectorRegistry()
         registry.register(_States(states))
-        self.callbacks = Counter(
-            "cj_callbacks_processed_total", "Callbacks processed, by status.", ["status"], registry=registry
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+
+        self.requests = counter("cj_requests_total", "Requests, by what became of them.", ["outcome"])
+        self.dead_letters = counter("cj_dead_letters_total", "Input sent to the dead letters, by reason.", ["reason"])
+
+        self.callbacks = counter("cj_callbacks_processed_total", "Total callbacks processed.", ["status"])
+        self.callback_errors = counter("cj_callback_processing_errors_total", "Callbacks refused as unreadable.")
+        self.callbacks_ignored = counter(
+            "cj_callbacks_ignored_total", "Callbacks that changed nothing: duplicate, late or orphan.", ["why"]
         )
-        self.callback_errors = Counter(
-            "cj_callback_processing_errors_total", "Callbacks refused as unreadable.", registry=registry
+        self.callback_latency = histogram(
+            "cj_callback_latency_seconds", "Time between callback sent and received.", buckets=LATENCY_SECONDS
         )
-        self.callback_latency = Histogram(
-            "cj_callback_latency_seconds",
-            "Time between callback sent and received.",
-            buckets=[0.1, 0.5, 1, 5, 10, 30, 60, 120, 300],
-            registry=registry,
+        self.submissions = counter("cj_submissions_total", "Submissions to the LLM provider, by outcome.", ["outcome"])
+        self.attempts_failed = counter(
+            "cj_comparison_attempts_failed_total", "Attempts that failed, by error code.", ["code"]
         )
-        self.callbacks_ignored = Counter(
-            "cj_callbacks_ignored_total",
-            "Callbacks that changed nothing: duplicate, late or orphan.",
-            ["why"],
-            registry=registry,
+        self.comparisons = counter("cj_comparisons_total", "Total comparisons processed.", ["status"])
+
+        self.transitions = counter("cj_batch_transitions_total", "Batches that moved to a state.", ["state"])
+        self.decisions = counter("cj_decisions_total", "Decisions taken, by kind.", ["decision"])
+        self.progress = histogram(
+            "cj_batch_progress_percentage", "Progress percentage when batch completes.", buckets=PERCENTAGES
         )
-        self.comparisons = Counter(
-            "cj_comparisons_total", "Comparisons settled, by status.", ["status"], registry=registry
+        self.duration = histogram(
+            "cj_batch_processing_duration_seconds", "Total time to process a batch.", buckets=DURATION_SECONDS
         )
-        self.attempts_failed = Counter(
-            "cj_comparison_attempts_failed_total", "Attempts that failed, by error code.", ["code"], registry=registry
+        self.iterations = histogram(
+            "cj_iterations_per_batch", "Number of iterations needed for stability.", buckets=ITERATIONS
         )
-        self.transitions = Counter(
-            "cj_batch_transitions_total", "Batches that moved to a state.", ["state"], registry=registry
-        )
-        self.decisions = Counter("cj_decisions_total", "Decisions taken, by kind.", ["decision"], registry=registry)
-        self.requests = Counter(
-            "cj_requests_total", "Requests, by what became of them.", ["outcome"], registry=registry
-        )
-        self.progress = Histogram(
-            "cj_batch_progress_percentage",
-            "Progress percentage when batch completes.",
-            buckets=[50, 60, 70, 80, 90, 95, 99, 100],
-            registry=registry,
-        )
-        self.duration = Histogram(
-            "cj_batch_processing_duration_seconds",
-            "Total time to process a batch.",
-            buckets=[60, 300, 600, 1800, 3600, 7200],
-            registry=registry,
-        )
-        self.iterations = Histogram(
-            "cj_iterations_per_batch",
-            "Number of iterations needed for stability.",
-            buckets=[1, 2, 3, 4, 5, 10],
-            registry=registry,
-        )
-        self.score_changes = Histogram(
-            "cj_score_stability_changes",
-            "Maximum score change between iterations.",
-            buckets=[0.001, 0.005, 0.01, 0.05, 0.1, 0.5],
-            registry=registry,
+        self.score_changes = histogram(
+            "cj_score_stability_changes", "Maximum score change between iterations.", buckets=SCORE_CHANGES
         )
         self.stuck_detected = Gauge(
-            "cj_stuck_batches_detected", "Batches found past a deadline when a window last closed.", registry=registry
+            "cj_stuck_batches_detected", "Batches past a deadline when windows were last closed.", registry=registry
         )
-        self.stuck_recovered = Counter(
-            "cj_stuck_batches_recovered_total", "Batches recovered from a stuck state.", registry=registry
-        )
-        self.stuck_failed = Counter(
-            "cj_stuck_batches_failed_total", "Batches failed because they were stuck.", registry=registry
-        )
-        self.dead_letters = Counter(
-            "cj_dead_letters_total", "Input sent to the dead-letter topic, by reason.", ["reason"], registry=registry
-        )
-        self.submissions = Counter(
-            "cj_submissions_total", "Submissions to the LLM provider, by outcome.", ["outcome"], registry=registry
-        )
+        self.stuck_recovered = counter("cj_stuck_batches_recovered_total", "Stuck batches scored with what was there.")
+        self.stuck_failed = counter("cj_stuck_batches_failed_total", "Batches failed due to being stuck.")
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

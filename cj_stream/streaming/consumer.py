@@ -1,13 +1,20 @@
-"""The commit barrier, and the heartbeat that feeds the fence.
+"""The commit barrier, the heartbeat that feeds the fence, and fetches that lose nothing in a rebalance.
 
 Hazard in Faust 0.15.3: ``Consumer._commit_offsets`` (``transport/consumer.py`` 1073) flushes a leaky buffer and
 commits, so an offset can be committed before the changelog record that it caused is acknowledged. Here the commit
 first waits for everything the sender has outstanding, and afterwards releases the effects of what was committed.
+
+Hazard, ditto: a fetch under way looks at the live set of active partitions, and to aiokafka an empty set means all of
+them (``consumer/fetcher.py`` 1221). Recovery empties the set before it seeks the sources, partition by partition; so
+that fetch takes what the first of them have, ``Consumer.getmany`` (759) drops it as not active, and the next record is
+booked as the end of a compaction gap (1215): lost, and committed over. Here a fetch sees the set as it was when it
+began, and is cut off before anything is sought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -22,7 +29,9 @@ PATIENCE_SECONDS = 1.0
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
-    """The consumer's thread, telling the fence of every heartbeat that the coordinator answered."""
+    """The consumer's thread: tells the fence of every heartbeat answered, and lets no fetch outlive a seek."""
+
+    _fetch: asyncio.Future[Any] | None = None
 
     async def on_start(self) -> None:
         """Start the consumer and watch its heartbeats."""
@@ -43,6 +52,28 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = watched  # noqa: SLF001 (as above)
         fence.contact(now())
+
+    async def seek_to_committed(self) -> Any:
+        """Seek the sources to their committed offsets, with no fetch under way."""
+        await self.call_thread(self._cut_off_fetch)
+        return await super().seek_to_committed()
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        await self._cut_off_fetch()
+        await super()._seek_wait(consumer, partitions)
+
+    async def _fetch_records(self, consumer: Any, active_partitions: Collection[TP], *args: Any, **kwargs: Any) -> Any:
+        wanted = frozenset(active_partitions)
+        if not wanted:
+            return {}
+        fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
+        await asyncio.wait([fetch])
+        return {} if fetch.cancelled() else fetch.result()
+
+    async def _cut_off_fetch(self) -> None:
+        if self._fetch is not None and not self._fetch.done():
+            self._fetch.cancel()
+            await asyncio.wait([self._fetch])
 
 
 class BarrierConsumer(FaustConsumer):

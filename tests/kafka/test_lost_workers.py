@@ -1,0 +1,165 @@
+"""Workers killed, frozen and stopped in the middle of batches whose outcome is known in advance."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from counting_provider import Callback, judge_of
+from fleet import SAFE_EXIT, WorkerProcess
+from oracle import expected_batch
+from stage import Stage, batches_everywhere, new_request, staged
+from story import MemoryTable
+
+from cj_stream.contracts.topics import changelog_topic
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.partitioning import home_partition
+from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.codec import row_position
+from cj_stream.views.summary import Place, detail
+
+pytestmark = pytest.mark.kafka
+
+MARKER = "clean-stop"
+BATCHES = 8
+ESSAYS = 10
+
+
+def _is_first(callback: Callback) -> bool:
+    found = read_correlation_id(UUID(callback.correlation_id))
+    return found is not None and found.index == 0
+
+
+class Trouble:
+    """Batches on two workers, one of which gets into trouble while some verdicts are applied and others are not."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.requests = [new_request(batch_id, ESSAYS) for batch_id in batches_everywhere(BATCHES, stage.settings)]
+        self.lost: set[int] = set()
+
+    async def begin(self) -> tuple[WorkerProcess, WorkerProcess]:
+        """Return the worker that is to get into trouble, in the middle of its batches, and the other one."""
+        # While the first verdict of a batch is held back, it cannot finish: whatever happens, happens in the middle.
+        self.stage.provider.holds = _is_first
+        victim, other = await self.stage.fleet.start(2)
+        self.lost = set(await self.stage.fleet.partitions(victim))
+        assert len(self.lost) == self.stage.settings.partitions / 2
+        for request in self.requests:
+            await self.stage.ask(request)
+        await self.stage.fleet.until(self._in_the_middle, "every batch has some verdicts and waits for others")
+        return victim, other
+
+    async def _in_the_middle(self) -> bool:
+        batches = [await self.stage.fleet.batch(request.batch_id) for request in self.requests]
+        return all(batch and 0 < batch["completed_comparisons"] < batch["total_comparisons"] - 1 for batch in batches)
+
+    def has_ended(self) -> bool:
+        """Return whether any batch has an outcome."""
+        return bool(self.stage.mailbox.outcome_records("result") or self.stage.mailbox.outcome_records("failed"))
+
+    async def finish(self) -> list[Batch]:
+        """Let everything end, check what must hold however the workers fared, and return what was expected."""
+        stage = self.stage
+        await stage.provider.release()
+        await stage.ended(*(request.batch_id for request in self.requests))
+        await stage.settled()
+        expected = [await expected_batch(request, stage.settings, judge_of()) for request in self.requests]
+        for batch in expected:
+            stage.check_outcome(batch)
+            assert len(stage.provider.submitted(batch.batch_id)) == batch.total_comparisons
+        assert not stage.mailbox.dead_letters
+        assert not stage.mailbox.outcome_records("failed")
+        return expected
+
+    def check_submissions(self) -> None:
+        """Assert that only a comparison whose worker was lost was submitted again, and only once."""
+        for correlation_id, count in self.stage.provider.submissions.items():
+            found = read_correlation_id(UUID(correlation_id))
+            assert found is not None
+            assert count <= (2 if found.partition in self.lost else 1), correlation_id
+
+
+async def test_a_killed_worker_changes_no_outcome(settings: Settings, tmp_path: Path) -> None:
+    async with staged(settings, tmp_path, latency=0.3, max_concurrent_comparisons=4) as stage:
+        trouble = Trouble(stage)
+        victim, _ = await trouble.begin()
+        victim.kill()
+        assert not trouble.has_ended()
+        await stage.fleet.ready()
+        victim.start()
+        await stage.fleet.ready()
+        assert "rebuilding the local database" in victim.log
+        assert not trouble.has_ended()
+        await trouble.finish()
+        trouble.check_submissions()
+
+
+async def test_a_frozen_worker_that_goes_on_changes_no_outcome(settings: Settings, tmp_path: Path) -> None:
+    async with staged(settings, tmp_path, latency=0.3, max_concurrent_comparisons=4) as stage:
+        trouble = Trouble(stage)
+        victim, other = await trouble.begin()
+        victim.send(signal.SIGSTOP)
+        assert not trouble.has_ended()
+
+        async def taken_over() -> bool:
+            return len(await stage.fleet.partitions(other)) == settings.partitions
+
+        await stage.fleet.until(taken_over, "the other worker has all partitions")
+        victim.send(signal.SIGCONT)
+        # Its partitions belong to another: it ends itself before it writes anything.
+        assert await stage.fleet.ended(victim) == SAFE_EXIT
+        victim.start()
+        await stage.fleet.ready()
+        assert not trouble.has_ended()
+        expected = await trouble.finish()
+        trouble.check_submissions()
+        for batch in expected:
+            shown = await stage.fleet.batch(batch.batch_id)
+            assert shown == _replayed(stage, batch.batch_id, cast("dict[str, Any]", shown)["worker"])
+
+
+def _replayed(stage: Stage, batch_id: str, worker: str) -> dict[str, Any]:
+    """Return what the views must show of a batch, from the changelog alone: of each row, the highest position."""
+    partition = home_partition(batch_id, stage.settings.partitions)
+    table = MemoryTable()
+    for record in stage.mailbox.records[changelog_topic(stage.settings)]:
+        if record.partition == partition:
+            assert record.key is not None
+            assert record.value is not None, "nothing has been deleted"
+            before = table.data.get(record.key)
+            if before is None or row_position(record.value) >= row_position(before):
+                table.data[record.key] = record.value
+    batch = BatchRows(cast("Any", table), cast("Any", None)).load(partition, batch_id)
+    assert batch is not None
+    return detail(batch, Place(partition, worker), batch.run)
+
+
+async def test_a_stopped_worker_goes_on_where_it_was(settings: Settings, tmp_path: Path) -> None:
+    async with staged(settings, tmp_path) as stage:
+        (worker,) = await stage.fleet.start()
+        request = new_request("batch-1", ESSAYS)
+        stage.provider.holds = lambda callback: len(stage.provider.held) < 5 or _is_first(callback)
+        await stage.ask(request)
+        await stage.fleet.until(lambda: len(stage.provider.held) == 5, "five verdicts are missing")
+        await stage.fleet.until(
+            lambda: len(stage.provider.submissions) == 2 * ESSAYS, "the first iteration is submitted"
+        )
+        worker.terminate()
+        assert await stage.fleet.ended(worker) == 0
+        assert (worker.data_dir / MARKER).exists()
+        # Verdicts that come while nobody is there are read afterwards.
+        await stage.provider.release()
+        worker.start()
+        await stage.ended("batch-1")
+        await stage.settled()
+        assert not (worker.data_dir / MARKER).exists()
+        assert "rebuilding the local database" not in worker.log
+        stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
+        assert set(stage.provider.submissions.values()) == {1}
+        assert not stage.mailbox.dead_letters

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from fleet import Fleet
+
+from cj_stream.devkit.kafka_config import free_port
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.process import NOT_CONFIGURED
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_a_worker_refuses_to_start_on_a_missing_or_wrong_topic_and_names_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with Fleet(settings, tmp_path) as fleet:
+        missing = fleet.worker(dead_letters_topic=f"{settings.app_id}.no-such-topic")
+        wrong = fleet.worker(partitions=settings.partitions + 1)
+        for worker in (missing, wrong):
+            worker.start()
+        assert await fleet.ended(missing) == NOT_CONFIGURED
+        assert f"topic {settings.app_id}.no-such-topic does not exist" in missing.log
+        assert await fleet.ended(wrong) == NOT_CONFIGURED
+        assert f"topic {settings.batch_events_topic} has a partition count of 4 instead of 5" in wrong.log
+
+
+async def test_a_worker_refuses_to_start_on_the_folder_of_another(settings: Settings, tmp_path: Path) -> None:
+    async with Fleet(settings, tmp_path) as fleet:
+        (first,) = await fleet.start()
+        second = fleet.worker(data_dir=first.data_dir)
+        second.start()
+        assert await fleet.ended(second) == NOT_CONFIGURED
+        assert str(first.data_dir) in second.log
+        assert first.runs
+
+
+async def test_a_worker_waits_for_its_broker(settings: Settings, tmp_path: Path) -> None:
+    port = free_port()
+    async with Fleet(settings, tmp_path) as fleet:
+        worker = fleet.worker(kafka_bootstrap=f"127.0.0.1:{port}")
+        worker.start()
+        await fleet.until(lambda: "waiting for Kafka" in worker.log, "the worker says what it waits for")
+        assert worker.runs
+        async with _relay(port, settings.kafka_bootstrap):
+            await fleet.ready()
+
+
+@asynccontextmanager
+async def _relay(port: int, bootstrap: str) -> AsyncIterator[None]:
+    """Have the broker answer on ``port`` too: clients learn its real address from it."""
+    host, _, real_port = bootstrap.partition(":")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, to_behind = await asyncio.open_connection(host, int(real_port))
+        await asyncio.gather(_copy(reader, to_behind), _copy(behind, writer))
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        yield
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

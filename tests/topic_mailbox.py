@@ -1,0 +1,109 @@
+"""Everything on the topics of one test, read as it comes, and a way to send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.topics import registry
+from cj_stream.operations.settings import Settings
+
+Record = ConsumerRecord[bytes | None, bytes | None]
+
+
+class Mailbox:
+    """Holds all records of all topics in ``records``; use it as ``async with Mailbox(settings) as mailbox``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.topics = [spec.name for spec in registry(settings)]
+        self.records: dict[str, list[Record]] = defaultdict(list)
+        bootstrap = settings.kafka_bootstrap
+        self._consumer = AIOKafkaConsumer(
+            *self.topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        await self._consumer.start()
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+        await self._consumer.stop()
+        await self._producer.stop()
+
+    async def _read(self) -> None:
+        async for record in self._consumer:
+            self.records[record.topic].append(record)
+
+    async def send(
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
+    ) -> TopicPartition:
+        """Send a record and return where it went, once the broker has it."""
+        sent = await self._producer.send_and_wait(topic, value, key=key, partition=partition)
+        return TopicPartition(sent.topic, sent.partition)
+
+    def outcomes(self, kind: str, batch_id: str) -> list[dict[str, Any]]:
+        """Return the events of ``kind`` (completed, failed or result) about a batch, repeats included."""
+        documents = [json.loads(record.value or b"") for record in self.outcome_records(kind)]
+        return [document for document in documents if document["data"]["entity_id"] == batch_id]
+
+    def outcome_records(self, kind: str) -> list[Record]:
+        """Return all records of an outcome topic."""
+        return self.records[getattr(self.settings, f"assessment_{kind}_topic")]
+
+    @property
+    def dead_letters(self) -> list[StoredDeadLetter]:
+        """The dead letters so far."""
+        records = self.records[self.settings.dead_letters_topic]
+        return [read_dead_letter(record.key, record.value, record.headers) for record in records]
+
+    async def lag(self) -> dict[str, int]:
+        """Return, by input partition of the workers, how many records the group has not committed yet; none for 0."""
+        settings = self.settings
+        inputs = (
+            settings.assessment_request_topic,
+            settings.llm_provider_callback_topic,
+            settings.batch_events_topic,
+        )
+        partitions = [
+            TopicPartition(topic, partition)
+            for topic in inputs
+            for partition in self._consumer.partitions_for_topic(topic) or ()
+        ]
+        ends = await self._consumer.end_offsets(partitions)
+        committed = await self._committed()
+        behind = {at: end - committed.get(at, 0) for at, end in ends.items()}
+        return {f"{at.topic}:{at.partition}": count for at, count in behind.items() if count}
+
+    async def is_all_read(self) -> bool:
+        """Return whether this mailbox has every record that the topics hold now."""
+        partitions = [TopicPartition(t, p) for t in self.topics for p in self._consumer.partitions_for_topic(t) or ()]
+        ends = await self._consumer.end_offsets(partitions)
+        return all([await self._consumer.position(at) >= end for at, end in ends.items()])
+
+    async def _committed(self) -> dict[TopicPartition, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(self.settings.app_id)
+        finally:
+            await admin.close()
+        return {at: max(found.offset, 0) for at, found in offsets.items()}

@@ -19,7 +19,7 @@ def objection(batch: Batch, action: Action) -> str | None:
         return f"batch {batch.batch_id} has already ended as {batch.state}"
     if action is Action.RETRY and not _failed(batch):
         return f"batch {batch.batch_id} is {batch.state} and has no failed comparison to retry"
-    if action is Action.FINALIZE and (batch.state is BatchState.INITIALIZING or not success_suffices(batch)):
+    if action is Action.FINALIZE and not success_suffices(batch):
         return f"batch {batch.batch_id} has {batch.progress.judged} verdicts: not enough to rank its essays"
     return None
 

@@ -51,6 +51,14 @@ def test_events_that_change_nothing_do_not_count_as_activity() -> None:
     assert story.batch.control.activity_at == before
 
 
+def test_an_event_read_again_with_its_old_time_does_not_turn_the_clock_back() -> None:
+    story = Story()
+    story.start(4)
+    story.tell(story.verdict(0), after=600)
+    story.deliver(story.verdict(1), at=START + 60)
+    assert story.batch.control.activity_at == START + 600
+
+
 def test_a_live_batch_that_moved_meanwhile_is_left_alone() -> None:
     story = Story()
     story.start(4)
@@ -86,6 +94,15 @@ def test_a_stuck_batch_with_80_percent_progress_is_scored_with_what_is_there() -
     assert (story.batch.state, story.batch.control.stop_reason) == (BatchState.SCORING, StopReason.TIMED_OUT)
     assert NoteKind.TIMEOUT_RECOVERED in story.seen
     assert story.finish().state is BatchState.COMPLETED
+
+
+def test_exactly_80_percent_suffice() -> None:
+    story = Story()
+    story.start(5)
+    judged(story, 8)
+    assert story.batch.progress_pct == 80.0
+    wait(story, 4 * HOUR)
+    assert story.batch.state is BatchState.SCORING
 
 
 def test_a_stuck_batch_with_less_fails_with_the_counts() -> None:

@@ -247,6 +247,24 @@ def test_at_the_end_the_success_rate_counts_however_few_were_settled(judged: int
     assert story.batch.state is state
 
 
+def test_failures_that_come_during_the_final_fit_still_count() -> None:
+    story = Story(Policy(max_attempts=1, max_comparisons=24, completion_threshold_pct=50))
+    story.start(MANY_PAIRS)
+    judge_some(story, 12)
+    assert story.batch.state is BatchState.SCORING
+    for index in range(12, 24):
+        story.tell(story.error(index))
+    story.carry_out(Score)
+    assert (story.batch.state, story.batch.control.failure) == (BatchState.FAILED, "low_success_rate")
+
+
+def test_no_verdict_at_all_is_never_enough() -> None:
+    story = Story(Policy(max_attempts=1, min_success_rate=0.0))
+    story.start(2)
+    story.tell(story.error(0))
+    assert (story.batch.state, story.batch.control.failure) == (BatchState.FAILED, "low_success_rate")
+
+
 def test_the_last_decision_of_a_batch_without_verdicts_is_to_publish_its_failure() -> None:
     story = Story(Policy(max_attempts=1))
     batch = story.start(2)

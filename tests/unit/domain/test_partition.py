@@ -138,6 +138,17 @@ def test_an_event_in_the_same_message_as_the_last_publication_sees_the_batch_as_
     assert unpublished(story.batch) == []
 
 
+def test_a_batch_asked_for_again_in_the_message_that_ended_it_is_kept_until_it_was_told_again() -> None:
+    story = Story()
+    story.tell(requested(1))
+    story.carry_out(LoadContent)
+    story.deliver(*(story.told(outcome) for outcome in unpublished(story.batch)), requested(1))
+    story.tell(requested(1, batch_id="another"), after=1)
+    assert [batch.batch_id for batch in story.batches] == [BATCH, "another"]
+    story.carry_out(Publish)
+    assert story.published == [f"completed:{FIRST}", f"result:{FIRST}"]
+
+
 def test_a_batch_whose_event_cannot_be_decided_ends_as_failed_with_the_error(story: Story) -> None:
     bad = SubmissionAccepted(batch_id=BATCH, run=1, index=999, attempt=1)
     with pytest.raises(IndexError):

@@ -97,6 +97,13 @@ def test_only_so_many_refusals_are_kept_and_nothing_of_the_others(live: Story) -
     assert len(live.batch.control.published) == REFUSALS_KEPT
 
 
+def test_only_outcomes_that_are_owed_are_noted_as_published(live: Story) -> None:
+    live.tell(requested(3, SECOND, content="poem"))
+    for outcome in (f"refused:{SECOND}", f"refused:{SECOND}", f"completed:{FIRST}", "refused:nobody"):
+        live.tell(live.told(outcome))
+    assert live.batch.control.published == (f"refused:{SECOND}",)
+
+
 @pytest.mark.parametrize(("correlation_id", "content"), [(SECOND, "poem"), (FIRST, "poem"), (SECOND, "essay")])
 def test_other_content_or_a_new_correlation_id_after_the_end_is_run_2(
     ended: Story, correlation_id: str, content: str
@@ -131,7 +138,7 @@ def test_a_run_is_never_started_twice_while_an_older_one_still_has_outcomes_to_p
     for outcome in unpublished(story.batch):
         story.tell(story.told(outcome, run=2))
     assert [batch.run for batch in story.batches if unpublished(batch)] == [1]
-    story.tell(requested(1, content="third"))
+    story.tell(requested(1, content="third"), after=1)
     assert story.batch.run == 3
 
 

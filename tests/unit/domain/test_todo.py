@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from scripted_judges import judges
+from story import BATCH, FIRST, Story, requested
+
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
+
+ALL_KINDS = [
+    LoadContent(BATCH, 1),
+    PlanPairs(BATCH, 1, 1),
+    Submit(BATCH, 1, 0, 1),
+    Score(BATCH, 1, 1),
+    Publish(BATCH, 1, f"completed:{FIRST}"),
+]
+
+
+def test_every_state_has_its_work_until_the_report_of_it_comes() -> None:
+    story = Story()
+    story.tell(requested(2))
+    for effect in ALL_KINDS[:4]:
+        assert todo(story.batch) == [effect]
+        assert [still_wanted(story.batch, other) for other in ALL_KINDS] == [other == effect for other in ALL_KINDS]
+        story.tell(story.verdict(0) if isinstance(effect, Submit) else story.report(story.batch, effect))
+    assert todo(story.batch) == [Publish(BATCH, 1, f"completed:{FIRST}"), Publish(BATCH, 1, f"result:{FIRST}")]
+    batch = story.finish()
+    assert (todo(batch), is_done(batch)) == ([], True)
+
+
+def test_an_accepted_comparison_is_not_submitted_again() -> None:
+    story = Story()
+    story.start(2)
+    story.tell(story.acceptance(0))
+    assert todo(story.batch) == []
+    assert not still_wanted(story.batch, Submit(BATCH, 1, 0, 1))
+
+
+def test_a_retry_is_another_effect_and_the_submission_of_the_attempt_before_it_is_not_wanted_any_more() -> None:
+    story = Story()
+    story.start(2)
+    story.tell(story.refusal(0))
+    assert todo(story.batch) == [Submit(BATCH, 1, 0, 2)]
+    assert still_wanted(story.batch, Submit(BATCH, 1, 0, 2))
+    assert not still_wanted(story.batch, Submit(BATCH, 1, 0, 1))
+
+
+def test_a_submission_in_hand_is_still_wanted_though_the_cap_would_not_start_it_now() -> None:
+    story = Story(Policy(max_concurrent_comparisons=1))
+    story.start(3)
+    story.tell(story.acceptance(0))
+    assert todo(story.batch) == []
+    assert still_wanted(story.batch, Submit(BATCH, 1, 1, 1))
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 1000])
+def test_no_submission_is_wanted_once_the_batch_has_ended_or_if_it_was_never_planned(index: int) -> None:
+    story = Story()
+    story.tell(requested(3))
+    assert not still_wanted(story.batch, Submit(BATCH, 1, index, 1))
+    assert not still_wanted(story.play(judges), Submit(BATCH, 1, index, 1))

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
+
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -21,7 +23,9 @@ class Settings(BaseSettings):
     # --- Kafka ---------------------------------------------------------------------------------------------------
     kafka_bootstrap: str = Field("localhost:9092", description="Bootstrap servers of the Kafka cluster.")
     app_id: str = Field("cj-stream", description="Consumer group and prefix of the changelog topic.")
-    partitions: Count = Field(8, description="Partitions of the events topic and the changelog; fixed for life.")
+    partitions: Count = Field(
+        8, le=MAX_PARTITIONS, description="Partitions of the events topic and the changelog; fixed for life."
+    )
     replication_factor: Count = Field(1, description="Replicas of our own topics; 3 in production.")
     session_timeout_seconds: Positive = Field(10, description="A worker silent for this long loses its partitions.")
     heartbeat_seconds: Positive = Field(1, description="Interval of the group heartbeats.")
@@ -52,7 +56,7 @@ class Settings(BaseSettings):
     batch_timeout_hours: Positive = Field(4, description="Hours without activity before a batch counts as stuck.")
     batch_max_age_hours: Positive = Field(48, description="Absolute limit on the life of a batch, hours.")
     comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
-    max_attempts: Count = Field(3, description="Attempts per comparison before it counts as failed.")
+    max_attempts: Count = Field(3, le=MAX_ATTEMPTS, description="Attempts per comparison before it counts as failed.")
     retry_pool_size: Count = Field(
         20, description="Failed comparisons that start a retry while others are outstanding."
     )
@@ -70,7 +74,7 @@ class Settings(BaseSettings):
     random_iterations: Count = Field(
         1, description="Iterations of random matchings before pairs are chosen adaptively."
     )
-    max_comparisons: Count = Field(20_000, description="Largest number of comparisons in a batch.")
+    max_comparisons: Count = Field(20_000, le=MAX_COMPARISONS, description="Largest number of comparisons in a batch.")
     max_essays: Count = Field(2_000, description="Largest number of essays in a batch.")
     max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
 from uuid import RFC_4122, UUID, uuid4
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from story import BATCH, FIRST, IDS, PARTITION, SECOND
 
 from cj_stream.domain.identifiers import (
@@ -18,6 +21,7 @@ from cj_stream.domain.identifiers import (
     read_correlation_id,
     timeout_event_id,
 )
+from cj_stream.operations.settings import Settings
 
 PAIR = ("essay-1", "essay-2")
 CORRELATION_ID = IDS.make(partition=PARTITION, batch_id=BATCH, run=1, index=17, attempt=2, pair=PAIR)
@@ -50,6 +54,18 @@ def test_a_correlation_id_says_what_it_was_made_of(
     assert (found.partition, found.index, found.attempt) == (partition, index, attempt)
     assert found.tag == batch_tag(batch_id, run)
     assert IDS.verifies(found, batch_id=batch_id, run=run, pair=PAIR)
+
+
+@pytest.mark.parametrize(
+    ("setting", "limit"),
+    [("partitions", MAX_PARTITIONS), ("max_comparisons", MAX_COMPARISONS), ("max_attempts", MAX_ATTEMPTS)],
+)
+def test_settings_allow_no_more_than_an_id_has_room_for(setting: str, limit: int) -> None:
+    fields: dict[str, Any] = {"comparison_deadline_minutes": 0.01, setting: limit}
+    assert getattr(Settings(**fields), setting) == limit
+    fields[setting] = limit + 1
+    with pytest.raises(ValidationError, match=setting):
+        Settings(**fields)
 
 
 def test_an_id_with_any_single_bit_flipped_is_refused() -> None:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 from aiohttp import web
 from topic_mailbox import Mailbox
 
+from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.gateway.desk import Desk, Latency
 from cj_stream.gateway.judges import Judge
 from cj_stream.gateway.server import gateway_app
@@ -36,6 +38,13 @@ class Callback:
         data = self.document["data"]
         self.correlation_id: str = data["correlation_id"]
         self.batch_id: str = data["request_metadata"]["bos_batch_id"]
+
+    @property
+    def index(self) -> int:
+        """The number of the comparison that it answers, from its correlation id."""
+        found = read_correlation_id(UUID(self.correlation_id))
+        assert found is not None, f"not an id of ours: {self.correlation_id}"
+        return found.index
 
     def changed(self, **data: Any) -> bytes:
         """Return the callback with other values in its data."""

@@ -46,16 +46,16 @@ class WorkerProcess:
         self.name = name
         self.log_path = folder / f"{name}.log"
         self.may_end = False
-        """Whether its end is no surprise."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.data_dir = data_dir or folder / name
         self._settings = settings.model_copy(update={"data_dir": self.data_dir, "web_port": port})
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, may_end: bool = False) -> None:
+        """Start it; ``may_end`` says whether its end is no surprise."""
+        self.may_end = may_end
         assert not self.runs, f"{self.name} runs already"
-        self.may_end = False
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", "cj_stream.app", "worker", "-l", "info"],

@@ -31,7 +31,6 @@ async def test_a_request_becomes_a_completed_and_a_result_event_that_are_known_i
         expected = await expected_batch(request, stage.settings, judge_of())
         await stage.ask(request)
         await stage.ended("batch-1")
-        await stage.settled()
         stage.check_outcome(expected)
 
         (completed,) = stage.mailbox.outcome_records("completed")
@@ -76,7 +75,6 @@ async def test_every_shape_of_the_request_completes(settings: Settings, tmp_path
             await stage.mailbox.send(settings.assessment_request_topic, value, key=key)
         requests = [read_request(samples.raw(name), max_essays=samples.MAX_ESSAYS) for name in names]
         await stage.ended(*(request.batch_id for request in requests))
-        await stage.settled()
         for request in requests:
             if request.completion_threshold is None:
                 stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))

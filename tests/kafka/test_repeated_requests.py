@@ -38,7 +38,6 @@ async def test_a_repeated_request_changes_nothing_and_other_content_waits_for_th
 
         await stage.provider.release()
         await stage.ended("batch-1")
-        await stage.settled()
         expected = await expected_batch(request, stage.settings, judge_of())
         stage.check_outcome(expected)
         assert set(stage.provider.submissions.values()) == {1}
@@ -61,7 +60,7 @@ async def test_a_repeated_request_changes_nothing_and_other_content_waits_for_th
 
         await stage.ask(other)
         await stage.fleet.until(lambda: len(stage.mailbox.outcome_records("result")) == 3, "the second run ends")
-        await stage.settled()
+        await stage.ended("batch-1")
         stage.check_outcome(await expected_batch(other, stage.settings, judge_of(), after=expected))
         shown = await stage.fleet.batch("batch-1")
         assert shown is not None

@@ -53,7 +53,6 @@ async def test_callbacks_that_answer_nothing_open_are_counted_and_change_nothing
         stage.provider.held[1] = Callback(_under(second, A_RANDOM_ID, second.document["data"]["request_metadata"]))
         await stage.provider.release()
         await stage.ended("batch-1")
-        await stage.settled()
         stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
         after = await standing()
 

@@ -22,21 +22,23 @@ async def test_a_worker_refuses_to_start_on_a_missing_or_wrong_topic_and_names_i
         missing = fleet.worker(dead_letters_topic=f"{settings.app_id}.no-such-topic")
         wrong = fleet.worker(partitions=settings.partitions + 1)
         for worker in (missing, wrong):
-            worker.start()
+            worker.start(may_end=True)
         assert await fleet.ended(missing) == NOT_CONFIGURED
         assert f"topic {settings.app_id}.no-such-topic does not exist" in missing.log
         assert await fleet.ended(wrong) == NOT_CONFIGURED
         assert f"topic {settings.batch_events_topic} has a partition count of 4 instead of 5" in wrong.log
 
 
-async def test_a_worker_refuses_to_start_on_the_folder_of_another(settings: Settings, tmp_path: Path) -> None:
+async def test_of_two_workers_on_one_folder_one_refuses_to_start(settings: Settings, tmp_path: Path) -> None:
     async with Fleet(settings, tmp_path) as fleet:
-        (first,) = await fleet.start()
-        second = fleet.worker(data_dir=first.data_dir)
-        second.start()
-        assert await fleet.ended(second) == NOT_CONFIGURED
-        assert str(first.data_dir) in second.log
-        assert first.runs
+        both = [fleet.worker(data_dir=tmp_path / "folder") for _ in range(2)]
+        for worker in both:
+            worker.start(may_end=True)
+        await fleet.until(lambda: sum(worker.runs for worker in both) == 1, "one of them ends")
+        (refused,) = [worker for worker in both if not worker.runs]
+        assert refused.exit_code == NOT_CONFIGURED
+        assert str(tmp_path / "folder") in refused.log
+        await fleet.ready()
 
 
 async def test_a_worker_waits_for_its_broker(settings: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""The broker: append-only partitions, committed offsets, and producers whose records are on their way for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from faust.types import TP
+from simulation.clock_loop import ClockLoop, Scheduler
+
+SLOWEST_ANSWER = 0.01
+BUFFER_FULL = 0.1
+"""Share of the records for which the producer makes its caller wait."""
+
+
+class Record(NamedTuple):
+    """A record as consumers see it. ``timestamp``: the broker's, in seconds, as Faust hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp: float
+
+    @property
+    def tp(self) -> TP:
+        return TP(self.topic, self.partition)
+
+
+class Broker:
+    """All partitions of all topics."""
+
+    def __init__(self, scheduler: Scheduler, partitions: dict[str, int]) -> None:
+        self.logs: dict[TP, list[Record]] = {
+            TP(topic, number): [] for topic, count in partitions.items() for number in range(count)
+        }
+        self.partitions = partitions
+        self.committed: dict[TP, int] = {}
+        self.on_append: list[Callable[[Record], None]] = []
+        self._clock = scheduler.clock
+
+    def append(
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes], ...] = (),
+    ) -> Record:
+        """Append a record, to the partition of its key if none is given."""
+        number = crc32(key or b"") % self.partitions[topic] if partition is None else partition
+        log = self.logs[TP(topic, number)]
+        record = Record(topic, number, len(log), key, value, headers, self._clock.now)
+        log.append(record)
+        for told in self.on_append:
+            told(record)
+        return record
+
+    def end(self, tp: TP) -> int:
+        return len(self.logs[tp])
+
+
+@dataclass(eq=False)
+class Flight:
+    """A record on its way. ``cause``: the offset of the event that its partition's writer was handling."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    due: float
+    future: asyncio.Future[Any]
+    cause: int
+
+
+@dataclass
+class _Queue:
+    flights: deque[Flight] = field(default_factory=deque)
+    last_due: float = 0.0
+    last_answer: float = 0.0
+    landable: int | None = None
+    """How many of the flights still land, None for all: the rest is held by a frozen process or died with it."""
+
+
+class SimProducer:
+    """The producer of one process: in order for each partition, each record delayed by up to ``slowest`` seconds."""
+
+    def __init__(self, scheduler: Scheduler, broker: Broker, loop: ClockLoop, slowest: float) -> None:
+        self._scheduler = scheduler
+        self._broker = broker
+        self._loop = loop
+        self._slowest = slowest
+        self._queues: dict[tuple[str, int | None], _Queue] = {}
+        self._dead = False
+        self.produced = 0
+        self.on_produce: Callable[[str], None] = lambda _: None
+        self.cause: Callable[[str, int | None], int] = lambda *_: -1
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        _timestamp: float | None,
+        headers: list[tuple[str, bytes]] | None,
+    ) -> asyncio.Future[Any]:
+        """Take a record; the future resolves when the broker has acknowledged it."""
+        chance, now = self._scheduler.chance, self._scheduler.clock.now
+        if chance.random() < BUFFER_FULL:
+            await asyncio.sleep(chance.choice((0.0, 0.002, 0.02)))
+            now = self._scheduler.clock.now
+        queue = self._queues.setdefault((topic, partition), _Queue())
+        due = max(queue.last_due, now + chance.random() * self._slowest)
+        if chance.random() < 0.5:  # often the records of one request reach the broker together
+            due = max(queue.last_due, now + 0.001)
+        queue.last_due = due
+        future = self._loop.create_future()
+        flight = Flight(topic, partition, key, value, tuple(headers or ()), due, future, self.cause(topic, partition))
+        if not self._dead:
+            queue.flights.append(flight)
+            self._scheduler.after(due - now, self._land, queue)
+            self.produced += 1
+            self.on_produce(topic)
+        return future
+
+    async def flush(self) -> None:
+        """Faust's own buffer is not used: nothing to wait for."""
+
+    def in_flight(self, topic: str, partition: int) -> list[Flight]:
+        """Return what the broker does not have yet of a partition."""
+        queue = self._queues.get((topic, partition))
+        return list(queue.flights) if queue else []
+
+    def freeze(self) -> None:
+        """Let only what has left the process already reach the broker."""
+        for queue in self._queues.values():
+            queue.landable = self._scheduler.chance.randint(0, len(queue.flights))
+
+    def thaw(self) -> None:
+        """Send what was held."""
+        for queue in self._queues.values():
+            if queue.landable is not None:
+                held = list(queue.flights)[queue.landable :]
+                queue.landable = None
+                for flight in held:
+                    flight.due = self._scheduler.clock.now + 0.001
+                    self._scheduler.after(0.001, self._land, queue)
+
+    def die(self) -> int:
+        """Lose what has not left the process: in each partition a prefix still arrives. Return how many are lost."""
+        self._dead = True
+        lost = 0
+        for queue in self._queues.values():
+            left = len(queue.flights) if queue.landable is None else queue.landable
+            kept = self._scheduler.chance.randint(0, left)
+            while len(queue.flights) > kept:
+                queue.flights.pop()
+                lost += 1
+            queue.landable = None
+        return lost
+
+    def _land(self, queue: _Queue) -> None:
+        now = self._scheduler.clock.now
+        while queue.flights and queue.flights[0].due <= now and queue.landable != 0:
+            flight = queue.flights.popleft()
+            if queue.landable is not None:
+                queue.landable -= 1
+            record = self._broker.append(flight.topic, flight.partition, flight.key, flight.value, flight.headers)
+            metadata = SimpleNamespace(topic=record.topic, partition=record.partition, offset=record.offset)
+            # Answers come in order too: each later than the one before it.
+            queue.last_answer = max(queue.last_answer, now + self._scheduler.chance.random() * SLOWEST_ANSWER)
+            self._scheduler.after(queue.last_answer - now, self._acknowledge, flight, metadata)
+
+    def _acknowledge(self, flight: Flight, metadata: SimpleNamespace) -> None:
+        self._loop.call_soon(_resolve, flight.future, metadata)
+
+
+def _resolve(future: asyncio.Future[Any], metadata: SimpleNamespace) -> None:
+    if not future.done():
+        future.set_result(metadata)

@@ -1,0 +1,207 @@
+"""What must hold at the end, when everything is finished and quiet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from faust.types import TP
+from simulation.checks import events_of, request_tag
+from simulation.provider_model import MISSING, verdict
+
+from cj_stream.domain import judgement
+from cj_stream.domain.batch import Batch, evolve
+from cj_stream.domain.decider import decide
+from cj_stream.domain.events import ContentLoaded, Event, VerdictReceived
+from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.states import BatchState
+from cj_stream.domain.todo import LoadContent, PlanPairs, Score, todo
+from cj_stream.streaming.partitioning import home_partition
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.table import BatchTable
+from cj_stream.worker import policy_of
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+ONE_OUTCOME = "every request has exactly one outcome"
+DEAD_LETTERS = "dead letters are exactly the poisoned inputs"
+LIVE_IS_REPLAY = "the live table is the replay of the changelog"
+LOG_DECIDES = "a batch is what its events in the log make of it"
+TRUE_VERDICTS = "every verdict that counts is the provider's first"
+RESULT_IS_KNOWN = "a batch that lost nothing ends with the known result"
+
+
+def check_end(world: World) -> None:
+    """Report whatever does not hold to the world's history."""
+    _check_dead_letters(world)
+    finals = {number: list(_batches(world, number)) for number in range(world.settings.partitions)}
+    _check_live_tables(world)
+    _check_outcomes(world)
+    for number, batches in finals.items():
+        shadow = _shadow(world, number)
+        if set(shadow) != {batch.key for batch in batches}:
+            world.history.violated(LOG_DECIDES, f"partition {number}: {set(shadow)} {[b.key for b in batches]}")
+            continue
+        for batch in batches:
+            _check_batch(world, batch, shadow[batch.key])
+
+
+def _check_dead_letters(world: World) -> None:
+    if world.checks.poison != world.checks.dead_letters:
+        difference = world.checks.poison ^ world.checks.dead_letters
+        world.history.violated(DEAD_LETTERS, f"not in both: {sorted(difference)}")
+
+
+def _check_live_tables(world: World) -> None:
+    for process in world.living():
+        for number in sorted(process.worker.engine.opener.owned):
+            live = process.node.disk.databases[number].rows
+            if live != world.checks.views[number]:
+                keys = {
+                    key
+                    for key in live.keys() | world.checks.views[number].keys()
+                    if live.get(key) != world.checks.views[number].get(key)
+                }
+                world.history.violated(LIVE_IS_REPLAY, f"{process.name}, partition {number}: {sorted(keys)}")
+        for number, batches in process.worker.batches.partitions.items():
+            for batch in batches:
+                stored = process.worker.rows.load(number, *batch.key)
+                if stored != batch:
+                    world.history.violated(
+                        LIVE_IS_REPLAY, f"{process.name} has {batch.control}, stored {stored and stored.control}"
+                    )
+
+
+def _check_outcomes(world: World) -> None:
+    settings, outcomes = world.settings, world.checks.outcomes
+    told: dict[str, dict[str, set[str]]] = {}
+    for (topic, job, correlation_id), events in outcomes.items():
+        told.setdefault(correlation_id, {}).setdefault(topic, set()).update(f"{job} {event}" for event in events)
+    failed = {settings.assessment_failed_topic}
+    completed = {settings.assessment_completed_topic}
+    with_result = completed | {settings.assessment_result_topic}
+    unclear = _unclear(world)
+    for request in world.upstream.requests:
+        answers = told.get(str(request.correlation_id), {})
+        once = all(len(events) == 1 for events in answers.values())
+        known = set(answers) in (failed, completed, with_result)
+        if not answers or not (request.correlation_id in unclear or (once and known)):
+            world.history.violated(ONE_OUTCOME, f"{request.batch_id} {request.correlation_id}: {answers}")
+
+
+def _unclear(world: World) -> set[UUID | None]:
+    """Return requests that may have several outcomes: repeated ones, with other requests for the same batch id.
+
+    A repeat that comes after another run has begun cannot be told from a new request, whether upstream sent it or a
+    worker forwarded it twice because it was killed before it could commit.
+    """
+    requests = {request.correlation_id: request.batch_id for request in world.upstream.requests}
+    per_batch = Counter(requests.values())
+    return {
+        correlation_id
+        for correlation_id, batch_id in requests.items()
+        if per_batch[batch_id] > 1 and world.checks.landed[request_tag(batch_id, str(correlation_id))] > 1
+    }
+
+
+def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
+    told = [(b.state, _judged(b), b.control.failure, b.scores[-1:], b.control.stop_reason) for b in (batch, shadow)]
+    if told[0] != told[1]:
+        world.history.violated(LOG_DECIDES, f"{batch.key}: {told[0]} is not {told[1]}")
+    for row in batch.comparisons:
+        truth = verdict(world.seed, *batch.essay_ids(row.index))
+        if row.status is ComparisonStatus.JUDGED and row.winner != truth:
+            world.history.violated(TRUE_VERDICTS, f"{batch.key} {row}")
+    if not world.plan.manners.loses and world.plan.threshold == 1.0:
+        known = _known(world, batch)
+        if (batch.state, batch.plans, batch.scores) != (known.state, known.plans, known.scores):
+            world.history.violated(
+                RESULT_IS_KNOWN,
+                f"{batch.key}: {batch.control} {batch.progress} is not {known.control} {known.progress}",
+            )
+
+
+def _judged(batch: Batch) -> list[tuple[int, str | None]]:
+    return [(row.index, row.winner) for row in batch.comparisons if row.status is ComparisonStatus.JUDGED]
+
+
+def _known(world: World, batch: Batch) -> Batch:
+    """Play the batch's request through the domain alone, with every verdict there at once."""
+    started = Batch(
+        roster=batch.roster,
+        control=type(batch.control)(state=BatchState.INITIALIZING, created_at=0.0, activity_at=0.0, state_since=0.0),
+    )
+    known = evolve(started, [])
+    while not known.finished:
+        known = cast("Batch", decide(known, _next(world, known), Policy(), 0.0).batch)
+    return known
+
+
+def _next(world: World, batch: Batch) -> Event:
+    match todo(batch)[0]:
+        case LoadContent():
+            unusable = {
+                position: "missing"
+                for position, essay in enumerate(batch.roster.essays)
+                if essay.storage_id.startswith(MISSING)
+            }
+            return ContentLoaded(batch_id=batch.batch_id, run=batch.run, unusable=unusable)
+        case PlanPairs():
+            return judgement.plan(batch)
+        case Score():
+            return judgement.score(batch)
+    index = min(batch.progress.planned)
+    winner = verdict(world.seed, *batch.essay_ids(index))
+    return VerdictReceived(batch_id=batch.batch_id, run=batch.run, index=index, attempt=1, winner=winner)
+
+
+def _shadow(world: World, number: int) -> dict[tuple[str, int], Batch]:
+    """Return what the events of a partition's log, each applied once, make of its batches."""
+    all_batches: dict[tuple[str, int], Batch] = {}
+
+    def load(batch_id: str, run: int | None) -> Batch | None:
+        runs = [found for name, found in all_batches if name == batch_id]
+        if run is None:
+            run = max(runs, default=0)
+        return all_batches.get((batch_id, run))
+
+    ids = CorrelationIds(world.settings.correlation_key.get_secret_value().encode())
+    batches = PartitionBatches(ids, policy_of(world.settings), load)
+    for record in world.broker.logs[TP(world.settings.batch_events_topic, number)]:
+        for event in events_of(record):
+            if not event.batch_id and not hasattr(event, "correlation_id"):
+                continue
+            change = batches.decide(event, record.timestamp)
+            batches.apply(change)
+            if change.batch is not None:
+                all_batches[change.batch.key] = change.batch
+    return all_batches
+
+
+class _View:
+    """The changelog by highest position, read as the table is."""
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        self._rows = rows
+
+    def read(self, _partition: int, key: bytes) -> bytes | None:
+        return self._rows.get(key)
+
+    def scan(self, _partition: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(item for item in self._rows.items() if item[0].startswith(prefix)))
+
+
+def _batches(world: World, number: int) -> Iterator[Batch]:
+    rows = BatchRows(cast("BatchTable", _View(world.checks.views[number])), cast("Sender", cast("Any", None)))
+    for head in rows.heads(number):
+        batch = rows.load(number, *head.key)
+        assert batch is not None
+        assert home_partition(batch.batch_id, world.settings.partitions) == number
+        yield batch

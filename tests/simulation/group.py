@@ -1,0 +1,141 @@
+"""The consumer group's coordinator: members, sessions, generations, and the eager protocol of a rebalance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faust.types import TP
+from simulation.broker import Broker
+from simulation.clock_loop import Scheduler
+from simulation.history import History
+
+if TYPE_CHECKING:
+    from simulation.process import Process
+
+REBALANCE_TIMEOUT = 60.0
+
+
+class Group:
+    """Knows who is a member and who owns which partition. ``topics``: what the members read."""
+
+    def __init__(
+        self, scheduler: Scheduler, broker: Broker, history: History, topics: list[str], session: float
+    ) -> None:
+        self._scheduler = scheduler
+        self._broker = broker
+        self._history = history
+        self._topics = topics
+        self._session = session
+        self.generation = 0
+        self.rebalances = 0
+        self._preparing = False
+        self._seen: dict[Process, float] = {}
+        self._joined: set[Process] = set()
+
+    def join(self, process: Process) -> None:
+        """Take in a new member."""
+        self._seen[process] = self._scheduler.clock.now
+        self._prepare()
+        self._joined.add(process)
+        self._beat(process)
+        self._complete_soon()
+
+    def rejoin(self, process: Process) -> None:
+        """A member has given up its partitions and waits for new ones."""
+        if process in self._seen:
+            if not self._preparing:
+                self._prepare()
+            self._joined.add(process)
+            self._complete_soon()
+
+    def leave(self, process: Process) -> None:
+        """A member goes."""
+        if self._seen.pop(process, None) is not None:
+            self._joined.discard(process)
+            self._prepare()
+            self._complete_soon()
+
+    def shake(self) -> None:
+        """Have everybody give up everything and share it out anew, as after any change of the group."""
+        if self._seen and not self._preparing:
+            self._prepare()
+
+    def accepts(self, process: Process, generation: int) -> bool:
+        """Return whether a commit of this member and generation counts."""
+        return process in self._seen and generation == self.generation
+
+    def silent(self, process: Process) -> None:
+        """The member sends no more heartbeats: its session runs out."""
+        self._scheduler.after(self._session + 0.01, self._expire, process)
+
+    def _expire(self, process: Process) -> None:
+        seen = self._seen.get(process)
+        if seen is not None and self._scheduler.clock.now - seen > self._session:
+            self._history.note("group", f"{process.name} is dropped")
+            self.leave(process)
+
+    def _prepare(self) -> None:
+        self._preparing = True
+        self._joined = {member for member in self._joined if member in self._seen and member.waits}
+        self._scheduler.after(REBALANCE_TIMEOUT, self._give_up, self.generation)
+
+    def _give_up(self, generation: int) -> None:
+        if self._preparing and generation == self.generation:
+            for member in [member for member in self._seen if member not in self._joined]:
+                self._history.note("group", f"{member.name} did not come back")
+                del self._seen[member]
+            self._complete_soon()
+
+    def _complete_soon(self) -> None:
+        self._scheduler.after(0.02 + self._scheduler.chance.random() * 0.1, self._complete)
+
+    def _complete(self) -> None:
+        if not self._preparing or not self._seen or self._joined != self._seen.keys():
+            return
+        self._preparing = False
+        self.generation += 1
+        self.rebalances += 1
+        shares = self._shares()
+        self._joined = set()
+        for member, share in shares.items():
+            member.waits = False
+            self._scheduler.after(self._scheduler.chance.random() * 0.05, member.assign, share, self.generation)
+
+    def _shares(self) -> dict[Process, set[TP]]:
+        members = list(self._seen)
+        shares: dict[Process, set[TP]] = {member: set() for member in members}
+        for topic in self._topics:
+            self._scheduler.chance.shuffle(members)
+            for number in range(self._broker.partitions[topic]):
+                shares[members[number % len(members)]].add(TP(topic, number))
+        told = {
+            member.name: sorted(tp.partition for tp in share if tp.topic == self._topics[0])
+            for member, share in shares.items()
+        }
+        self._history.note("group", f"generation {self.generation}: {told}")
+        return shares
+
+    def _beat(self, process: Process) -> None:
+        if process.dead:
+            return
+        if process.frozen:
+            process.on_thaw.append(lambda: self._beat(process))
+            return
+        sent = self._scheduler.clock.now
+        if process in self._seen:
+            self._seen[process] = sent
+        self._scheduler.after(self._scheduler.chance.random() * 0.02, self._answer, process, sent)
+
+    def _answer(self, process: Process, sent: float) -> None:
+        if process.dead:
+            return
+        if process.frozen:
+            process.on_thaw.append(lambda: self._answer(process, sent))
+            return
+        if process not in self._seen:
+            process.dropped()
+            return
+        process.contact(sent)
+        if self._preparing and process not in self._joined:
+            process.rebalance()
+        self._scheduler.after(process.heartbeat, self._beat, process)

@@ -1,0 +1,293 @@
+"""A simulated worker process: the real worker, started, assigned, revoked, stopped, killed, frozen and continued."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from faust.types import TP
+from simulation.broker import Record, SimProducer
+from simulation.clock_loop import ClockLoop, ProcessEnded
+from simulation.disk import Disk
+from simulation.faust_model import SimApp, SimConsumer, SimRecovery, Stream
+
+from cj_stream.worker import Worker
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+
+class Node:
+    """A machine that runs one process at a time and starts it again when it ends, until it is to stay down."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.disk = Disk()
+        self.process: Process | None = None
+        self.incarnations = 0
+        self.wanted = True
+
+
+class Process:
+    """One process of a worker."""
+
+    def __init__(self, world: World, node: Node) -> None:
+        node.incarnations += 1
+        self.name = f"{node.name}.{node.incarnations}"
+        self.world = world
+        self.node = node
+        self.broker = world.broker
+        self.heartbeat = world.settings.heartbeat_seconds
+        self.loop = ClockLoop(world.scheduler.clock, self._unexpected)
+        self.loop.owner = self
+        self.producer = SimProducer(world.scheduler, world.broker, self.loop, world.plan.slowest_append)
+        self.consumer = SimConsumer(self)
+        self.dead = self.frozen = self.stopping = self.waits = False
+        self.on_thaw: list[Callable[[], None]] = []
+        self.idle = asyncio.Event()
+        self.doom: tuple[int, Callable[[], None]] | None = None
+        self._revoking: asyncio.Task[Any] | None = None
+        self._recovering: asyncio.Task[Any] | None = None
+        self._fetching = False
+        self._streams: dict[str, Stream] = {}
+        self.worker: Worker = world.build(self)
+        self.app: SimApp = self.worker.app  # type: ignore[assignment]
+        self.consumer.app = self.app
+        self.recovery = SimRecovery(self.app)
+        self.producer.cause = self._cause
+        self._spawn(self._main())
+
+    def __repr__(self) -> str:
+        return self.name
+
+    # --- Life ----------------------------------------------------------------------------------------------------
+
+    async def _main(self) -> None:
+        await self.app.on_first_start()
+        for topic, agent in self.app.agents_by_topic.items():
+            stream = self._streams[topic] = Stream(self)
+            self._spawn(agent(stream))
+        for interval, run in self.app.timers:
+            self._spawn(self._timer(interval, run))
+        self._spawn(self._commits())
+        self.waits = True
+        self.world.group.join(self)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        if not self.dead and not self.stopping:
+            self.stopping = True
+            self.world.history.note(self.name, "is told to stop")
+            self.loop.call_soon(lambda: self._spawn(self._stop()))
+
+    async def _stop(self) -> None:
+        if self._revoking is not None:
+            await self._revoking
+        await self.app.stop()
+        self.world.history.note(self.name, f"stopped, clean: {self.node.disk.clean}")
+        self.world.group.leave(self)
+        raise ProcessEnded(0)
+
+    async def stop_reading(self) -> None:
+        """What Faust does first when it stops: nothing more is delivered, what is being handled ends, last commit."""
+        self._stop_recovery()
+        await self._drain()
+
+    def kill(self) -> None:
+        """SIGKILL: no step is made any more."""
+        if not self.dead:
+            self.world.history.note(self.name, "is killed")
+            self.ended()
+
+    def ended(self) -> None:
+        """The process is no more."""
+        self.dead = True
+        lost = self.producer.die()
+        if lost:
+            self.world.history.note(self.name, f"{lost} records were not sent")
+        self.world.scheduler.remove(self.loop)
+        self.world.group.silent(self)
+        self.world.process_ended(self)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if not self.dead and not self.frozen:
+            self.world.history.note(self.name, "is stopped (frozen)")
+            self.frozen = self.loop.stopped = True
+            self.producer.freeze()
+            self.world.group.silent(self)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if not self.dead and self.frozen:
+            self.world.history.note(self.name, "is continued")
+            self.frozen = self.loop.stopped = False
+            self.producer.thaw()
+            thawed, self.on_thaw = self.on_thaw, []
+            for action in thawed:
+                self.world.scheduler.after(self.world.chance.random() * 0.05, action)
+
+    def stepped(self) -> None:
+        """Called after every step: a fault may be due after so many of them."""
+        if self.doom is not None and not self.dead:
+            steps, action = self.doom
+            self.doom = (steps - 1, action) if steps > 0 else None
+            if steps <= 0:
+                action()
+
+    # --- What the coordinator says ---------------------------------------------------------------------------------
+
+    def contact(self, sent: float) -> None:
+        self.worker.engine.fence.contact(sent)
+
+    def dropped(self) -> None:
+        """The heartbeat's answer: no member any more. The real consumer thread ends the process."""
+        self.world.history.note(self.name, "ends itself: the group has dropped it")
+        self.ended()
+
+    def rebalance(self) -> None:
+        """The heartbeat's answer: give up your partitions and join again."""
+        if self._revoking is None and not self.waits and not self.stopping:
+            self._revoking = self._spawn(self._revoke())
+
+    def assign(self, tps: set[TP], generation: int) -> None:
+        self.loop.call_soon(self._assigned, tps, generation)
+
+    async def _revoke(self) -> None:
+        self.app.rebalancing = True
+        self._stop_recovery()
+        await self._drain()
+        await self.app.on_partitions_revoked.send(self.app, self.consumer.assignment())
+        self._revoking = None
+        self.waits = True
+        self.world.group.rejoin(self)
+
+    def _stop_recovery(self) -> None:
+        if self._recovering is not None:
+            self._recovering.cancel()
+            self._recovering = None
+        self.recovery.on_partitions_revoked(self.consumer.assignment())
+
+    async def _drain(self) -> None:
+        self.consumer.suspended()
+        for stream in self._streams.values():
+            stream.clear()
+        while any(stream.handling for stream in self._streams.values()):
+            self.idle.clear()
+            await self.idle.wait()
+        await self.consumer.commit()
+
+    def _assigned(self, tps: set[TP], generation: int) -> None:
+        if self.stopping:
+            return
+        self.app.rebalancing = True
+        self.app.consumer_generation_id = generation
+        self.consumer.assigned(tps)
+        self._recovering = self._spawn(self._recover(generation))
+
+    async def _recover(self, generation: int) -> None:
+        await self.recovery.on_rebalance()
+        events = self.world.settings.batch_events_topic
+        partitions = {tp.partition for tp in self.consumer.assignment() if tp.topic == events}
+        self.app.table.data.assigned(partitions)
+        logs = {number: self.broker.logs[TP(self.app.changelog_topic, number)] for number in sorted(partitions)}
+        ends = {number: len(log) for number, log in logs.items()}
+        for number, log in logs.items():
+            offset = self.node.disk.databases[number].offset
+            start = 0 if offset is None else offset + 1
+            while start < ends[number]:
+                await asyncio.sleep(self.world.chance.random() * 0.02)
+                end = min(start + self.world.chance.randint(1, 50), ends[number])
+                self.app.table.apply_changelog_batch([_Changelog(record) for record in log[start:end]])
+                start = end
+        await self.recovery.on_recovery_completed(generation)
+
+    # --- Reading and committing ------------------------------------------------------------------------------------
+
+    def fetch_soon(self) -> None:
+        """Something may be there to be read."""
+        if not self._fetching and self.consumer.flows:
+            self._fetching = True
+            self.loop.call_later(self.world.chance.random() * 0.02, self._fetch)
+
+    def _fetch(self) -> None:
+        self._fetching = False
+        positions, chance = self.consumer.positions, self.world.chance
+        readable = {tp: self.world.readable(tp) for tp in positions}
+        ready = [tp for tp, position in positions.items() if position < readable[tp]]
+        chance.shuffle(ready)
+        for tp in ready if self.consumer.flows else ():
+            start = positions[tp]
+            positions[tp] = chance.randint(start + 1, readable[tp])
+            for message in self.broker.logs[tp][start : positions[tp]]:
+                self._streams[tp.topic].put(message)
+        if any(position < readable[tp] for tp, position in positions.items()):
+            self.fetch_soon()
+
+    async def _commits(self) -> None:
+        while True:
+            # With nothing acked there is nothing to commit: the timer need not even fire.
+            await self.consumer.anything.wait()
+            await asyncio.sleep(self.world.settings.commit_interval_seconds * self.world.chance.random())
+            await self.consumer.commit()
+
+    async def _timer(self, interval: float, run: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            await run()
+
+    async def ask_broker(self, ask: Callable[..., Any], *args: Any) -> Any:
+        """Have ``ask`` answered at the broker, some time later; the answer takes time too."""
+        future = self.loop.create_future()
+        scheduler = self.world.scheduler
+
+        def arrive() -> None:
+            if not self.dead or self.world.chance.random() < 0.5:
+                answer = ask(*args)
+                scheduler.after(self.world.chance.random() * 0.01, self.loop.call_soon, _resolve, future, answer)
+
+        scheduler.after(self.world.chance.random() * 0.01, arrive)
+        return await future
+
+    def commit_arrives(self, offsets: dict[TP, int], generation: int) -> bool:
+        """The broker takes a commit, or refuses it."""
+        if not self.world.group.accepts(self, generation):
+            return False
+        self.world.checks.committing(self, offsets)
+        self.broker.committed.update(offsets)
+        return True
+
+    # --- Small parts -----------------------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ProcessEnded):
+            self._unexpected({"message": "a task failed", "exception": error})
+
+    def _unexpected(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, ProcessEnded):
+            self.world.history.violated("no unexpected exception", f"{self.name}: {context.get('message')} {error!r}")
+
+    def _cause(self, topic: str, partition: int | None) -> int:
+        events = self._streams.get(self.world.settings.batch_events_topic)
+        handling = events.handling if events and topic == self.app.changelog_topic else None
+        return handling.offset if handling is not None and handling.partition == partition else -1
+
+
+class _Changelog:
+    """An event of the changelog, as Faust hands it to a table."""
+
+    def __init__(self, record: Record) -> None:
+        self.message = record
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if not future.done():
+        future.set_result(answer)

@@ -1,0 +1,140 @@
+"""Puts the models in the place of what the worker would build or ask for itself, while simulations run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import structlog
+from simulation.checks import CheckedBatches
+from simulation.clock_loop import ProcessEnded
+from simulation.disk import MemoryBatch, SimTable
+from simulation.faust_model import SimApp
+from simulation.world import World, owner
+
+from cj_stream.agents.effects import Effects
+from cj_stream.contracts.topics import changelog_topic
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import Event
+from cj_stream.domain.todo import Effect
+from cj_stream.operations.metrics import Metrics
+from cj_stream.scoring.data import Comparisons
+from cj_stream.scoring.estimator import map_estimate
+from cj_stream.scoring.fit import Fit
+
+FITS_KEPT = 256
+
+METRICS = Metrics(dict)
+"""The real metrics, the same for all processes: making them takes longer than the rest of a worker."""
+
+
+class CheckedEffects(Effects):
+    """The real effects; that they may start is checked."""
+
+    async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
+        World.current.checks.effect(owner(), effect, batch, partition)
+        return await super().__call__(effect, batch, partition)
+
+
+class _Outside:
+    """Stands in for the clients of the content service and the provider."""
+
+    def __init__(self, *_: Any) -> None:
+        self._process = owner()
+
+    async def text(self, storage_id: str) -> str:
+        return await World.current.provider.text(storage_id)
+
+    async def submit(self, submission: Any) -> Any:
+        return await World.current.provider.submit(self._process, submission)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+_fits: dict[tuple[int, bytes, bytes, bytes], Fit] = {}
+
+
+def _remembered_fit(data: Comparisons) -> Fit:
+    """Fit as `map_estimate` does: the same verdicts are fitted for planning, for scoring and for the known result."""
+    key = (data.n, data.first.tobytes(), data.second.tobytes(), data.first_wins.tobytes())
+    if key not in _fits:
+        if len(_fits) > FITS_KEPT:
+            _fits.clear()
+        _fits[key] = map_estimate(data)
+    return _fits[key]
+
+
+def _now(*_: object) -> float:
+    return World.current.scheduler.clock.now
+
+
+def _violated(invariant: str, what: str) -> None:
+    World.current.history.violated(invariant, what)
+
+
+def _exit(code: int) -> None:
+    process = owner()
+    World.current.history.note(process.name, f"ends itself with {code}")
+    raise ProcessEnded(code)
+
+
+async def _to_thread(function: Callable[..., Any], *args: Any) -> Any:
+    await asyncio.sleep(World.current.chance.random() * 0.05)
+    return function(*args)
+
+
+async def _nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+def _logged(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
+    loop = asyncio._get_running_loop()
+    who = loop.owner.name if loop is not None else "-"  # type: ignore[attr-defined]
+    what = event.pop("event")
+    World.current.history.note(who, f"{what} " + " ".join(f"{name}={value}" for name, value in event.items()))
+    if level == "exception" or "exc_info" in event:
+        World.current.history.violated("no unexpected exception", f"{who}: {what} {event}")
+    raise structlog.DropEvent
+
+
+REPLACED: dict[str, Any] = {
+    "cj_stream.worker.new_app": lambda settings: SimApp(owner(), changelog_topic(settings)),
+    "cj_stream.worker.BatchTable": SimTable,
+    "cj_stream.worker.ContentClient": _Outside,
+    "cj_stream.worker.ProviderClient": _Outside,
+    "cj_stream.worker.Effects": CheckedEffects,
+    "cj_stream.worker.PartitionBatches": CheckedBatches,
+    "cj_stream.worker.Metrics": lambda _: METRICS,
+    "cj_stream.worker.LocalStore": lambda _: owner().node.disk,
+    "cj_stream.worker.add_views": lambda _: None,
+    "cj_stream.worker.check_topics": _nothing,
+    "cj_stream.worker.time": SimpleNamespace(time=_now),
+    "cj_stream.agents.callbacks.time": SimpleNamespace(time=_now),
+    "cj_stream.streaming.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),
+    "cj_stream.streaming.process.os": SimpleNamespace(_exit=_exit),
+    "cj_stream.streaming.opening.uuid4": lambda: UUID(int=World.current.chance.getrandbits(128)),
+    "cj_stream.tables.table.WriteBatch": MemoryBatch,
+    "cj_stream.domain.judgement.map_estimate": _remembered_fit,
+    "asyncio.to_thread": _to_thread,
+}
+
+
+@contextmanager
+def stand_ins() -> Iterator[None]:
+    """Have `cj_stream` run in the simulation's world."""
+    logging = structlog.get_config()
+    with ExitStack() as stack:
+        for name, model in REPLACED.items():
+            stack.enter_context(patch(name, model))
+        CheckedBatches.report = _violated
+        structlog.configure(processors=[_logged], cache_logger_on_first_use=False)
+        try:
+            yield
+        finally:
+            structlog.configure(**logging)

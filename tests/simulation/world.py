@@ -1,0 +1,216 @@
+"""Everything of one simulation together: machines, broker, group, provider, requests, faults and checks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from functools import partial
+
+from faust.types import TP
+from simulation.broker import Broker, Record
+from simulation.checks import Checks
+from simulation.clock_loop import ProcessEnded, Scheduler
+from simulation.group import Group
+from simulation.history import History, Violation
+from simulation.plan import ANY_TOPIC, Plan
+from simulation.process import Node, Process
+from simulation.provider_model import ProviderModel
+from simulation.upstream import Upstream
+
+from cj_stream.domain.todo import is_done
+from cj_stream.operations.settings import Settings
+from cj_stream.worker import Worker, build_worker
+
+START = 1_700_000_000.0
+LIMIT = 3600.0
+"""Virtual seconds after which a run counts as hanging."""
+STEPS = 400_000
+
+
+class World:
+    """One simulation. ``run`` plays it to the end or raises `Violation`."""
+
+    current: World
+    """The one that is running: what stands in for modules of `cj_stream` asks for it."""
+
+    def __init__(self, seed: int) -> None:
+        World.current = self
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.plan = Plan(self.chance)
+        self.settings: Settings = self.plan.settings
+        self.scheduler = Scheduler(self.chance, START)
+        self.history = History(self.scheduler.clock.time)
+        self.history.note("plan", self.plan.describe())
+        self.broker = Broker(self.scheduler, self.plan.topics)
+        read = [
+            self.settings.batch_events_topic,
+            self.settings.assessment_request_topic,
+            self.settings.llm_provider_callback_topic,
+        ]
+        self.read_topics = read
+        self.group = Group(self.scheduler, self.broker, self.history, read, self.settings.session_timeout_seconds)
+        self.checks = Checks(self)
+        self.provider = ProviderModel(self, self.plan.manners)
+        self.upstream = Upstream(self)
+        self.nodes = [Node(f"w{number}") for number in range(1, self.plan.workers + 1)]
+        self.processes: list[Process] = []
+        self.building: Process | None = None
+        self._counts: Counter[str] = Counter()
+        self.broker.on_append.append(self._appended)
+        for node in self.nodes:
+            self.scheduler.after(self.chance.random() * self.plan.start_within, self.start, node)
+        for at, fault in self.plan.timed_faults:
+            self.scheduler.after(at, self._fault, fault)
+        self._targeted = list(self.plan.targeted_faults)
+        self.finished = False
+        self.scheduler.after(1.0, self._look)
+
+    def run(self) -> None:
+        """Play to the end."""
+        while not self.finished:
+            alive = True
+            try:
+                alive = self.scheduler.advance()
+            except ProcessEnded:
+                self.scheduler.stepping.owner.ended()
+            if self.history.violations:
+                raise self.history.violations[0]
+            if not alive or self.scheduler.clock.now > START + LIMIT or self.scheduler.steps > STEPS:
+                raise Violation("everything ends", self._what_is_left())
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        for process in self.processes:
+            process.loop.discard()
+
+    def build(self, process: Process) -> Worker:
+        """Return the real worker of a process."""
+        self.building = process
+        try:
+            return build_worker(self.settings)
+        finally:
+            self.building = None
+
+    # --- Machines ----------------------------------------------------------------------------------------------------
+
+    def start(self, node: Node) -> None:
+        if node.process is None and node.wanted:
+            process = node.process = Process(self, node)
+            self.history.note(process.name, "starts")
+            self.processes.append(process)
+            process.producer.on_produce = lambda topic: self._produced(process, topic)
+            process.loop.after_step = process.stepped
+            self.scheduler.add(process.loop)
+
+    def process_ended(self, process: Process) -> None:
+        """A supervisor starts it again after a while."""
+        process.node.process = None
+        self.scheduler.after(0.2 + self.chance.random() * 4, self.start, process.node)
+
+    def living(self) -> list[Process]:
+        return [node.process for node in self.nodes if node.process is not None]
+
+    def readable(self, tp: TP) -> int:
+        """Return how far consumers can read now."""
+        end = self.broker.end(tp)
+        if self.plan.callback_lag and tp.topic == self.settings.llm_provider_callback_topic:
+            log, newest = self.broker.logs[tp], self.scheduler.clock.now - self.plan.callback_lag
+            while end and log[end - 1].timestamp > newest:
+                end -= 1
+        return end
+
+    def _appended(self, record: Record) -> None:
+        self._wake(record.tp)
+        if self.plan.callback_lag and record.topic == self.settings.llm_provider_callback_topic:
+            self.scheduler.after(self.plan.callback_lag + 0.001, self._wake, record.tp)
+
+    def _wake(self, tp: TP) -> None:
+        for process in self.living():
+            if tp in process.consumer.positions:
+                process.fetch_soon()
+
+    # --- Faults ------------------------------------------------------------------------------------------------------
+
+    def _produced(self, process: Process, topic: str) -> None:
+        for counted in (ANY_TOPIC, topic):
+            self._counts[counted] += 1
+        for fault in [fault for fault in self._targeted if fault.at <= self._counts[fault.topic]]:
+            self._targeted.remove(fault)
+            process.doom = (fault.steps, partial(self._strike, process, fault.kind))
+
+    def _fault(self, fault: str) -> None:
+        living = self.living()
+        if fault == "rebalance":
+            self.group.shake()
+        elif fault == "start":
+            for node in self.nodes:
+                node.wanted = True
+                self.start(node)
+        elif living:
+            self._strike(self.chance.choice(living), fault)
+
+    def _strike(self, process: Process, fault: str) -> None:
+        if process.dead:
+            return
+        if fault == "kill":
+            process.kill()
+        elif fault == "rebalance":
+            self.group.shake()
+        elif fault == "stop":
+            if self.chance.random() < 0.5 and len(self.living()) > 1:
+                process.node.wanted = False
+                self.scheduler.after(5 + self.chance.random() * 20, self._fault, "start")
+            process.terminate()
+        else:
+            session = self.settings.session_timeout_seconds
+            process.freeze()
+            self.scheduler.after(self.chance.choice((0.3, 1.2, 1.3, 2.5)) * session, process.thaw)
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if self._quiet():
+            self.finished = True
+        else:
+            self.scheduler.after(1.0, self._look)
+
+    def _quiet(self) -> bool:
+        living = self.living()
+        if self.scheduler.clock.now < START + self.plan.busy_until or self._unread():
+            return False
+        if any(process.frozen or process.stopping for process in living):
+            return False
+        served = {number for process in living for number in process.worker.engine.opener.opened_at}
+        return len(served) == self.settings.partitions and all(map(_idle, living))
+
+    def _unread(self) -> bool:
+        logs, committed = self.broker.logs.items(), self.broker.committed
+        return any(committed.get(tp, 0) < len(log) for tp, log in logs if tp.topic in self.read_topics)
+
+    def _what_is_left(self) -> str:
+        left = []
+        for process in self.living():
+            for number, batches in process.worker.batches.partitions.items():
+                left += [
+                    f"{process.name}/{number}: {batch.batch_id} {batch.state} {batch.progress}"
+                    for batch in batches
+                    if not is_done(batch)
+                ]
+            worker = process.worker
+            left.append(f"{process.name} in hand {worker.dispatcher.in_hand} open {worker.engine.opener.opened_at}")
+        return f"at {self.scheduler.clock.now - START:.0f} s, step {self.scheduler.steps}: " + "; ".join(left)
+
+
+def _idle(process: Process) -> bool:
+    worker = process.worker
+    batches = [batch for batches in worker.batches.partitions.values() for batch in batches]
+    return not worker.dispatcher.in_hand and not worker.engine.sender.outstanding and all(map(is_done, batches))
+
+
+def owner() -> Process:
+    """Return the process whose code is running."""
+    if World.current.building is not None:
+        return World.current.building
+    return asyncio.get_running_loop().owner  # type: ignore[attr-defined, no-any-return]

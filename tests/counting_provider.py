@@ -35,9 +35,7 @@ class Callback:
     def __init__(self, value: bytes) -> None:
         self.value = value
         self.document: dict[str, Any] = json.loads(value)
-        data = self.document["data"]
-        self.correlation_id: str = data["correlation_id"]
-        self.batch_id: str = data["request_metadata"]["bos_batch_id"]
+        self.correlation_id: str = self.document["data"]["correlation_id"]
 
     @property
     def index(self) -> int:

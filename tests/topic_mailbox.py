@@ -55,10 +55,9 @@ class Mailbox:
 
     async def send(
         self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
-    ) -> TopicPartition:
-        """Send a record and return where it went, once the broker has it."""
-        sent = await self._producer.send_and_wait(topic, value, key=key, partition=partition)
-        return TopicPartition(sent.topic, sent.partition)
+    ) -> None:
+        """Send a record and wait until the broker has it."""
+        await self._producer.send_and_wait(topic, value, key=key, partition=partition)
 
     def outcomes(self, kind: str, batch_id: str) -> list[dict[str, Any]]:
         """Return the events of ``kind`` (completed, failed or result) about a batch, repeats included."""

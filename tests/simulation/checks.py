@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ONE_ACCEPTANCE = "an accepted attempt is not submitted by the next owner"
 ONE_SUBMISSION = "one owner submits an attempt once"
+MEMBERS_ONLY = "who has lost its membership submits nothing"
 COMMITTED_FIRST = "an effect starts only after its cause is committed"
 ROWS_FIRST = "a commit passes no event whose rows are not in the changelog"
 FORWARDED_FIRST = "a commit passes no input that was not forwarded or refused"
@@ -97,6 +98,8 @@ class Checks:
 
     def submitting(self, process: Process, submission: Submission) -> None:
         """A process is about to submit: nothing that it could have read before must have been there already."""
+        if not self._world.group.knows(process):
+            self._violated(MEMBERS_ONLY, f"{process.name} submits {submission.batch_id}")
         found = read_correlation_id(submission.correlation_id)
         assert found is not None
         run = int(submission.job_id.rpartition("-")[2])

@@ -60,6 +60,10 @@ class Group:
         if self._seen and not self._preparing:
             self._prepare()
 
+    def knows(self, process: Process) -> bool:
+        """Return whether the process is a member."""
+        return process in self._seen
+
     def accepts(self, process: Process, generation: int) -> bool:
         """Return whether a commit of this member and generation counts."""
         return process in self._seen and generation == self.generation

@@ -20,7 +20,7 @@ from simulation.faust_model import _KafkaConsumer
 from simulation.world import owner
 
 from cj_stream.agents.batches import BatchesAgent
-from cj_stream.domain import comparisons
+from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import PartitionOpened, VerdictReceived
@@ -28,6 +28,7 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.records import ComparisonStatus, Control
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.consumer import BarrierConsumer
+from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.releases import Releases
@@ -71,6 +72,15 @@ def _judge_and_count_twice(draft: Draft, event: VerdictReceived) -> None:
     other = event.index + 1
     if other < draft.batch.total_comparisons and draft.batch.comparisons[other].status is ComparisonStatus.PLANNED:
         _judge(draft, replace(event, index=other))
+
+
+_advance = decider.advance
+
+
+def _only_if_changed(draft: Draft) -> None:
+    """A repeat decides nothing, although the commit record of the first time may be missing."""
+    if draft._changed:
+        _advance(draft)
 
 
 def _handled(handler: Callable[[Draft, VerdictReceived], None]) -> Callable[[], AbstractContextManager[Any]]:
@@ -192,12 +202,14 @@ def _any_attempt(*_: Any, **__: Any) -> bool:
 
 
 MUTATIONS = (
+    Mutation("a worker out of touch goes on", _replaced(Fence, "check", lambda _: None), (checks.MEMBERS_ONLY,)),
     Mutation("a second verdict replaces the first", _handled(_judge_again), (checks.BATCH_RULES,)),
     Mutation(
         "a verdict is counted for two comparisons",
         _handled(_judge_and_count_twice),
         (checks.NO_REGRESS, end_checks.TRUE_VERDICTS, checks.BATCH_RULES),
     ),
+    Mutation("a repeat decides nothing", _replaced(decider, "advance", _only_if_changed), (checks.BATCH_RULES,)),
     Mutation(
         "a commit does not wait for what is outstanding",
         _replaced(BarrierConsumer, "_commit_offsets", _commit_without_waiting),

@@ -13,7 +13,7 @@ from cj_stream.operations.settings import Settings
 BASE = Settings(
     app_id="sim",
     session_timeout_seconds=10,
-    heartbeat_seconds=1,
+    heartbeat_seconds=2,
     comparison_deadline_minutes=1,
     batch_timeout_hours=200 / 3600,
     batch_max_age_hours=0.5,
@@ -88,11 +88,13 @@ class Plan:
         kinds = chance.choice(
             (("kill",), ("freeze",), ("freeze", "rebalance"), ("rebalance",), ("stop", "rebalance"), KINDS, KINDS)
         )
-        work = 20 + 40 * sum(self.sizes)
         for _ in range(chance.randint(0, 4)):
-            # The first messages of a batch decide most, so they are hit more often.
-            at = chance.randint(1, work if chance.random() < 0.6 else 60)
+            # Rows are where a cut does most harm, and the first messages of a batch decide most.
             topic = chance.choice((ANY_TOPIC, changelog_topic(self.settings)))
+            last = (
+                12 + 10 * sum(self.sizes) if topic != ANY_TOPIC or chance.random() < 0.4 else 20 + 40 * sum(self.sizes)
+            )
+            at = chance.randint(1, last)
             self.targeted_faults.append(
                 Targeted(topic, at, chance.choice((0, 0, 0, 1, 2, 5, 30)), chance.choice(kinds))
             )

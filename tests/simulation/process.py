@@ -106,6 +106,7 @@ class Process:
         lost = self.producer.die()
         if lost:
             self.world.history.note(self.name, f"{lost} records were not sent")
+        self.world.torn |= not self.node.disk.clean
         self.world.scheduler.remove(self.loop)
         self.world.group.silent(self)
         self.world.process_ended(self)

@@ -64,6 +64,8 @@ class World:
         for at, fault in self.plan.timed_faults:
             self.scheduler.after(at, self._fault, fault)
         self._targeted = list(self.plan.targeted_faults)
+        self.torn = False
+        """Whether a process ended in the middle of something: what it was writing may be there in part."""
         self.finished = False
         self.scheduler.after(1.0, self._look)
 

@@ -78,7 +78,7 @@ def test_a_stack_survives_a_killed_worker_serves_the_commands_and_ends_whole(sta
     assert "another one runs in" in second.output
 
     os.kill(dev.relatives("cj_stream.app")[0], signal.SIGKILL)
-    submit = start("submit", str(ESSAYS), "--batch-id", "b1", "--max-comparisons", "32", "--wait")
+    submit = start("submit", str(ESSAYS), "--batch-id", "b1", "--max-comparisons", "32", "--threshold", "1.0", "--wait")
     assert submit.process.wait(START_SECONDS) == 0, submit.output
     assert "b1: final ranking, 32 verdicts" in submit.output
     assert "ended with code -9" in dev.output

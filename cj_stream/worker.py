@@ -14,6 +14,7 @@ from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
+from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.content.client import ContentClient
@@ -94,7 +95,8 @@ class Worker:
         self.metrics = Metrics(self.states)
         self.content = ContentClient(settings)
         self.provider = ProviderClient(settings)
-        self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics)
+        self.invalid_share = InvalidShare(settings)
+        self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics, self.invalid_share)
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
         self.dispatcher = Dispatcher(self._effects(), self._report, settings.submission_workers)
         self.timeouts = self._timeouts_agent()

@@ -102,6 +102,8 @@ class BatchesAgent:
             refused = Refused("undecidable_event", f"{type(error).__name__}: {error}", batch_id=event.batch_id)
             await self._dead_letters.put(message, refused, msgspec.msgpack.encode(event))
             change = batches.poison(event, repr(error), message.timestamp)
+        else:
+            self._dead_letters.accepted(message.topic)
         batches.apply(change)
         self._observe(change)
         subject = change.deleted or change.batch

@@ -35,6 +35,7 @@ class CallbacksAgent:
             self._metrics.callback_errors.inc()
             await self._dead_letters.put(message, refused)
             return
+        self._dead_letters.accepted(message.topic)
         if callback.published_at is not None:
             self._metrics.callback_latency.observe(max(time.time() - callback.published_at.timestamp(), 0.0))
         home = self._home(callback)

@@ -1,10 +1,11 @@
-"""Where refused input goes: to the dead-letter topic, with its reason, before its offset moves on."""
+"""Where refused input goes: to the dead-letter topic, with its reason, before its offset moves on. Within limits."""
 
 from __future__ import annotations
 
 import structlog
 from faust.types import Message
 
+from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import dead_letter
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
@@ -17,13 +18,22 @@ log = structlog.get_logger(__name__)
 class DeadLetters:
     """Writes dead letters. What is written is outstanding, so the commit of the bad input waits for it."""
 
-    def __init__(self, sender: Sender, topic: str, metrics: Metrics) -> None:
+    def __init__(self, sender: Sender, topic: str, metrics: Metrics, share: InvalidShare) -> None:
         self._sender = sender
         self._topic = topic
         self._metrics = metrics
+        self._share = share
+
+    def accepted(self, topic: str) -> None:
+        """Take note that an input of ``topic`` was valid."""
+        self._share.accepted(topic)
 
     async def put(self, message: Message, refused: Refused, value: bytes | None = None) -> None:
-        """Write ``message`` as a dead letter; ``value`` when only a part of it was refused."""
+        """Write ``message`` as a dead letter; ``value`` when only a part of it was refused.
+
+        Ends the process instead when too much of the recent input was refused: the message stays unread.
+        """
+        self._share.refused(message, refused)
         letter = dead_letter(
             key=message.key,
             value=message.value if value is None else value,

@@ -40,6 +40,7 @@ class RequestsAgent:
             if refused.answerable:
                 await self._answer(message, refused)
             return
+        self._dead_letters.accepted(message.topic)
         event = requested(request)
         self._forwarder.forward(home_partition(event.batch_id, self._settings.partitions), event)
 

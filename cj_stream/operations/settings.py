@@ -92,6 +92,17 @@ class Settings(BaseSettings):
     batch_monitor_interval_minutes: Positive = Field(5, description="Width of a window of the timer agent, minutes.")
     retention_days: Positive = Field(7, description="Days a finished batch stays queryable.")
 
+    # --- Bad input: one at a time it goes to the dead letters; a flood of it stops the worker, exit code 65 --------
+    invalid_input_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5,
+        description="A worker stops when more than this share of a topic's recent input is invalid; 1 switches it off. "
+        "Whoever may write to the topic can bring that about, so choose 1 where the writers are not trusted.",
+    )
+    invalid_input_window: Count = Field(1_000, description="How many inputs of a topic count as recent, per worker.")
+    invalid_input_minimum: Count = Field(
+        100, description="Fewer invalid ones among them never stop a worker, whatever their share."
+    )
+
     # --- This worker ---------------------------------------------------------------------------------------------
     data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
     web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
@@ -115,4 +126,12 @@ class Settings(BaseSettings):
             )
         if self.batch_max_age_hours < self.batch_timeout_hours:
             raise ValueError("CJ_BATCH_MAX_AGE_HOURS must not be shorter than CJ_BATCH_TIMEOUT_HOURS")
+        return self
+
+    @model_validator(mode="after")
+    def _limit_can_be_reached(self) -> Self:
+        if self.invalid_input_minimum > self.invalid_input_window:
+            raise ValueError(
+                "CJ_INVALID_INPUT_MINIMUM must not be larger than CJ_INVALID_INPUT_WINDOW: it would never be reached"
+            )
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import structlog
@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 NOT_CONFIGURED = 78
 """EX_CONFIG of sysexits.h: starting again does not help before somebody has changed something."""
 
+BAD_INPUT = 65
+"""EX_DATAERR of sysexits.h: too much of the input is invalid; somebody has to look before it is started again."""
+
 
 def refuse_to_start(problems: Sequence[str]) -> NoReturn:
     """Say what keeps the worker from starting, and end the process."""
@@ -28,7 +31,16 @@ def refuse_to_start(problems: Sequence[str]) -> NoReturn:
 
 def end_process(why: str, **details: object) -> NoReturn:
     """End the process now, without clean-up: nothing more may be produced, committed or submitted."""
-    log.critical("worker ends itself", why=why, exit_code=EXIT_CODE, **details)
+    _end(EXIT_CODE, why, details)
+
+
+def end_for_bad_input(why: str, **details: object) -> NoReturn:
+    """End the process now, because of what it was given to read."""
+    _end(BAD_INPUT, why, details)
+
+
+def _end(code: int, why: str, details: Mapping[str, object]) -> NoReturn:
+    log.critical("worker ends itself", why=why, exit_code=code, **details)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(EXIT_CODE)
+    os._exit(code)

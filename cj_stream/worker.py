@@ -15,6 +15,7 @@ from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
 from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.agents.recall import recall
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.content.client import ContentClient
@@ -214,6 +215,11 @@ async def _survive(work: Awaitable[None]) -> None:
         log.exception("the timer agent could not close its windows")
 
 
+async def _before_start(worker: Worker) -> None:
+    await check_topics(worker.settings)
+    await recall(worker.settings, worker.invalid_share)
+
+
 def _add_lifecycle(worker: Worker) -> None:
     events = worker.settings.batch_events_topic
 
@@ -222,6 +228,6 @@ def _add_lifecycle(worker: Worker) -> None:
 
     worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     worker.app.local_store = LocalStore(worker.settings.data_dir)
-    worker.app.before_start = lambda: check_topics(worker.settings)
+    worker.app.before_start = lambda: _before_start(worker)
     worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
     worker.app.after_stop = worker.close

@@ -36,6 +36,7 @@ from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.lag import caught_up
 from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.releases import Releases
@@ -101,6 +102,18 @@ class Worker:
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
         self.dispatcher = Dispatcher(self._effects(), self._report, settings.submission_workers)
         self.timeouts = self._timeouts_agent()
+
+    async def take_name(self) -> None:
+        """Take this worker's name in the group, or end the process when another worker has it."""
+        name = self.settings.worker_id or self.app.local_store.worker_id()
+        conf = self.app.conf
+        conf.consumer_group_instance_id = conf.broker_client_id = name
+        await claim(self.settings.kafka_bootstrap, self.settings.app_id, name, str(conf.canonical_url))
+
+    @property
+    def name(self) -> str:
+        """Return the worker's name in the group."""
+        return str(self.app.conf.consumer_group_instance_id)
 
     def states(self) -> Mapping[BatchState, int]:
         """Return how many of the batches served here are in each state."""
@@ -228,6 +241,11 @@ def _add_lifecycle(worker: Worker) -> None:
 
     worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     worker.app.local_store = LocalStore(worker.settings.data_dir)
+<<<<<<< HEAD
     worker.app.before_start = lambda: _before_start(worker)
+=======
+    worker.app.before_start = lambda: check_topics(worker.settings)
+    worker.app.before_join = worker.take_name
+>>>>>>> 8bab419 (Give each worker a name in its group, so that one killed comes back to its partitions without a rebalance, and two of one name are told apart)
     worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
     worker.app.after_stop = worker.close

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -98,11 +99,23 @@ class Mailbox:
         ends = await self._consumer.end_offsets(partitions)
         return all([await self._consumer.position(at) >= end for at, end in ends.items()])
 
+    async def members(self) -> int:
+        """Return how many members the workers' group has."""
+        async with self._admin() as admin:
+            (response,) = await admin.describe_consumer_groups([self.settings.app_id])
+        ((_error, _group, _state, _type, _protocol, members, *_),) = response.groups
+        return len(members)
+
     async def _committed(self) -> dict[TopicPartition, int]:
+        async with self._admin() as admin:
+            offsets = await admin.list_consumer_group_offsets(self.settings.app_id)
+        return {at: max(found.offset, 0) for at, found in offsets.items()}
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
         await admin.start()
         try:
-            offsets = await admin.list_consumer_group_offsets(self.settings.app_id)
+            yield admin
         finally:
             await admin.close()
-        return {at: max(found.offset, 0) for at, found in offsets.items()}

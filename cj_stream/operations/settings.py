@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     )
 
     # --- This worker ---------------------------------------------------------------------------------------------
+    worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
+        None, description="Name in the group, kept over restarts, one per worker; unset: kept in the data folder."
+    )
     data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
     web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
     web_port: Annotated[int, Field(ge=0, le=65535)] = Field(6066, description="Port of the web views.")

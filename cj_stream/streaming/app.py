@@ -42,6 +42,8 @@ class HardenedApp(faust.App):
     local_store: LocalStore
     before_start: Callable[[], Awaitable[None]]
     """Called before anything is started: waits for what is needed, and refuses to start without it."""
+    before_join: Callable[[], Awaitable[None]]
+    """Called once the local store is ours: makes sure of the worker's name in the group, or refuses to start."""
     before_stop: Callable[[], Awaitable[None]]
     """Called before anything is stopped: finishes what is under way, bounded."""
     after_stop: Callable[[], Awaitable[None]]
@@ -54,6 +56,7 @@ class HardenedApp(faust.App):
             self.local_store.open()
         except FolderInUseError as error:
             refuse_to_start([str(error)])
+        await self.before_join()
         await super().on_first_start()
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The commit barrier, the heartbeat that feeds the fence, and fetches that lose nothing in a rebalance.
+"""The commit barrier, the watch over the membership, and fetches that lose nothing in a rebalance.
 
 Hazard in Faust 0.15.3: ``Consumer._commit_offsets`` (``transport/consumer.py`` 1073) flushes a leaky buffer and
 commits, so an offset can be committed before the changelog record that it caused is acknowledged. Here the commit
@@ -23,35 +23,30 @@ from faust.types import TP
 
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
-from cj_stream.streaming.process import end_process
+from cj_stream.streaming.membership import MembershipWatch
 
 PATIENCE_SECONDS = 1.0
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
-    """The consumer's thread: tells the fence of every heartbeat answered, and lets no fetch outlive a seek."""
+    """The consumer's thread: watches the membership, leaves the group when it stops, lets no fetch outlive a seek."""
 
     _fetch: asyncio.Future[Any] | None = None
 
     async def on_start(self) -> None:
-        """Start the consumer and watch its heartbeats."""
+        """Start the consumer and watch what the group's coordinator answers."""
         await super().on_start()
-        coordinator = self._consumer._coordinator  # noqa: SLF001 (aiokafka has no hook for heartbeats)
+        coordinator = self._consumer._coordinator  # noqa: SLF001 (aiokafka has no hook for these answers)
         fence = cast("Any", self.app).engine.fence
-        heartbeat = coordinator._do_heartbeat  # noqa: SLF001 (as above)
-
-        async def watched() -> Any:
-            sent = now()
-            success = await heartbeat()
-            if success:
-                # As of the request: the answer may have lain unread while this process was stopped.
-                fence.contact(sent)
-            elif coordinator.generation < 0:
-                end_process("the group has dropped this worker: its partitions belong to others")
-            return success
-
-        coordinator._do_heartbeat = watched  # noqa: SLF001 (as above)
+        watch = MembershipWatch(coordinator._send_req, fence, self.app.conf.consumer_group_instance_id)  # noqa: SLF001 (as above)
+        coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group: aiokafka does not with a name, and the partitions would stand still for a session."""
+        if self._consumer is not None:
+            self._consumer._coordinator._group_instance_id = None  # noqa: SLF001 (aiokafka has no setting for this)
+        await super().on_thread_stop()
 
     async def seek_to_committed(self) -> Any:
         """Seek the sources to their committed offsets, with no fetch under way."""

@@ -11,6 +11,7 @@ import fcntl
 import shutil
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import structlog
 
@@ -45,6 +46,13 @@ class LocalStore:
         if not self._marker.exists():
             self._empty()
         self._marker.unlink(missing_ok=True)
+
+    def worker_id(self) -> str:
+        """Return the name that belongs to this folder, made up when it is first asked for."""
+        path = self._folder / "worker-id"
+        if not path.exists():
+            path.write_text(f"worker-{uuid4().hex[:12]}\n")
+        return path.read_text().strip()
 
     def close(self, *, clean: bool) -> None:
         """Unlock the folder, and mark it as trustworthy if everything written to it was acknowledged."""

@@ -21,7 +21,7 @@ class HealthPages:
 
     async def live(self, _request: web.Request) -> web.Response:
         """Answer: the event loop turns."""
-        return json_answer({"status": "live"})
+        return json_answer({"status": "live", "worker_id": self._worker.name})
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 200 when every partition of this worker is served, else 503 and why it is not."""

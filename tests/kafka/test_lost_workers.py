@@ -26,6 +26,7 @@ from cj_stream.views.summary import Place, detail
 pytestmark = pytest.mark.kafka
 
 MARKER = "clean-stop"
+ASSIGNED = "partitions are ours and recovered"
 BATCHES = 8
 ESSAYS = 8
 
@@ -94,6 +95,22 @@ async def test_a_killed_worker_changes_no_outcome(settings: Settings, tmp_path: 
         trouble.check_submissions()
 
 
+async def test_a_killed_worker_that_is_back_within_its_session_disturbs_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with staged(settings, tmp_path, session_timeout_seconds=30.0, latency=0.2) as stage:
+        trouble = Trouble(stage)
+        victim, other = await trouble.begin()
+        assignments = other.log.count(ASSIGNED)
+        victim.kill()
+        victim.start()
+        await stage.fleet.ready()
+        assert set(await stage.fleet.partitions(victim)) == trouble.lost
+        await trouble.finish()
+        trouble.check_submissions()
+        assert other.log.count(ASSIGNED) == assignments
+
+
 async def test_a_frozen_worker_that_goes_on_changes_no_outcome(settings: Settings, tmp_path: Path) -> None:
     async with staged(settings, tmp_path, latency=0.2, max_concurrent_comparisons=4) as stage:
         trouble = Trouble(stage)
@@ -147,6 +164,8 @@ async def test_a_stopped_worker_goes_on_where_it_was(settings: Settings, tmp_pat
         worker.terminate()
         assert await stage.fleet.ended(worker) == 0
         assert (worker.data_dir / MARKER).exists()
+        # Gone from the group at once, although it has a name there: nobody waits for its session to end.
+        assert await stage.mailbox.members() == 0
         # Verdicts that come while nobody is there are read afterwards.
         await stage.provider.release()
         worker.start()

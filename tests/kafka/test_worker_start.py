@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from fleet import Fleet
+from fleet import SAFE_EXIT, Fleet
 
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.operations.settings import Settings
@@ -39,6 +40,32 @@ async def test_of_two_workers_on_one_folder_one_refuses_to_start(settings: Setti
         assert refused.exit_code == NOT_CONFIGURED
         assert str(tmp_path / "folder") in refused.log
         await fleet.ready()
+
+
+async def test_of_two_workers_with_one_name_only_one_runs_and_the_other_says_why(
+    settings: Settings, tmp_path: Path
+) -> None:
+    named = settings.model_copy(update={"worker_id": "worker-1", "session_timeout_seconds": 30.0})
+    async with Fleet(named, tmp_path) as fleet:
+        first, second = fleet.worker(), fleet.worker()
+        first.start()
+        await fleet.ready()
+        second.start(may_end=True)
+        assert await fleet.ended(second) == NOT_CONFIGURED
+        assert f"the worker at {first.url}" in second.log
+        assert "has the name worker-1" in second.log
+        # One that does not answer cannot be told from what a kill has left behind: its partitions are taken over.
+        first.send(signal.SIGSTOP)
+        second.start()
+
+        async def taken_over() -> bool:
+            return len(await fleet.partitions(second)) == settings.partitions
+
+        await fleet.until(taken_over, "the second one has all partitions")
+        first.send(signal.SIGCONT)
+        assert await fleet.ended(first) == SAFE_EXIT
+        assert "another worker has joined under its name" in first.log
+        assert second.runs
 
 
 async def test_a_worker_waits_for_its_broker(settings: Settings, tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ class Disk:
             self.databases.clear()
         self.clean = False
 
+    def worker_id(self) -> str:
+        return "worker"
+
     def close(self, *, clean: bool) -> None:
         self.clean = clean
 

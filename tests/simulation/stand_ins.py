@@ -115,6 +115,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.add_views": lambda _: None,
     "cj_stream.worker.check_topics": _nothing,
     "cj_stream.worker.recall": _nothing,
+    "cj_stream.worker.claim": _nothing,
     "cj_stream.worker.time": SimpleNamespace(time=_now),
     "cj_stream.agents.callbacks.time": SimpleNamespace(time=_now),
     "cj_stream.streaming.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),

@@ -115,7 +115,9 @@ async def test_the_metrics_count_the_batches_by_state(worker: Served) -> None:
 
 
 async def test_a_worker_that_answers_is_live(serve: Serve) -> None:
-    assert await (await serve()).ask("/healthz/live") == (200, {"status": "live"})
+    worker = await serve()
+    worker.worker.app.conf.consumer_group_instance_id = "worker-1"
+    assert await worker.ask("/healthz/live") == (200, {"status": "live", "worker_id": "worker-1"})
 
 
 async def test_a_worker_is_ready_once_all_its_partitions_are_open(serve: Serve) -> None:

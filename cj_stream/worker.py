@@ -241,11 +241,7 @@ def _add_lifecycle(worker: Worker) -> None:
 
     worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     worker.app.local_store = LocalStore(worker.settings.data_dir)
-<<<<<<< HEAD
     worker.app.before_start = lambda: _before_start(worker)
-=======
-    worker.app.before_start = lambda: check_topics(worker.settings)
     worker.app.before_join = worker.take_name
->>>>>>> 8bab419 (Give each worker a name in its group, so that one killed comes back to its partitions without a rebalance, and two of one name are told apart)
     worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
     worker.app.after_stop = worker.close

@@ -14,16 +14,18 @@ began, and is cut off before anything is sought.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
-from faust.types import TP
+from faust.types import TP, Message
 
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
 from cj_stream.streaming.membership import MembershipWatch
+from cj_stream.streaming.process import end_process
+from cj_stream.streaming.reading import Reading
 
 PATIENCE_SECONDS = 1.0
 
@@ -61,6 +63,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         wanted = frozenset(active_partitions)
         if not wanted:
             return {}
+        cast("BarrierConsumer", self.consumer).reading.fetching(_positions(consumer, wanted))
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()
@@ -73,6 +76,43 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
 
 class BarrierConsumer(FaustConsumer):
     """Faust's consumer, committing only what is safe to commit."""
+
+    def __init__(self, transport: Any, callback: Any, *args: Any, **kwargs: Any) -> None:
+        self.reading = Reading()
+        super().__init__(transport, self._noting(callback), *args, **kwargs)
+
+    def _noting(self, callback: Any) -> Any:
+        def noted(message: Message) -> Any:
+            if self.app.topics.acks_enabled_for(message.topic):
+                self.reading.given(message)
+            return callback(message)
+
+        return noted
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Trust no position any more: what the agents were given is dropped."""
+        self.reading.interrupt()
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Seek all partitions to their committed positions: the agents get everything from there."""
+        self.reading.interrupt()
+        await super().perform_seek()
+        self.reading.restart()
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
+        for tp, offset in offsets.items():
+            passed = self.reading.passed(tp, offset)
+            if passed is not None:
+                end_process(
+                    "a commit would have passed a message that is still being handled",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    commit=offset,
+                    unacknowledged=passed,
+                )
+        return {**self.reading.idle(self._committed_offset), **offsets}
 
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -91,3 +131,9 @@ class BarrierConsumer(FaustConsumer):
                 {tp.partition: at for tp, at in offsets.items() if tp.topic == engine.events_topic and tp in owned}
             )
         return committed
+
+
+def _positions(consumer: Any, partitions: Iterable[TP]) -> dict[TP, int]:
+    assignment = consumer._subscription.subscription.assignment  # noqa: SLF001 (the public call waits for a position)
+    states = {tp: assignment.state_value(tp) for tp in partitions} if assignment is not None else {}
+    return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}

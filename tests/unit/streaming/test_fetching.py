@@ -8,6 +8,7 @@ from typing import Any, cast
 from faust.types import TP
 
 from cj_stream.streaming.consumer import FencedConsumerThread
+from cj_stream.streaming.reading import Reading
 
 EVENTS, CALLBACKS = TP("events", 0), TP("callbacks", 0)
 
@@ -20,6 +21,8 @@ class Broker:
         self.waiting = asyncio.Event()
         self._closed = False
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
+        states = {CALLBACKS: SimpleNamespace(has_valid_position=True, position=7)}
+        self.subscription = SimpleNamespace(assignment=SimpleNamespace(state_value=states.get))
 
     async def fetched_records(self, wanted: Any, **_: Any) -> dict[TP, list[str]]:
         self.waiting.set()
@@ -32,9 +35,9 @@ class Fetching:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self._consumer = cast("Any", SimpleNamespace(_fetcher=self.broker, _closed=False))
+        self._consumer = cast("Any", SimpleNamespace(_fetcher=self.broker, _closed=False, _subscription=self.broker))
         self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
-        self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True))
+        self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
 
     async def begin(self, active: set[TP]) -> asyncio.Task[Any]:
         fetch = asyncio.create_task(self.thread._fetch_records(self._consumer, active, timeout=1.0, max_records=500))
@@ -63,3 +66,12 @@ async def test_nothing_is_fetched_while_no_partition_is_active() -> None:
     fetching = Fetching()
     fetching.broker.arrived.set()
     assert await fetching.thread._fetch_records(cast("Any", None), set(), timeout=1.0) == {}
+
+
+async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
+    fetching = Fetching()
+    reading = fetching.thread.consumer.reading
+    reading.restart()
+    fetching.broker.arrived.set()
+    await (await fetching.begin({EVENTS, CALLBACKS}))
+    assert reading.idle({EVENTS: 5, CALLBACKS: 5}) == {CALLBACKS: 7}

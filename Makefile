@@ -37,7 +37,8 @@ test: $(INSTALLED) ## Run all tests, the fast ones first
 # `make soak SEEDS=100000 FROM=5000`: those after the seeds of `make test` by default. A seed that fails says how to replay it.
 SEEDS ?= 20000
 FROM ?= 2000
-soak: $(INSTALLED) ## Simulate many more faults than the tests do: SEEDS=20000
+soak: $(INSTALLED) ## Send more hostile messages and simulate more faults than the tests do: SEEDS=20000
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(FROM) --seeds $(SEEDS)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run $(FROM) --seeds $(SEEDS)
 
 check: $(INSTALLED) ## Lint, formatting and types

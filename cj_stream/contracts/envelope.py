@@ -14,7 +14,7 @@ from cj_stream.contracts.fields import Number, Timestamp, WireModel, WireUUID, w
 from cj_stream.contracts.refusal import Refused, validated
 
 SIZE_LIMIT = 512 * 1024
-"""Bytes; larger messages are refused unread."""
+"""Bytes; larger messages are refused."""
 
 
 class Envelope(WireModel):
@@ -42,12 +42,17 @@ def read_object(value: bytes | None, limit: int = SIZE_LIMIT) -> dict[str, Any]:
     """
     if not value:
         raise Refused("empty", "The message has no value: send a JSON object.")
-    if len(value) > limit:
-        raise Refused("too_large", f"The message has {len(value)} bytes, at most {limit} are read: make it smaller.")
+    refuse_larger(value, limit)
     document = _parsed(value)
     if not isinstance(document, dict):
         raise Refused("not_an_object", f"The message is a JSON {type(document).__name__}: send a JSON object.")
     return document
+
+
+def refuse_larger(value: bytes, limit: int = SIZE_LIMIT) -> None:
+    """Raise ``Refused`` (``too_large``) for a message of more than ``limit`` bytes."""
+    if len(value) > limit:
+        raise Refused("too_large", f"The message has {len(value)} bytes, at most {limit} are taken: make it smaller.")
 
 
 def _parsed(value: bytes) -> object:

@@ -14,6 +14,13 @@ from cj_stream.domain.records import Control, Refusal, Roster
 from cj_stream.domain.states import BatchState
 
 REFUSALS_KEPT = 100
+UNTOLD_KEPT = 1_000
+"""Refusals kept while nobody has been told of them. Beyond it the oldest go: they lie in a row, which has to fit."""
+JOINED_LIMIT = 1_000
+"""Requesters that share one batch; those that come after them are refused, for the same reason."""
+
+_OTHER_CONTENT = "a batch of this id is being judged with other content; send it again when that one has ended"
+_CROWDED = f"more than {JOINED_LIMIT} requests ask for this batch; send it again when it has ended"
 
 
 def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: float) -> Change:
@@ -30,9 +37,11 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
     elif batch.finished:
         draft.note(NoteKind.REQUEST_REPEATED, "it was refused while the batch was live")
     elif not same_content:
-        _refuse(draft, event.correlation_id)
+        _refuse(draft, event.correlation_id, _OTHER_CONTENT)
     elif known:
         draft.note(NoteKind.REQUEST_REPEATED, "the batch is live")
+    elif len(batch.control.joined) >= JOINED_LIMIT:
+        _refuse(draft, event.correlation_id, _CROWDED)
     else:
         draft.control(joined=(*batch.control.joined, event.correlation_id))
         draft.note(NoteKind.REQUEST_JOINED, event.correlation_id)
@@ -79,13 +88,20 @@ def _publish_again(draft: Draft, correlation_id: str) -> None:
     draft.note(NoteKind.REQUEST_REPEATED, "the stored outcome is published again")
 
 
-def _refuse(draft: Draft, correlation_id: str) -> None:
-    refusals = [refusal for refusal in draft.batch.control.refusals if refusal.correlation_id != correlation_id]
-    reason = "a batch of this id is being judged with other content; send it again when that one has ended"
-    kept = refusals[1 - REFUSALS_KEPT :]
+def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
+    kept = _kept(draft.batch.control, correlation_id)
     told = {outcome("refused", refusal.correlation_id) for refusal in kept}
     draft.control(
         refusals=(*kept, Refusal(correlation_id=correlation_id, reason=reason, at=draft.at)),
         published=tuple(name for name in draft.batch.control.published if name in told),
     )
     draft.note(NoteKind.REQUEST_REFUSED, correlation_id)
+
+
+def _kept(control: Control, besides: str) -> list[Refusal]:
+    """Return the refusals to keep when one more comes: those already told go first, the oldest of them."""
+    others = [refusal for refusal in control.refusals if refusal.correlation_id != besides]
+    published = set(control.published)
+    told = [refusal for refusal in others if outcome("refused", refusal.correlation_id) in published]
+    forgotten = {refusal.correlation_id for refusal in told[: max(len(others) + 1 - REFUSALS_KEPT, 0)]}
+    return [refusal for refusal in others if refusal.correlation_id not in forgotten][1 - UNTOLD_KEPT :]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from scripted_judges import judges
 from story import FIRST, SECOND, Story, requested
@@ -7,7 +8,7 @@ from story import FIRST, SECOND, Story, requested
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.requests import REFUSALS_KEPT
+from cj_stream.domain.requests import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
 
@@ -95,6 +96,33 @@ def test_only_so_many_refusals_are_kept_and_nothing_of_the_others(live: Story) -
     assert len(live.published) == REFUSALS_KEPT + 20
     assert len(live.batch.control.refusals) == REFUSALS_KEPT
     assert len(live.batch.control.published) == REFUSALS_KEPT
+
+
+def a_crowd(story: Story, count: int, content: str) -> list[str]:
+    """Have ``count`` more requesters ask in one message, before any can be told; return their correlation ids."""
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(count)]
+    story.deliver(*(requested(3, correlation_id, content=content) for correlation_id in ids))
+    return ids
+
+
+def test_everybody_of_a_crowd_that_is_refused_at_once_is_told(live: Story) -> None:
+    live.tell(requested(3, SECOND, content="poem"))
+    live.carry_out(Publish)
+    crowd = a_crowd(live, 3 * REFUSALS_KEPT, "poem")
+    live.carry_out(Publish)
+    assert live.published == [f"refused:{one}" for one in (SECOND, *crowd)]
+    live.tell(requested(3, SECOND, content="poem"))
+    assert len(live.batch.control.refusals) == REFUSALS_KEPT
+
+
+def test_crowds_of_any_size_fit_into_one_row(live: Story) -> None:
+    joined = a_crowd(live, JOINED_LIMIT + 1, "essay")
+    assert live.batch.control.joined == tuple(joined[:-1])
+    assert "1000 requests ask for this batch" in live.batch.control.refusals[0].reason
+    refused = a_crowd(live, UNTOLD_KEPT + 20, "poem")
+    assert len(msgspec.msgpack.encode(live.batch.control)) < 500_000  # half of what Kafka takes
+    live.carry_out(Publish)
+    assert live.published == [f"refused:{one}" for one in refused[20:]]
 
 
 def test_only_outcomes_that_are_owed_are_noted_as_published(live: Story) -> None:

@@ -99,6 +99,36 @@ class Comparisons:
         _refuse(~within, self.first_wins, "first_wins must be from 0 to 1")
 
 
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """Items whose scores are known, from an earlier scale for instance; estimators leave them as they are.
+
+    Attributes:
+        items: (k,) different item indices, at least one.
+        theta: (k,) their scores, logits.
+
+    Raises:
+        ValueError: there is none, one is given twice, or a score is not finite.
+
+    """
+
+    items: Integers
+    theta: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", _indices("anchors", self.items))
+        object.__setattr__(self, "theta", np.array(self.theta, dtype=np.float64))
+        if not len(self.items) or len(self.items) != len(self.theta):
+            raise ValueError(f"{len(self.items)} anchors with {len(self.theta)} scores: give each anchor one score")
+        if len(np.unique(self.items)) < len(self.items):
+            raise ValueError("an anchor is given twice")
+        _refuse(~np.isfinite(self.theta), self.theta, "its score must be finite", "anchor")
+
+    def check(self, n: int) -> None:
+        """Raise ValueError unless every anchor is one of ``n`` items."""
+        _refuse((self.items < 0) | (self.items >= n), self.items, f"must be an index from 0 to {n - 1}", "anchor")
+
+
 def _indices(name: str, values: npt.ArrayLike) -> Integers:
     array = np.array(values)
     if array.size and not np.issubdtype(array.dtype, np.integer):
@@ -106,7 +136,7 @@ def _indices(name: str, values: npt.ArrayLike) -> Integers:
     return array.astype(np.int64)
 
 
-def _refuse(wrong: Booleans, values: npt.NDArray[Any], rule: str) -> None:
+def _refuse(wrong: Booleans, values: npt.NDArray[Any], rule: str, what: str = "comparison") -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"comparison {row}: {rule}, not {values[row]}")
+        raise ValueError(f"{what} {row}: {rule}, not {values[row]}")

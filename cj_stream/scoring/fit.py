@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,19 @@ import numpy as np
 from cj_stream.scoring.data import Floats, Integers
 
 _NORMAL_QUANTILE_975 = 1.959963984540054
+
+
+class Estimator(StrEnum):
+    """How scores are estimated from comparisons."""
+
+    MAP = "map"
+    """Maximum a posteriori under a Gaussian prior: finite on every graph, the service's own."""
+    MLE = "mle"
+    """Maximum likelihood; exists only where every group of items has lost to, and beaten, another."""
+    FIRTH = "firth"
+    """Bias-reduced maximum likelihood; exists on every connected graph."""
+    NMM = "nmm"
+    """Win totals adjusted by .3 at both ends, as scales in the style of No More Marking are published."""
 
 
 class PositionBias(NamedTuple):
@@ -25,20 +39,25 @@ class Fit:
     """Scores of ``n`` items on the logit scale.
 
     Attributes:
-        theta: (n,) scores with sum zero.
-        covariance: (n, n) covariance of the centred scores; needed whole for differences.
-        prior_sd: standard deviation of the prior under which ``theta`` was estimated.
+        theta: (n,) scores; with sum zero, or on the scale of the anchors when there are any.
+        covariance: (n, n) covariance of the scores, needed whole for differences; 0 for anchors. Of the estimator
+            ``nmm`` only the diagonal is there, by its convention.
+        prior_sd: standard deviation of the prior under which ``theta`` was estimated; infinite when there was none.
         prior_sd_eb: the width that the data support, without the floor; ``reliability`` rests on it.
         position_bias: advantage of the first presented item; None when it was not estimated.
-        reliability: EAP reliability, formula ``reliability.EAP_RELIABILITY_FORMULA``; NaN for one item.
-        separation_reliability: SSR, formula ``reliability.SEPARATION_RELIABILITY_FORMULA``; NaN when undefined.
+        reliability: EAP reliability of the comparisons, formula ``reliability.EAP_RELIABILITY_FORMULA``, whatever the
+            estimator and the anchors; NaN for one item.
+        separation_reliability: SSR of ``theta``, anchors left out, formula
+            ``reliability.SEPARATION_RELIABILITY_FORMULA``; NaN when undefined.
         comparisons_per_item: (n,) number of comparisons of each item.
         wins_per_item: (n,) wins, fractions counted as such.
         components: connected components of the comparison graph. More than 1: only the prior relates them.
         strong_components: strongly connected components of "has beaten". More than 1: without the prior some
             differences would be infinite.
         converged: the last Newton step was below the tolerance.
-        iterations: Newton steps of the final estimate.
+        iterations: steps of the final estimate.
+        estimator: how ``theta`` was estimated.
+        anchored: (k,) items whose score was held.
 
     """
 
@@ -55,6 +74,8 @@ class Fit:
     strong_components: int
     converged: bool
     iterations: int
+    estimator: Estimator = Estimator.MAP
+    anchored: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:

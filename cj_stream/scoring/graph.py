@@ -2,70 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
-from cj_stream.scoring.data import Comparisons
+import numpy as np
 
-Successors = Sequence[Sequence[int]]
+from cj_stream.scoring.data import Comparisons, Integers
 
-
-def count_components(data: Comparisons) -> int:
-    """Count the connected components: items linked by comparisons, whoever won."""
-    pairs = set(zip(data.first.tolist(), data.second.tolist(), strict=True))
-    return len(_trees(_successors(data.n, pairs | {(j, i) for i, j in pairs}), range(data.n)))
+# Beyond this many sweeps a thorough search is faster.
+_MAX_SWEEPS = 20
 
 
-def count_strong_components(data: Comparisons) -> int:
-    """Count the strongly connected components of the graph "has beaten"; a tie counts both ways.
+class Pieces(NamedTuple):
+    """A graph taken apart: the piece 0, 1, .. that each item (n,) belongs to, and how many pieces there are."""
 
-    A finite maximum likelihood estimate exists if and only if there is exactly one (Ford 1957). Two searches in
-    depth, the second one against the edges (Kosaraju, in Aho, Hopcroft and Ullman 1983).
+    labels: Integers
+    total: int
+
+
+def components(data: Comparisons) -> Pieces:
+    """Find the connected components: items linked by comparisons, whoever won."""
+    return _strong_pieces(data.n, np.append(data.first, data.second), np.append(data.second, data.first))
+
+
+def strong_components(data: Comparisons, joined: Integers | None = None) -> Pieces:
+    """Find the strongly connected components of the graph "has beaten"; a tie counts both ways.
+
+    A finite maximum likelihood estimate exists if and only if there is exactly one (Ford 1957). They are numbered from
+    the bottom up: an item was never beaten by one of a lower number.
+
+    Args:
+        data: the comparisons.
+        joined: items to take for one and the same, because their scores are held.
+
     """
-    beaten = _beaten(data)
-    trees = _trees(_successors(data.n, beaten), range(data.n))
-    finished_last_first = [item for tree in reversed(trees) for item in reversed(tree)]
-    return len(_trees(_successors(data.n, {(j, i) for i, j in beaten}), finished_last_first))
+    winners = np.concatenate((data.first[data.first_wins > 0], data.second[data.first_wins < 1]))
+    losers = np.concatenate((data.second[data.first_wins > 0], data.first[data.first_wins < 1]))
+    if joined is not None:
+        winners = np.concatenate((winners, joined))
+        losers = np.concatenate((losers, np.roll(joined, 1)))
+    return _strong_pieces(data.n, winners, losers)
 
 
-def _beaten(data: Comparisons) -> set[tuple[int, int]]:
-    edges = set()
-    for i, j, share in zip(data.first.tolist(), data.second.tolist(), data.first_wins.tolist(), strict=True):
-        if share > 0:
-            edges.add((i, j))
-        if share < 1:
-            edges.add((j, i))
-    return edges
+def _strong_pieces(n: int, tails: Integers, heads: Integers) -> Pieces:
+    if _all_reached(n, tails, heads) and _all_reached(n, heads, tails):
+        return Pieces(np.zeros(n, dtype=np.int64), 1)
+    following: list[list[int]] = [[] for _ in range(n)]
+    for tail, head in zip(tails.tolist(), heads.tolist(), strict=True):
+        following[tail].append(head)
+    return _tarjan(following)
 
 
-def _successors(n: int, edges: set[tuple[int, int]]) -> Successors:
-    successors: list[list[int]] = [[] for _ in range(n)]
-    for i, j in edges:
-        successors[i].append(j)
-    return successors
+def _all_reached(n: int, tails: Integers, heads: Integers) -> bool:
+    """Whether every item is reached from item 0, in a few sweeps over all edges. May say no to a very long way."""
+    reached = np.zeros(n, dtype=np.bool_)
+    reached[0] = True
+    for _ in range(_MAX_SWEEPS):
+        before = np.count_nonzero(reached)
+        reached[heads[reached[tails]]] = True
+        if np.count_nonzero(reached) == before:
+            break
+    return bool(reached.all())
 
 
-def _trees(successors: Successors, roots: Sequence[int]) -> list[list[int]]:
-    """Search in depth from each root not yet seen; each tree lists its items in the order they are finished."""
-    seen = [False] * len(successors)
-    trees = []
-    for root in roots:
-        if not seen[root]:
-            seen[root] = True
-            trees.append(_tree(root, successors, seen))
-    return trees
-
-
-def _tree(root: int, successors: Successors, seen: list[bool]) -> list[int]:
-    # An explicit stack: 2,000 items in a chain exceed Python's recursion limit.
-    finished = []
-    stack = [(root, iter(successors[root]))]
-    while stack:
-        item, rest = stack[-1]
-        following = next((other for other in rest if not seen[other]), None)
-        if following is None:
-            finished.append(item)
-            stack.pop()
-        else:
-            seen[following] = True
-            stack.append((following, iter(successors[following])))
-    return finished
+def _tarjan(following: list[list[int]]) -> Pieces:
+    """Tarjan (1972), with a stack of its own: 2,000 items in a chain exceed Python's recursion limit."""
+    n = len(following)
+    found, low, labels = [-1] * n, [0] * n, [-1] * n
+    rest = [iter(others) for others in following]
+    waiting: list[int] = []
+    clock = count = 0
+    for root in range(n):
+        path = [root] if found[root] < 0 else []
+        while path:
+            item = path[-1]
+            if found[item] < 0:
+                found[item] = low[item] = clock
+                clock += 1
+                waiting.append(item)
+            for other in rest[item]:
+                if found[other] < 0:
+                    path.append(other)
+                    break
+                if labels[other] < 0 and low[other] < low[item]:
+                    low[item] = low[other]
+            else:
+                path.pop()
+                if path and low[item] < low[path[-1]]:
+                    low[path[-1]] = low[item]
+                if low[item] == found[item]:
+                    while labels[item] < 0:
+                        labels[waiting.pop()] = count
+                    count += 1
+    return Pieces(np.array(labels, dtype=np.int64), count)

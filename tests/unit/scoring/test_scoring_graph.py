@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cj_stream.scoring.data import Booleans, Comparisons
-from cj_stream.scoring.graph import count_components, count_strong_components
+from cj_stream.scoring.graph import components, strong_components
 
 Graph = tuple[int, list[tuple[int, int, float]]]
 
 
 def counts(n: int, triples: list[tuple[int, int, float]]) -> tuple[int, int]:
     data = Comparisons.from_triples(n, triples)
-    return count_components(data), count_strong_components(data)
+    return components(data).total, strong_components(data).total
 
 
 def test_without_comparisons_every_essay_is_alone() -> None:

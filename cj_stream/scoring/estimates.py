@@ -1,0 +1,129 @@
+"""All estimators behind one function; the service itself uses `estimator.map_estimate`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cj_stream.scoring.data import Anchors, Comparisons, Floats, sum_per_item
+from cj_stream.scoring.estimator import assembled, map_estimate, reliability_at
+from cj_stream.scoring.existence import (
+    NoEstimateError,
+    Obstacle,
+    Reason,
+    unbounded,
+    unbounded_order,
+    uncompared,
+    unlinked,
+)
+from cj_stream.scoring.firth import maximize_firth
+from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.graph import components
+from cj_stream.scoring.likelihood import Likelihood
+from cj_stream.scoring.newton import maximize
+from cj_stream.scoring.width import find_width
+
+NMM_EPSILON = 0.3
+"""What the win totals are kept away from none and from all by, in wins."""
+_UNLINKED_PRECISION = 1e-8
+
+
+def estimate(
+    data: Comparisons,
+    estimator: Estimator = Estimator.MAP,
+    *,
+    position: bool = False,
+    anchors: Anchors | None = None,
+) -> Fit:
+    """Estimate the scores.
+
+    Args:
+        data: the comparisons.
+        estimator: which estimate.
+        position: also estimate an advantage of being presented first. Its prior is N(0, 1) under ``map``; the others
+            use none.
+        anchors: items whose score is held; the others are placed on their scale.
+
+    Raises:
+        NoEstimateError: the data have no finite estimate of this kind; it says which items are to blame.
+        ValueError: an anchor is not an item.
+
+    """
+    if anchors is not None:
+        anchors.check(data.n)
+    if estimator is Estimator.MAP:
+        return map_estimate(data, position=position, anchors=anchors)
+    likelihood = Likelihood(data, position=position, anchors=anchors)
+    _refuse(estimator, likelihood)
+    if estimator is Estimator.FIRTH:
+        mode = maximize_firth(likelihood)
+    else:
+        mode = maximize(_adjusted(likelihood) if estimator is Estimator.NMM else likelihood, likelihood.start())
+    covariance = _diagonal if estimator is Estimator.NMM else Likelihood.covariance
+    found = find_width(data, position).found
+    reliability = reliability_at(data, found, position)
+    return assembled(likelihood, mode, covariance(likelihood, mode.probability), estimator, found.prior_sd, reliability)
+
+
+def _refuse(estimator: Estimator, likelihood: Likelihood) -> None:
+    """Raise NoEstimateError unless the estimate exists."""
+    obstacles = list(_OBSTACLES[estimator](likelihood))
+    if obstacles:
+        raise NoEstimateError(estimator, obstacles, likelihood.data.n)
+
+
+def _mle_obstacles(likelihood: Likelihood) -> list[Obstacle]:
+    data, anchors = likelihood.data, likelihood.anchors
+    return unbounded(data, anchors) or (unbounded_order(data, anchors) if likelihood.position else [])
+
+
+def _firth_obstacles(likelihood: Likelihood) -> list[Obstacle]:
+    return unlinked(likelihood.data, likelihood.anchors) or _order_confounded(likelihood)
+
+
+def _nmm_obstacles(likelihood: Likelihood) -> list[Obstacle]:
+    return uncompared(likelihood.data) or _order_confounded(likelihood)
+
+
+_OBSTACLES = {
+    Estimator.MLE: _mle_obstacles,
+    Estimator.FIRTH: _firth_obstacles,
+    Estimator.NMM: _nmm_obstacles,
+}
+
+
+def _order_confounded(likelihood: Likelihood) -> list[Obstacle]:
+    """Whether scores exist that make every first item better by the same: then the order effect is no other."""
+    if not likelihood.position:
+        return []
+    order = replace(likelihood, position=False, precision=1e-9)
+    ones = np.ones(len(likelihood.data))
+    even = np.full(len(likelihood.data), 0.5)
+    curvature, pull = order.of_free(order.curvature(even)), order.gather(0.25 * ones)[order.free]
+    explained = float(pull @ np.linalg.solve(curvature, pull))
+    return [Obstacle(Reason.ORDER)] if explained >= 0.25 * len(ones) - 1e-6 else []
+
+
+def _adjusted(likelihood: Likelihood) -> Likelihood:
+    """Move every total of wins W of N comparisons to eps + (N - 2 eps) W / N, and the total of first wins likewise.
+
+    The adjusted totals of a group of linked items need not add up to its comparisons any more; what is missing is
+    shared out evenly. Groups that nothing links have a mean of 0 each, which a tiny precision sees to.
+    """
+    data, pieces = likelihood.data, components(likelihood.data)
+    share = data.wins_per_item() / data.comparisons_per_item()
+    tilt = NMM_EPSILON * (1.0 - 2.0 * share)
+    sizes = np.bincount(pieces.labels)
+    tilt -= (np.bincount(pieces.labels, tilt) / sizes)[pieces.labels]
+    if likelihood.position:
+        tilt = np.append(tilt, NMM_EPSILON * (1.0 - 2.0 * data.first_wins.mean()))
+    return replace(likelihood, tilt=tilt, precision=0.0 if pieces.total == 1 else _UNLINKED_PRECISION)
+
+
+def _diagonal(likelihood: Likelihood, probability: Floats) -> Floats:
+    """Inverse of the curvature's diagonal: the errors of a score when all others were known."""
+    data, information = likelihood.data, probability * (1.0 - probability)
+    both = sum_per_item(data.first, information, data.n) + sum_per_item(data.second, information, data.n)
+    diagonal = np.append(both, information.sum()) if likelihood.position else both
+    return np.diag(likelihood.held_at_zero(1.0 / diagonal))

@@ -92,4 +92,5 @@ def print_letter(console: Console, kept: KeptLetter, shown: int) -> None:
         return
     console.print(Text(f"\n{visible(letter.value[:shown])}"), soft_wrap=True)
     if len(letter.value) > shown:
-        console.print(f"\n... {len(letter.value) - shown} more bytes: --bytes, or --output FILE for the value as it is")
+        rest = f"\n... {len(letter.value) - shown} more bytes: --bytes, or --output FILE for the value as it is"
+        console.print(Text(rest), soft_wrap=True)

@@ -104,13 +104,14 @@ def local_broker() -> Iterator[tuple[str, Path]]:
 class WorkerProcess:
     """A worker with its own folder, port and log, which stay the same when it is started again.
 
-    ``settings`` are those that differ from the defaults, by field name.
+    ``settings`` are those that differ from the defaults, by field name; ``app`` is the module that builds the app.
     """
 
-    def __init__(self, name: str, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(self, name: str, folder: Path, settings: Mapping[str, object], app: str = "cj_stream.app") -> None:
         port = free_port()
         own = {**settings, "web_port": port, "data_dir": folder / name}
-        self._environment = {f"CJ_{field.upper()}": str(value) for field, value in own.items()}
+        self._app = app
+        self.environment = {f"CJ_{field.upper()}": str(value) for field, value in own.items()}
         self._url = f"http://127.0.0.1:{port}"
         self._log_path = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -119,11 +120,11 @@ class WorkerProcess:
         """Start it."""
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "cj_stream.app", "worker", "-l", "info"],
+                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 -- one system call that takes no lock
             )
@@ -179,15 +180,19 @@ class WorkerProcess:
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, workers: Sequence[WorkerProcess], poll: float = 0.05
+    condition: Callable[[], bool | Awaitable[bool]],
+    what: str,
+    workers: Sequence[WorkerProcess],
+    poll: float = 0.05,
+    patience: float = PATIENCE_SECONDS,
 ) -> None:
-    """Wait until ``condition`` holds; raises `BenchmarkError` when it takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Wait until ``condition`` holds; raises `BenchmarkError` when it takes longer than ``patience`` seconds."""
+    deadline = time.monotonic() + patience
     while True:
         holds = condition()
         if holds if isinstance(holds, bool) else await holds:
             return
         if time.monotonic() > deadline:
             logs = "\n".join(worker.last_lines() for worker in workers)
-            raise BenchmarkError(f"not within {PATIENCE_SECONDS:g} s: {what}\n{logs}")
+            raise BenchmarkError(f"not within {patience:g} s: {what}\n{logs}")
         await asyncio.sleep(poll)

@@ -1,0 +1,77 @@
+"""Stock against hardened: what each directed fault loses, repeats and delays, on a real Apache Kafka.
+
+Every fault is played three times: with the service as it is, without the part of the hardening that is there against
+it, and without any of the hardening ("stock": Faust 0.15.3 as it comes, its default producer settings included). The
+verdicts are fixed in advance, so it is known what must come out. Run `--list` for the faults; `--only WORD` plays those
+whose name contains the word. A part whose absence does no harm is reported as that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from account import Account, account, settled
+from kit import BenchmarkError, local_broker, parser, print_table
+from plays import HAZARDS, Hazard
+from scene import scene
+from stock import HARDENED, STOCK
+
+MODES = ("hardened", "without", "stock")
+
+
+async def played(bootstrap: str, folder: Path, hazard: Hazard, mode: str) -> Account:
+    """Play a hazard once and return what it cost."""
+    without = {"hardened": HARDENED, "without": hazard.parts, "stock": STOCK}[mode]
+    async with scene(bootstrap, folder, without, **hazard.changes) as stage:
+        fault_at = await hazard.play(stage)
+        await settled(stage)
+        return await account(stage, fault_at)
+
+
+def cells(found: Account) -> list[str]:
+    """Return the cells of the table."""
+    seconds = "-" if found.seconds is None else f"{found.seconds:.1f}"
+    return [*map(str, (found.lost, found.repeated, found.open, found.wrong)), seconds, str(found.restarts)]
+
+
+COLUMNS = ["verdicts lost", "submitted again", "batches open", "wrong", "seconds", "restarts"]
+
+
+def main() -> None:
+    """Play and print."""
+    options = parser(__doc__, repeats=1)
+    options.add_argument("--list", action="store_true", help="list the faults and do nothing")
+    options.add_argument("--only", default="", help="play the faults whose name contains this")
+    options.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="default: all three")
+    options.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = options.parse_args()
+    chosen = [hazard for hazard in HAZARDS if arguments.only in hazard.name]
+    if arguments.list:
+        print("\n".join(f"{hazard.name}: {hazard.play.__doc__}" for hazard in chosen))
+        return
+    found = []
+    with local_broker() as (bootstrap, folder):
+        for number, hazard in enumerate(chosen):
+            for mode in arguments.modes:
+                for repeat in range(arguments.repeats):
+                    shown = mode if mode != "without" else f"without {', '.join(hazard.parts)}"
+                    place = folder / f"hazard-{number}-{mode}-{repeat}"
+                    try:
+                        result = asyncio.run(played(bootstrap, place, hazard, mode))
+                    except BenchmarkError as error:
+                        print(hazard.name, shown, error, flush=True)
+                        continue
+                    found.append((hazard.name, shown, result))
+                    if not arguments.json:
+                        print(f"{hazard.name}, {shown}: {result}", flush=True)
+    if arguments.json:
+        print(json.dumps([{"fault": fault, "worker": mode, **result._asdict()} for fault, mode, result in found]))
+    else:
+        rows = [[fault, mode, *cells(result)] for fault, mode, result in found]
+        print_table("Directed faults, one worker unless the fault needs two", ["fault", "worker", *COLUMNS], rows)
+
+
+if __name__ == "__main__":
+    main()

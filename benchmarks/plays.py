@@ -1,0 +1,309 @@
+"""The directed faults: each makes one hole of Faust show, deterministically, on a real broker.
+
+A play brings about its fault and everything after it up to the last release of verdicts. It treats every worker alike,
+hardened or not: it waits for the moment that would do harm, and when that does not come, it goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from scene import PARTITIONS, SESSION_SECONDS, Scene
+
+from cj_stream.contracts.topics import changelog_topic
+from cj_stream.domain.events import Callback, PairsPlanned, SubmissionAccepted
+
+Play = Callable[[Scene], Awaitable[float]]
+"""Returns when its fault struck, in seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """A play, and the parts of the hardening without which it should do harm."""
+
+    name: str
+    parts: tuple[str, ...]
+    play: Play
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+async def _verdicts_held(scene: Scene, essays: int = 20, workers: int = 1) -> None:
+    """Bring batches to where every comparison is submitted and no verdict is published yet."""
+    scene.provider.holds = lambda _: True
+    await scene.started(workers)
+    await scene.ask(essays=essays)
+    await scene.all_submitted(2 * essays)
+
+
+async def _all_but_one(scene: Scene) -> None:
+    """Publish what is held but for one verdict of each batch, so that no batch can end yet."""
+    last = {callback.document["data"]["correlation_id"]: callback for callback in scene.provider.held}
+    kept = {scene.provider.requests[found]["metadata"]["bos_batch_id"]: callback for found, callback in last.items()}
+    scene.provider.held = list(kept.values())
+    rest = [callback for callback in last.values() if callback not in scene.provider.held]
+    await asyncio.gather(*(scene.provider.say(callback.value) for callback in rest))
+
+
+async def _replace_by_empty(scene: Scene) -> float:
+    """Kill the worker and have one with an empty folder take over; return when that began."""
+    at = time.time()
+    scene.workers[-1].kill()
+    await scene.started()
+    return at
+
+
+async def slow_changelog(scene: Scene) -> float:
+    """The leader of the changelog takes a second per request; killed when a commit has passed rows under way."""
+    await _verdicts_held(scene, essays=100)
+    scene.workers[0].fault("changelog", "1.0")
+    await scene.provider.release()
+
+    async def ahead() -> bool:
+        rows = scene.verdict_rows()
+        return await scene.committed_verdicts() > rows or rows == PARTITIONS * 200
+
+    await scene.within(20, ahead, poll=0.2)
+    at = await _replace_by_empty(scene)
+    return at
+
+
+async def gathered(scene: Scene) -> float:
+    """Killed when callbacks are committed whose events are still being gathered."""
+    await _verdicts_held(scene)
+    before = len(scene.events(Callback))
+    topic = scene.settings.llm_provider_callback_topic
+    await scene.provider.release()
+
+    async def committed() -> bool:
+        return sum((await scene.committed(topic)).values()) > 0 or len(scene.events(Callback)) > before
+
+    await scene.within(5, committed, poll=0.01)
+    return await _replace_by_empty(scene)
+
+
+async def refused_record(scene: Scene) -> float:
+    """The broker refuses records of the changelog (their size was forbidden by mistake) while verdicts come."""
+    await _verdicts_held(scene)
+    topic = changelog_topic(scene.settings)
+    await _allow_bytes(scene, topic, 1)
+    at = time.time()
+    await _all_but_one(scene)
+    await scene.within(5, scene.committed_all, poll=0.2)
+    await _allow_bytes(scene, topic, 1024 * 1024)
+    await scene.until(scene.committed_all, "the commit of the verdicts")
+    await scene.served()
+    await _replace_by_empty(scene)
+    await scene.provider.release()
+    return at
+
+
+async def _allow_bytes(scene: Scene, topic: str, count: int) -> None:
+    change = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(count)})
+    await scene.admin.alter_configs([change])
+    # The answer comes before the broker acts on it, by a moment.
+    await asyncio.sleep(0.5)
+
+
+async def raised(scene: Scene) -> float:
+    """The disk fails for a moment while the batch agent handles verdicts."""
+    await _verdicts_held(scene)
+    scene.workers[0].fault("error")
+    at = time.time()
+    await scene.provider.release()
+    return at
+
+
+async def kept_folder(scene: Scene) -> float:
+    """Killed with rows on the disk that the broker has not; started on that disk, killed, then on an empty one."""
+    await _verdicts_held(scene)
+    worker = scene.workers[0]
+    worker.fault("changelog")
+    await _all_but_one(scene)
+    judged = 2 * 20 - 1
+
+    async def applied() -> bool:
+        return all([await scene.judged(request.batch_id) == judged for request in scene.requests])
+
+    await scene.until(applied, "the verdicts are applied")
+    at = time.time()
+    worker.kill()
+    worker.no_faults()
+    worker.start()
+    await scene.served()
+    await scene.until(scene.committed_all, "the commit of the verdicts")
+    await _replace_by_empty(scene)
+    await scene.provider.release()
+    return at
+
+
+async def frozen_with_verdicts(scene: Scene) -> float:
+    """Frozen with verdicts in its queue, continued when another has ended the batches; then both are replaced."""
+    await _verdicts_held(scene, workers=2)
+    frozen, other = scene.workers
+    frozen.fault("handling")
+    await scene.provider.release()
+    await scene.within(5, lambda: len(scene.events(Callback)) == PARTITIONS * 40)
+    at = time.time()
+    await _freeze_until_taken_over(scene)
+    await scene.until(lambda: len(scene.mailbox.outcome_records("result")) >= PARTITIONS, "the ends of all batches")
+    await _continue(scene)
+    scene.provider.holds = lambda _: True
+    for worker in (frozen, other):
+        worker.kill()
+    await scene.started()
+    return at
+
+
+async def frozen_with_a_plan(scene: Scene) -> float:
+    """Frozen with a plan in its queue, continued when another has submitted the pairs; they must not go out again."""
+    scene.provider.holds = lambda _: True
+    await scene.started(2)
+    frozen = scene.workers[0]
+    frozen.fault("handling", "PairsPlanned")
+    await scene.ask()
+    await scene.until(lambda: len(scene.events(PairsPlanned)) == PARTITIONS, "the plans of all batches")
+    at = time.time()
+    await _freeze_until_taken_over(scene)
+    await scene.all_submitted(40)
+    await _continue(scene)
+    await scene.provider.release()
+    return at
+
+
+async def _freeze_until_taken_over(scene: Scene) -> None:
+    frozen, other = scene.workers
+    await asyncio.sleep(0.5)  # until what is in the log is in its queue, which cannot be seen from outside
+    frozen.send(signal.SIGSTOP)
+
+    async def taken_over() -> bool:
+        return await other.open_partitions() == PARTITIONS
+
+    await scene.until(taken_over, "the other worker has all partitions")
+
+
+async def _continue(scene: Scene) -> None:
+    frozen = scene.workers[0]
+    frozen.no_faults()
+    frozen.send(signal.SIGCONT)
+    await asyncio.sleep(SESSION_SECONDS / 2)  # what it does wrongly it does at once
+    await scene.served()
+
+
+async def backlog(scene: Scene) -> float:
+    """Started with verdicts waiting, while the broker takes a second to tell the committed offsets."""
+    await _verdicts_held(scene)
+    (worker,) = scene.workers
+    await worker.stop()
+    await scene.provider.release()
+    worker.fault("seek", "1.0")
+    at = time.time()
+    worker.start()
+    await scene.served()
+    return at
+
+
+async def joined(scene: Scene) -> float:
+    """A second worker joins while verdicts come in, and the seek of the sources takes its time."""
+    await _verdicts_held(scene, essays=100)
+    scene.workers[0].fault("seek", "0.5")
+    at = time.time()
+    second = scene.worker()
+    second.fault("seek", "0.5")
+    second.start()
+    await scene.provider.release()
+    await scene.served()
+    return at
+
+
+async def unread_acceptances(scene: Scene) -> float:
+    """Killed when the provider has accepted everything, and the reports of that lie unread in the log."""
+    scene.provider.holds = lambda _: True
+    (worker,) = await scene.started()
+    worker.fault("handling", "SubmissionAccepted")
+    await scene.ask()
+    await scene.until(lambda: len(scene.events(SubmissionAccepted)) == PARTITIONS * 40, "the reports of acceptance")
+    at = await _replace_by_empty(scene)
+    await scene.until(scene.committed_all, "the commit of the acceptances")
+    await scene.provider.release()
+    return at
+
+
+async def stopped_while_submitting(scene: Scene) -> float:
+    """Stopped in order while submissions are under way, and started again."""
+    scene.provider.accept_seconds = 1.5
+    (worker,) = await scene.started()
+    await scene.ask()
+    await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
+    at = time.time()
+    await worker.stop()
+    worker.start()
+    return at
+
+
+async def joined_while_submitting(scene: Scene) -> float:
+    """Another worker joins while submissions are under way."""
+    scene.provider.accept_seconds = 1.5
+    await scene.started()
+    await scene.ask()
+    await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
+    at = time.time()
+    await scene.started()
+    return at
+
+
+async def killed_before_durable(scene: Scene) -> float:
+    """Killed while the rows that cause submissions are not acknowledged; another takes over with an empty folder."""
+    scene.provider.holds = lambda _: True
+    (worker,) = await scene.started()
+    worker.fault("changelog")
+    await scene.ask()
+    await scene.within(5, lambda: len(scene.provider.submissions) == PARTITIONS * 40)
+    at = await _replace_by_empty(scene)
+    await scene.all_submitted(40)
+    await scene.provider.release()
+    return at
+
+
+async def lost_answer(scene: Scene) -> float:
+    """The broker's answer to the publication of a result gets lost, so that the client sends it again."""
+    await _verdicts_held(scene)
+    scene.workers[0].fault("answer")
+    at = time.time()
+    await scene.provider.release()
+    return at
+
+
+async def blocked(scene: Scene) -> float:
+    """One of two workers blocks its event loop for good, while its thread goes on sending heartbeats."""
+    await _verdicts_held(scene, workers=2)
+    scene.workers[0].fault("blocked")
+    at = time.time()
+    await scene.provider.release()
+    await scene.within(60, lambda: scene.workers[0].ended_itself > 0)
+    if scene.workers[0].ended_itself:
+        scene.workers[0].no_faults()
+    return at
+
+
+HAZARDS = (
+    Hazard("commit before the rows are acknowledged", ("sender", "settings"), slow_changelog),
+    Hazard("commit before gathered events are sent", ("barrier",), gathered, {"accumulate_milliseconds": 500}),
+    Hazard("the broker refuses a row", ("sender",), refused_record),
+    Hazard("exception in the batch agent", ("exceptions",), raised),
+    Hazard("rows only on a disk", ("store",), kept_folder),
+    Hazard("frozen with verdicts queued", ("fence", "positions"), frozen_with_verdicts, {"max_iterations": 2}),
+    Hazard("frozen with a plan queued", ("fence", "releases"), frozen_with_a_plan),
+    Hazard("recovery with a backlog, slow seek", ("seek",), backlog),
+    Hazard("rebalance under load, slow seek", ("seek",), joined),
+    Hazard("acceptances unread at a takeover", ("marker",), unread_acceptances),
+    Hazard("stopped while submitting", ("drain",), stopped_while_submitting),
+    Hazard("joined while submitting", ("drain",), joined_while_submitting),
+    Hazard("submissions before their rows are durable", ("releases",), killed_before_durable),
+    Hazard("lost answer to a produce request", ("idempotence",), lost_answer),
+)

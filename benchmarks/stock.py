@@ -1,0 +1,258 @@
+"""The hardening, part by part, and how each is taken out of a worker: what is left is Faust 0.15.3 as it comes.
+
+The service has no such switch. A worker of a benchmark (see ``altered_worker.py``) imports the service, replaces the
+methods that make up a part by what Faust does by itself, and then builds the same worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+import faust
+from faust.tables.recovery import Recovery
+from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
+from rocksdict import WriteBatch
+
+import cj_stream.tables.table
+import cj_stream.worker
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.todo import is_done
+from cj_stream.streaming.app import HardenedApp, IdempotentProducer
+from cj_stream.streaming.consumer import BarrierConsumer, FencedConsumerThread
+from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.recovery import SeekFirstRecovery
+from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.table import BatchTable
+from cj_stream.worker import Worker
+
+log = logging.getLogger(__name__)
+_BUILT: list[Worker] = []
+"""The one worker of this process, once it is built: what the replaced parts need of it."""
+
+
+def replace(owner: object, name: str, value: object) -> None:
+    """Set an attribute that ``owner`` itself defines; raises `LookupError` if the service has changed and it does not."""
+    if name not in vars(owner):
+        raise LookupError(f"{owner!r} has no {name} of its own: benchmarks/stock.py is to be adapted to the service")
+    setattr(owner, name, value)
+
+
+def inherit(owner: type, *names: str) -> None:
+    """Take methods out of a class, so that Faust's own come back."""
+    for name in names:
+        if name not in vars(owner):
+            raise LookupError(
+                f"{owner!r} has no {name} of its own: benchmarks/stock.py is to be adapted to the service"
+            )
+        delattr(owner, name)
+
+
+# --- Producing --------------------------------------------------------------------------------------------------------
+
+
+def sender() -> None:
+    """Rows go through Faust's producer buffer, a failed produce is logged, and nobody waits for what is outstanding."""
+
+    async def send(
+        self: Sender, topic: str, *, key: Any, value: Any, partition: Any = None, headers: Any = (), on_ack: Any = None
+    ) -> asyncio.Future[Any]:
+        app = self._app  # noqa: SLF001 -- the part is taken out from outside
+        sent: asyncio.Future[Any] = await app.producer.send(topic, key, value, partition, None, list(headers) or None)
+        sent.add_done_callback(lambda done: _log_failure(done, topic))
+        return sent
+
+    def promise(_: Sender, __: str) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    async def write(self: BatchTable, _: Sender, partition: int, puts: Iterable[tuple[bytes, bytes | None]]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in puts:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        self.data._db_for_partition(partition).write(batch)  # noqa: SLF001 -- as the service does
+        for key, value in puts:
+            self.send_changelog(partition, key, value)
+
+    replace(Sender, "send", send)
+    replace(Sender, "promise", promise)
+    replace(BatchTable, "write", write)
+    replace(Forwarder, "_finished", lambda self, task: self._sending.discard(task))
+
+
+def _log_failure(done: asyncio.Future[Any], topic: str) -> None:
+    if not done.cancelled() and done.exception():
+        log.error("a record for %s was not delivered: %r", topic, done.exception())
+
+
+def idempotence() -> None:
+    """The broker keeps the repeats of a producer that has missed an acknowledgement."""
+    inherit(IdempotentProducer, "_settings_extra")
+
+
+# --- Committing, and what follows -------------------------------------------------------------------------------------
+
+
+def barrier() -> None:
+    """A commit waits for no more than `Producer.flush`."""
+
+    async def commit(self: Any, offsets: Mapping[Any, int], start_new_transaction: bool = True) -> bool:
+        engine, generation = self.app.engine, self.app.consumer_generation_id
+        engine.fence.check()
+        committed = bool(await FaustConsumer._commit_offsets(self, offsets, start_new_transaction))  # noqa: SLF001 -- that is what is compared
+        if committed and not self.app.rebalancing and generation == self.app.consumer_generation_id:
+            ours = {tp: at for tp, at in offsets.items() if tp.topic == engine.events_topic and tp in self.assignment()}
+            engine.releases.committed({tp.partition: at for tp, at in ours.items()})
+        return committed
+
+    replace(BarrierConsumer, "_commit_offsets", commit)
+
+
+def releases() -> None:
+    """Effects are started as soon as an event has been handled."""
+
+    def hold(self: Releases, partition: int, offset: int, batches: Iterable[Batch]) -> None:
+        self._release(partition, offset + 1, list(batches))  # noqa: SLF001 -- the part is taken out from outside
+
+    replace(Releases, "hold", hold)
+    replace(Releases, "committed", lambda _self, _offsets: None)
+
+
+# --- Ownership --------------------------------------------------------------------------------------------------------
+
+
+def fence() -> None:
+    """A worker that was out of touch with its group goes on."""
+    replace(Fence, "check", lambda _: None)
+    inherit(FencedConsumerThread, "on_start")
+
+
+def drain() -> None:
+    """Nothing is finished before partitions are given up, or before the process stops."""
+
+    async def revoked(self: Worker, partitions: set[int]) -> None:
+        partitions = partitions | set(self.batches.partitions)
+        self.engine.opener.revoked()
+        self.engine.releases.drop(partitions)
+        await self.dispatcher.drop(partitions, 0)
+        self.timeouts.drop(partitions)
+        for partition in partitions:
+            self.batches.partitions.pop(partition, None)
+
+    replace(Worker, "revoked", revoked)
+    inherit(HardenedApp, "stop")
+
+
+def marker() -> None:
+    """A partition is open as soon as its table is recovered, whatever still lies unread in its log."""
+
+    def assigned(self: Any, partitions: set[int]) -> None:
+        self._nonces = dict.fromkeys(partitions, "")
+        self._opened_at = dict.fromkeys(partitions, time.time())
+        self._assigned = True
+        worker = _BUILT[0]
+        for partition in partitions:
+            live = worker.batches._batches(partition)  # noqa: SLF001 -- what the marker makes the agent do
+            done = [head for head in worker.rows.heads(partition) if is_done(head)]
+            worker.released(partition, 0, [*live, *done])
+
+    replace(Opener, "assigned", assigned)
+
+
+# --- Recovery ---------------------------------------------------------------------------------------------------------
+
+
+def seek() -> None:
+    """Recovery resumes the sources before it seeks them, and a fetch under way goes on meanwhile."""
+
+    async def completed(self: Any, generation_id: int = 0) -> None:
+        await Recovery.on_recovery_completed(self, generation_id)
+        events = self.app.engine.events_topic
+        if self.completed.is_set():
+            self.app.engine.opener.assigned(
+                {tp.partition for tp in self.app.consumer.assignment() if tp.topic == events}
+            )
+
+    replace(SeekFirstRecovery, "on_recovery_completed", completed)
+    fetch()
+
+
+def fetch() -> None:
+    """A fetch under way is not cut off when its partitions are sought."""
+    inherit(FencedConsumerThread, "seek_to_committed", "_seek_wait", "_fetch_records")
+
+
+def positions() -> None:
+    """Recovery applies changelog records in the order in which they stand there."""
+    replace(cj_stream.tables.table, "row_position", lambda _: 0)
+
+
+def store() -> None:
+    """The local database is trusted, however the last worker on it ended."""
+    replace(LocalStore, "_empty", lambda _: None)
+
+
+# --- Failures ---------------------------------------------------------------------------------------------------------
+
+
+def exceptions() -> None:
+    """An exception leaves the agent, which Faust starts again."""
+
+    def leave(_why: str, **_: object) -> NoReturn:
+        raise sys.exception() or RuntimeError("no exception is being handled")
+
+    replace(cj_stream.worker, "end_process", leave)
+
+
+def settings() -> None:
+    """The producer waits for nothing, sends 16 KiB at once, and a commit is made every 2.8 seconds."""
+    new_app = cj_stream.worker.new_app
+
+    def changed(own: Any) -> HardenedApp:
+        app = new_app(own)
+        stock = faust.App("stock", autodiscover=False).conf
+        for name in (
+            "producer_linger",
+            "producer_max_batch_size",
+            "producer_request_timeout",
+            "broker_commit_interval",
+        ):
+            setattr(app.conf, name, getattr(stock, name))
+        return app
+
+    replace(cj_stream.worker, "new_app", changed)
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    part.__name__: part
+    for part in (
+        *(sender, idempotence, barrier, releases, fence, drain, marker, seek, positions, store, exceptions),
+        *(fetch, settings),
+    )
+}
+"""What can be taken out, by name; `seek` takes `fetch` with it."""
+
+HARDENED: tuple[str, ...] = ()
+STOCK = tuple(name for name in PARTS if name != "fetch")
+
+
+def take_out(names: Iterable[str]) -> None:
+    """Take parts out of the service; before a worker is built."""
+    for name in names:
+        PARTS[name]()
+
+
+def built(worker: Worker) -> Worker:
+    """Remember the worker of this process for the parts that need it."""
+    _BUILT.append(worker)
+    return worker

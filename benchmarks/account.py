@@ -20,6 +20,9 @@ from oracle import expected_batch  # isort: skip -- the same
 QUIET_SECONDS = 12.0
 """Nothing new on any topic for so long, two sessions: what has not ended by then waits for a deadline."""
 
+AFTERWARDS_SECONDS = 3.0
+"""Batches that have ended are watched for so long: one that was rolled back begins again."""
+
 
 class Account(NamedTuple):
     """What is missing, double or late once everything is quiet."""
@@ -39,10 +42,11 @@ class Account(NamedTuple):
 
 
 async def settled(scene: Scene) -> None:
-    """Wait until every batch has its outcome and all is committed, or nothing happens any more."""
+    """Wait until every batch has its outcome, all is committed and nothing follows, or nothing happens any more."""
 
     async def over() -> bool:
-        return (_with_outcome(scene) >= _batch_ids(scene) and await scene.committed_all()) or _is_quiet(scene)
+        ended = _with_outcome(scene) >= _batch_ids(scene) and await scene.committed_all()
+        return (ended and _is_quiet(scene, AFTERWARDS_SECONDS)) or _is_quiet(scene, QUIET_SECONDS)
 
     await scene.until(over, "the end of all batches, or silence")
 
@@ -73,9 +77,9 @@ def _with_outcome(scene: Scene) -> set[str]:
     return {batch_id for batch_id in _batch_ids(scene) if _outcomes(scene, batch_id)}
 
 
-def _is_quiet(scene: Scene) -> bool:
+def _is_quiet(scene: Scene, seconds: float) -> bool:
     newest = max((records[-1].timestamp / 1000 for records in scene.mailbox.records.values() if records), default=0.0)
-    return time.time() - newest > QUIET_SECONDS
+    return time.time() - newest > seconds
 
 
 def _outcomes(scene: Scene, batch_id: str) -> list[float]:

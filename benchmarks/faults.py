@@ -9,6 +9,7 @@ client's request to the broker, the store's write, the agent's turn.
 - ``blocked``: the batch agent blocks the event loop
 - ``error``: the batch agent's next turn raises `OSError`, as a full or broken disk does; only once
 - ``seek``: the committed offsets, which recovery asks for, come late
+- ``heartbeat``: the group gets no heartbeats
 - ``answer``: the answer to a produce request gets lost after the broker has acted on it; only once
 """
 
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import RequestTimedOutError
 from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
@@ -69,6 +71,7 @@ def inject(folder: Path, settings: Settings) -> None:
     _lose_answers(gates, settings.assessment_result_topic)
     _disturb_agent(gates)
     _delay_seek(gates)
+    _hold_heartbeats(gates)
 
 
 def _delay_changelog(gates: Gates, topic: str) -> None:
@@ -140,3 +143,13 @@ def _delay_seek(gates: Gates) -> None:
         await perform_seek(self)
 
     Consumer.perform_seek = late
+
+
+def _hold_heartbeats(gates: Gates) -> None:
+    heartbeat = GroupCoordinator._do_heartbeat  # noqa: SLF001 -- where a heartbeat leaves the client
+
+    async def held(self: Any) -> Any:
+        await gates.passed("heartbeat")
+        return await heartbeat(self)
+
+    GroupCoordinator._do_heartbeat = held  # noqa: SLF001 -- as above

@@ -24,7 +24,7 @@ from kit import WorkerProcess, until
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import changelog_topic, registry
-from cj_stream.domain.events import Callback
+from cj_stream.domain.events import Callback, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.messages import decode_event, decode_message
@@ -186,7 +186,7 @@ class Scene:
     async def all_submitted(self, per_batch: int) -> None:
         """Wait until so many comparisons of every batch are submitted, and that is committed; verdicts are held."""
         wanted = per_batch * len(self.requests)
-        await self.until(lambda: len(self.provider.submissions) >= wanted, f"{wanted} submissions")
+        await self.until(lambda: len(self.events(SubmissionAccepted)) >= wanted, f"{wanted} accepted submissions")
         await self.until(self.committed_all, "the commit of the acceptances")
 
     # --- Waiting ------------------------------------------------------------------------------------------------------

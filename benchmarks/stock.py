@@ -60,12 +60,12 @@ def inherit(owner: type, *names: str) -> None:
 
 
 def sender() -> None:
-    """Rows go through Faust's producer buffer, a failed produce is logged, and nobody waits for what is outstanding."""
+    """Send rows through Faust's producer buffer, log what is not delivered, and remember nothing as outstanding."""
 
     async def send(
         self: Sender, topic: str, *, key: Any, value: Any, partition: Any = None, headers: Any = (), on_ack: Any = None
     ) -> asyncio.Future[Any]:
-        app = self._app  # noqa: SLF001 -- the part is taken out from outside
+        app = self._app
         sent: asyncio.Future[Any] = await app.producer.send(topic, key, value, partition, None, list(headers) or None)
         sent.add_done_callback(lambda done: _log_failure(done, topic))
         return sent
@@ -96,7 +96,7 @@ def _log_failure(done: asyncio.Future[Any], topic: str) -> None:
 
 
 def idempotence() -> None:
-    """The broker keeps the repeats of a producer that has missed an acknowledgement."""
+    """Let the broker keep the repeats of a producer that has missed an acknowledgement."""
     inherit(IdempotentProducer, "_settings_extra")
 
 
@@ -104,7 +104,7 @@ def idempotence() -> None:
 
 
 def barrier() -> None:
-    """A commit waits for no more than `Producer.flush`."""
+    """Let a commit wait for no more than `Producer.flush`."""
 
     async def commit(self: Any, offsets: Mapping[Any, int], start_new_transaction: bool = True) -> bool:
         engine, generation = self.app.engine, self.app.consumer_generation_id
@@ -119,10 +119,10 @@ def barrier() -> None:
 
 
 def releases() -> None:
-    """Effects are started as soon as an event has been handled."""
+    """Start effects as soon as an event has been handled."""
 
     def hold(self: Releases, partition: int, offset: int, batches: Iterable[Batch]) -> None:
-        self._release(partition, offset + 1, list(batches))  # noqa: SLF001 -- the part is taken out from outside
+        self._release(partition, offset + 1, list(batches))
 
     replace(Releases, "hold", hold)
     replace(Releases, "committed", lambda _self, _offsets: None)
@@ -132,13 +132,13 @@ def releases() -> None:
 
 
 def fence() -> None:
-    """A worker that was out of touch with its group goes on."""
+    """Let a worker that was out of touch with its group go on."""
     replace(Fence, "check", lambda _: None)
     inherit(FencedConsumerThread, "on_start")
 
 
 def drain() -> None:
-    """Nothing is finished before partitions are given up, or before the process stops."""
+    """Finish nothing before partitions are given up, or before the process stops."""
 
     async def revoked(self: Worker, partitions: set[int]) -> None:
         partitions = partitions | set(self.batches.partitions)
@@ -154,7 +154,7 @@ def drain() -> None:
 
 
 def marker() -> None:
-    """A partition is open as soon as its table is recovered, whatever still lies unread in its log."""
+    """Open a partition as soon as its table is recovered, whatever still lies unread in its log."""
 
     def assigned(self: Any, partitions: set[int]) -> None:
         self._nonces = dict.fromkeys(partitions, "")
@@ -173,7 +173,7 @@ def marker() -> None:
 
 
 def seek() -> None:
-    """Recovery resumes the sources before it seeks them, and a fetch under way goes on meanwhile."""
+    """Resume the sources before they are sought, with a fetch under way going on meanwhile."""
 
     async def completed(self: Any, generation_id: int = 0) -> None:
         await Recovery.on_recovery_completed(self, generation_id)
@@ -188,17 +188,17 @@ def seek() -> None:
 
 
 def fetch() -> None:
-    """A fetch under way is not cut off when its partitions are sought."""
+    """Let a fetch under way go on while its partitions are sought."""
     inherit(FencedConsumerThread, "seek_to_committed", "_seek_wait", "_fetch_records")
 
 
 def positions() -> None:
-    """Recovery applies changelog records in the order in which they stand there."""
+    """Recover changelog records in the order in which they stand there."""
     replace(cj_stream.tables.table, "row_position", lambda _: 0)
 
 
 def store() -> None:
-    """The local database is trusted, however the last worker on it ended."""
+    """Trust the local database, however the last worker on it ended."""
     replace(LocalStore, "_empty", lambda _: None)
 
 
@@ -206,7 +206,7 @@ def store() -> None:
 
 
 def exceptions() -> None:
-    """An exception leaves the agent, which Faust starts again."""
+    """Let an exception leave the agent, which Faust starts again."""
 
     def leave(_why: str, **_: object) -> NoReturn:
         raise sys.exception() or RuntimeError("no exception is being handled")
@@ -215,7 +215,7 @@ def exceptions() -> None:
 
 
 def settings() -> None:
-    """The producer waits for nothing, sends 16 KiB at once, and a commit is made every 2.8 seconds."""
+    """Take Faust's settings: no linger, 16 KiB at once, and a commit every 2.8 seconds."""
     new_app = cj_stream.worker.new_app
 
     def changed(own: Any) -> HardenedApp:

@@ -16,6 +16,7 @@ client's request to the broker, the store's write, the agent's turn.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def _delay_changelog(gates: Gates, topic: str) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
+    @functools.wraps(send)
     async def delayed(self: Any, node: int, batches: dict[Any, Any]) -> None:
         held = {at: batch for at, batch in batches.items() if at.topic == topic and gates.text("changelog") is not None}
         if held:
@@ -104,6 +106,7 @@ def _delay_changelog(gates: Gates, topic: str) -> None:
 def _lose_answers(gates: Gates, topic: str) -> None:
     handle = SendProduceReqHandler.handle_response
 
+    @functools.wraps(handle)
     def lost(self: Any, response: Any) -> None:
         if not any(at.topic == topic for at in self._batches) or not gates.take("answer"):
             handle(self, response)
@@ -118,6 +121,7 @@ def _lose_answers(gates: Gates, topic: str) -> None:
 def _disturb_agent(gates: Gates) -> None:
     handle = BatchesAgent.handle
 
+    @functools.wraps(handle)
     async def disturbed(self: BatchesAgent, message: Any) -> None:
         event = gates.text("handling")
         if event is not None and (not event or event in _names(message.value)):
@@ -138,6 +142,7 @@ def _names(value: bytes) -> set[str]:
 def _delay_seek(gates: Gates) -> None:
     perform_seek = Consumer.perform_seek
 
+    @functools.wraps(perform_seek)
     async def late(self: Any) -> None:
         await gates.passed("seek")
         await perform_seek(self)
@@ -148,6 +153,7 @@ def _delay_seek(gates: Gates) -> None:
 def _hold_heartbeats(gates: Gates) -> None:
     heartbeat = GroupCoordinator._do_heartbeat  # noqa: SLF001 -- where a heartbeat leaves the client
 
+    @functools.wraps(heartbeat)
     async def held(self: Any) -> Any:
         await gates.passed("heartbeat")
         return await heartbeat(self)

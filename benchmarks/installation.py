@@ -95,9 +95,9 @@ class Installation:
         await self._admin.start()
         stack.callback(self._kill_workers)
 
-    def worker(self) -> WorkerProcess:
-        """Return another worker, not yet started."""
-        worker = WorkerProcess(f"worker-{len(self._workers) + 1}", self._folder, self._changes)
+    def worker(self, app: str = "cj_stream.app") -> WorkerProcess:
+        """Return another worker, not yet started; ``app`` is the module that builds its app."""
+        worker = WorkerProcess(f"worker-{len(self._workers) + 1}", self._folder, self._changes, app)
         self._workers.append(worker)
         return worker
 

@@ -119,7 +119,7 @@ class WorkerProcess:
     def start(self) -> None:
         """Start it."""
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 -- our own program
                 [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -169,7 +169,7 @@ async def cut_off_with_a_plan(scene: Scene) -> float:
     cut_off, other = scene.workers
     cut_off.fault("handling", "PairsPlanned")
     await scene.ask()
-    await scene.until(lambda: len(scene.events(PairsPlanned)) == PARTITIONS, "the plans of all batches")
+    await scene.within(5, lambda: len(scene.events(PairsPlanned)) == PARTITIONS)
     at = time.time()
     cut_off.fault("heartbeat")
     await _taken_over(scene, other)
@@ -237,8 +237,8 @@ async def unread_acceptances(scene: Scene) -> float:
     scene.provider.holds = lambda _: True
     (worker,) = await scene.started()
     worker.fault("handling", "SubmissionAccepted")
-    await scene.ask()
-    await scene.until(lambda: len(scene.events(SubmissionAccepted)) == PARTITIONS * 40, "the reports of acceptance")
+    await scene.ask(count=1)
+    await scene.until(lambda: len(scene.events(SubmissionAccepted)) == 40, "the reports of acceptance")
     at = await _replace_by_empty(scene)
     await scene.until(scene.committed_all, "the commit of the acceptances")
     await scene.provider.release()

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
-from kit import WorkerProcess, until
+from kit import BenchmarkError, WorkerProcess, until
 
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
@@ -104,9 +104,8 @@ class AlteredWorker(WorkerProcess):
         """SIGTERM, and wait for the end; SIGKILL after three sessions, as a supervisor does."""
         self.wanted = False
         self.send(signal.SIGTERM)
-        deadline = time.monotonic() + 3 * SESSION_SECONDS
-        while not self.has_ended() and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        with suppress(BenchmarkError):
+            await until(self.has_ended, "the end of a worker", [self], patience=3 * SESSION_SECONDS)
         super().kill()
 
     def fault(self, name: str, text: str = "") -> None:

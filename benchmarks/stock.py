@@ -40,7 +40,7 @@ _BUILT: list[Worker] = []
 
 
 def replace(owner: object, name: str, value: object) -> None:
-    """Set an attribute that ``owner`` itself defines; raises `LookupError` if the service has changed and it does not."""
+    """Set an attribute that ``owner`` itself defines; raises `LookupError` if it does not (any more)."""
     if name not in vars(owner):
         raise LookupError(f"{owner!r} has no {name} of its own: benchmarks/stock.py is to be adapted to the service")
     setattr(owner, name, value)
@@ -63,7 +63,7 @@ def sender() -> None:
     """Send rows through Faust's producer buffer, log what is not delivered, and remember nothing as outstanding."""
 
     async def send(
-        self: Sender, topic: str, *, key: Any, value: Any, partition: Any = None, headers: Any = (), on_ack: Any = None
+        self: Sender, topic: str, *, key: Any, value: Any, partition: Any = None, headers: Any = (), **_: Any
     ) -> asyncio.Future[Any]:
         app = self._app
         sent: asyncio.Future[Any] = await app.producer.send(topic, key, value, partition, None, list(headers) or None)
@@ -118,6 +118,11 @@ def barrier() -> None:
     replace(BarrierConsumer, "_commit_offsets", commit)
 
 
+def reading() -> None:
+    """Let a commit go by what Faust takes for acknowledged."""
+    inherit(BarrierConsumer, "_filter_committable_offsets")
+
+
 def releases() -> None:
     """Start effects as soon as an event has been handled."""
 
@@ -135,6 +140,14 @@ def fence() -> None:
     """Let a worker that was out of touch with its group go on."""
     replace(Fence, "check", lambda _: None)
     inherit(FencedConsumerThread, "on_start")
+
+
+def membership() -> None:
+    """Join the group without a name, as a new member after every start."""
+
+    async def nameless(_: Worker) -> None: ...
+
+    replace(Worker, "take_name", nameless)
 
 
 def drain() -> None:
@@ -236,8 +249,8 @@ def settings() -> None:
 PARTS: dict[str, Callable[[], None]] = {
     part.__name__: part
     for part in (
-        *(sender, idempotence, barrier, releases, fence, drain, marker, seek, positions, store, exceptions),
-        *(fetch, settings),
+        *(sender, idempotence, barrier, reading, releases, fence, membership, drain, marker),
+        *(seek, fetch, positions, store, exceptions, settings),
     )
 }
 """What can be taken out, by name; `seek` takes `fetch` with it."""

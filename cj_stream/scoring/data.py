@@ -129,6 +129,20 @@ class Anchors:
         _refuse((self.items < 0) | (self.items >= n), self.items, f"must be an index from 0 to {n - 1}", "anchor")
 
 
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """Who made the comparisons.
+
+    Attributes:
+        names: names of the judges.
+        of: (m,) index into ``names`` of each comparison's judge.
+
+    """
+
+    names: tuple[str, ...]
+    of: Integers
+
+
 def _indices(name: str, values: npt.ArrayLike) -> Integers:
     array = np.array(values)
     if array.size and not np.issubdtype(array.dtype, np.integer):

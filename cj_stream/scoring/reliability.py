@@ -1,6 +1,8 @@
-"""How much of the spread of the scores is real: two coefficients, each under its own name."""
+"""How much of the spread of the scores is real: each coefficient under its own name, with its formula."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from cj_stream.scoring.data import Floats
 
 EAP_RELIABILITY_FORMULA = "v / (v + mean(SE^2)), v = variance of the empirical-Bayes scores"
 SEPARATION_RELIABILITY_FORMULA = "1 - mean(SE^2) / var(theta)"
+SEPARATION_RATIO_FORMULA = "G^2 / (1 + G^2), G = SD(theta) / RMSE"
 
 _SMALLEST_GROUP = 2  # one item has no spread
 
@@ -42,3 +45,28 @@ def separation_reliability(theta: Floats, covariance: Floats) -> float:
     if len(theta) < _SMALLEST_GROUP or not np.ptp(theta):
         return float("nan")
     return float(1.0 - np.diag(covariance).mean() / np.var(theta, ddof=1))
+
+
+def separation_ratio_reliability(theta: Floats, covariance: Floats) -> float:
+    """Return the other coefficient that is called SSR (Bisson and others 2016): at least .5 even on coin flips.
+
+    For comparison with publications that use it. Arguments and NaN as for `separation_reliability`.
+    """
+    if len(theta) < _SMALLEST_GROUP or not np.ptp(theta):
+        return float("nan")
+    variance = np.var(theta, ddof=1)
+    return float(variance / (variance + np.diag(covariance).mean()))
+
+
+def separation(reliability: float) -> float:
+    """Return the spread of the true scores in units of their error (Wright and Masters 1982, page 92).
+
+    0 when the errors explain all of the spread, NaN for a reliability that is.
+    """
+    positive = max(reliability, 0.0)
+    return math.sqrt(positive / (1.0 - positive)) if positive < 1.0 else math.inf
+
+
+def strata(separation_index: float) -> float:
+    """Return how many levels the scores tell apart, three errors of one wide (Wright and Masters 1982, page 106)."""
+    return (4.0 * separation_index + 1.0) / 3.0

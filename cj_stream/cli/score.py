@@ -1,0 +1,126 @@
+"""``cj-stream score``: score a data set of comparative judgements, of whatever origin."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+import click
+
+from cj_stream.cli.output import console, echo_json, fail, json_option, reporting, warn
+from cj_stream.cli.score_anchors import anchors_among, read_anchors
+from cj_stream.cli.score_file import Judgements, Problem, read_judgements
+from cj_stream.cli.score_output import print_scored, scored, scored_csv
+from cj_stream.scoring.caveats import caveats
+from cj_stream.scoring.data import Anchors
+from cj_stream.scoring.estimates import estimate
+from cj_stream.scoring.existence import NoEstimateError
+from cj_stream.scoring.fit import Estimator, Fit
+
+ROWS_LEFT_OUT = 3
+"""The exit code when there is a result, but rows of the file could not be used."""
+_PROBLEMS_SHOWN = 20
+
+_EPILOG = """\b
+Examples:
+  cj-stream score judgements.csv
+  cj-stream score judgements.csv --position --json > scores.json
+  cj-stream score judgements.csv --anchor essay-3=-1.2 --anchor essay-8=0.9 --csv
+\b
+The file is a CSV with a heading (comma, semicolon or tab; UTF-8):
+  judge,left,right,winner          the winner by its id, or left, right, tie
+  judge,chosen,notChosen           as No More Marking exports it
+Exit codes: 0 scored, 1 no result, 3 scored, but rows were left out.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--estimator",
+    "kind",
+    type=click.Choice([str(kind) for kind in Estimator]),
+    default=str(Estimator.MAP),
+    show_default=True,
+    help="Maximum a posteriori, maximum likelihood, bias-reduced, or as No More Marking scales are made.",
+)
+@click.option("--position", is_flag=True, help="Also estimate the advantage of being presented first.")
+@click.option("--anchor", "anchor_pairs", multiple=True, metavar="ID=THETA", help="Hold the score of an item.")
+@click.option("--anchors", "anchor_file", type=click.File("rb"), help="CSV with the columns id and theta to hold.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the items as CSV.")
+@json_option
+def score(
+    *,
+    file: str,
+    kind: str,
+    position: bool,
+    anchor_pairs: tuple[str, ...],
+    anchor_file: BinaryIO | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Score the judgements of FILE (- for standard input) and rank its items.
+
+    Scores (theta) and standard errors (SE) are in logits, centred on 0. A tie counts as half a win for both.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    with reporting(ValueError, OSError):
+        known = read_anchors(anchor_pairs, anchor_file.read() if anchor_file else None)
+        judgements = _read(file, position=position)
+        anchors = anchors_among(judgements.items, known)
+    fit = _estimated(judgements, Estimator(kind), position=position, anchors=anchors)
+    warnings = [*judgements.notes, *caveats(judgements.comparisons, fit, judgements.items, anchors)]
+    _print(judgements, fit, [*_left_out(judgements.problems), *warnings], as_csv=as_csv, as_json=as_json)
+    _report(judgements.problems)
+    for warning in [] if as_json else warnings:
+        warn(warning)
+    if judgements.problems:
+        sys.exit(ROWS_LEFT_OUT)
+
+
+def _read(file: str, *, position: bool) -> Judgements:
+    try:
+        with click.open_file(file, "rb") as opened:
+            judgements = read_judgements(opened.read())
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if position and not judgements.ordered:
+        raise ValueError(
+            f"{file} does not say which item was presented first: give columns left, right and winner, "
+            "or do without --position"
+        )
+    return judgements
+
+
+def _estimated(judgements: Judgements, kind: Estimator, *, position: bool, anchors: Anchors | None) -> Fit:
+    try:
+        return estimate(judgements.comparisons, kind, position=position, anchors=anchors)
+    except NoEstimateError as error:
+        fail(error.text(judgements.items))
+
+
+def _print(judgements: Judgements, fit: Fit, warnings: list[str], *, as_csv: bool, as_json: bool) -> None:
+    result = scored(judgements.comparisons, fit, judgements.items, warnings)
+    if as_json:
+        echo_json(result)
+    elif as_csv:
+        click.echo(scored_csv(result), nl=False)
+    else:
+        judges = None if judgements.judges is None else len(judgements.judges.names)
+        print_scored(console, result, judgements=len(judgements.comparisons), judges=judges)
+
+
+def _left_out(problems: tuple[Problem, ...]) -> list[str]:
+    if not problems:
+        return []
+    lines = ", ".join(str(problem.line) for problem in problems[:_PROBLEMS_SHOWN])
+    more = f" and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    return [f"{len(problems)} rows were left out (lines {lines}{more})."]
+
+
+def _report(problems: tuple[Problem, ...]) -> None:
+    for problem in problems[:_PROBLEMS_SHOWN]:
+        click.echo(f"Error: line {problem.line}: {problem.text}: the row is left out", err=True)
+    if len(problems) > _PROBLEMS_SHOWN:
+        click.echo(f"Error: {len(problems) - _PROBLEMS_SHOWN} more rows are left out", err=True)

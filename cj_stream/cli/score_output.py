@@ -1,0 +1,117 @@
+"""A scored data set for machines (JSON, CSV) and for people (tables)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cj_stream.cli.rendering import plain
+from cj_stream.scoring.data import Comparisons
+from cj_stream.scoring.fit import Fit
+from cj_stream.scoring.graph import components, strong_components
+from cj_stream.scoring.reliability import SEPARATION_RELIABILITY_FORMULA, separation
+from cj_stream.scoring.residuals import item_misfit
+
+CSV_COLUMNS = ("rank", "id", "theta", "se", "ci95_low", "ci95_high", "comparisons", "wins", "infit", "outfit")
+
+
+def scored(data: Comparisons, fit: Fit, names: Sequence[str], warnings: Sequence[str]) -> dict[str, Any]:
+    """Return the result in the shape of ``--json``, best item first; what cannot be computed is None."""
+    bias, misfit = fit.position_bias, item_misfit(data, fit)
+    ssr = fit.separation_reliability
+    items = [
+        {
+            "id": names[i],
+            "rank": int(fit.ranks[i]),
+            "theta": float(fit.theta[i]),
+            "se": _finite(fit.standard_error[i]),
+            "ci95": [_finite(bound) for bound in fit.interval95[i]],
+            "comparisons": int(fit.comparisons_per_item[i]),
+            "wins": float(fit.wins_per_item[i]),
+            "infit": _finite(misfit.infit[i]),
+            "outfit": _finite(misfit.outfit[i]),
+        }
+        for i in range(fit.n)
+    ]
+    return {
+        "estimator": str(fit.estimator),
+        "items": sorted(items, key=lambda item: item["rank"]),
+        "position_bias": None if bias is None else {"estimate": bias.estimate, "se": _finite(bias.standard_error)},
+        "reliability": {
+            "eap": _finite(fit.reliability),
+            "ssr": _finite(ssr),
+            "ssr_formula": SEPARATION_RELIABILITY_FORMULA,
+            "separation": _finite(separation(ssr)),
+        },
+        "graph": {"components": components(data).total, "strong_components": strong_components(data).total},
+        "converged": fit.converged,
+        "warnings": list(warnings),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def scored_csv(result: Mapping[str, Any]) -> str:
+    """Return the items of a result as CSV, in full precision."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for item in result["items"]:
+        low, high = item["ci95"]
+        values = {**item, "ci95_low": low, "ci95_high": high}
+        writer.writerow([values[column] for column in CSV_COLUMNS])
+    return file.getvalue()
+
+
+def print_scored(console: Console, result: Mapping[str, Any], *, judgements: int, judges: int | None) -> None:
+    """Print a result as a table, with what it rests on above it."""
+    for line in _headlines(result, judgements, judges):
+        console.print(plain(line), soft_wrap=True)
+    console.print(_table(result["items"]))
+
+
+def _headlines(result: Mapping[str, Any], judgements: int, judges: int | None) -> Iterator[str]:
+    by = "" if judges is None else f" by {judges} judge{'s' if judges != 1 else ''}"
+    yield f"{len(result['items'])} items, {judgements} judgements{by}, estimator {result['estimator']}"
+    reliability = result["reliability"]
+    yield (
+        f"Reliability {_number(reliability['eap'])} (EAP), {_number(reliability['ssr'])} "
+        f"(SSR, {reliability['ssr_formula']}), separation {_number(reliability['separation'])}"
+    )
+    if result["position_bias"]:
+        bias = result["position_bias"]
+        yield f"Advantage of being presented first: {bias['estimate']:+.2f} logits (SE {_number(bias['se'])})"
+
+
+def _table(items: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(show_edge=False)
+    table.add_column("rank", justify="right")
+    table.add_column("item", overflow="fold")
+    for name in ("theta", "SE", "95 % interval", "judged", "wins", "infit", "outfit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for item in items:
+        low, high = item["ci95"]
+        table.add_row(
+            str(item["rank"]),
+            plain(item["id"]),
+            f"{item['theta']:+.2f}",
+            _number(item["se"]),
+            "-" if low is None else f"{low:+.2f} .. {high:+.2f}",
+            str(item["comparisons"]),
+            f"{item['wins']:g}",
+            _number(item["infit"]),
+            _number(item["outfit"]),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

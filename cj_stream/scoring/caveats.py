@@ -1,0 +1,65 @@
+"""What a reader of a fit should know: above all, which scores the comparisons alone do not determine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cj_stream.scoring.data import Anchors, Comparisons
+from cj_stream.scoring.existence import Obstacle, Reason, unbounded, uncompared, unlinked
+from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.width import NARROWEST, WIDEST
+
+_RESTS_ON = {
+    Estimator.MAP: "the prior",
+    Estimator.FIRTH: "the bias correction",
+    Estimator.NMM: "the adjustment of the win totals",
+}
+
+
+def caveats(data: Comparisons, fit: Fit, names: Sequence[str], anchors: Anchors | None = None) -> list[str]:
+    """Return sentences about the limits of a fit, the gravest first; empty when there is nothing to say.
+
+    Args:
+        data: the comparisons of the fit.
+        fit: the fit.
+        names: (n,) names of the items.
+        anchors: the anchors of the fit.
+
+    """
+    return [*_about_the_graph(data, fit, names, anchors), *_about_the_fit(fit)]
+
+
+def _about_the_graph(data: Comparisons, fit: Fit, names: Sequence[str], anchors: Anchors | None) -> Iterator[str]:
+    if not len(data):
+        yield f"There are no comparisons: all scores rest on {_RESTS_ON[fit.estimator]}."
+        return
+    alone = uncompared(data)
+    for obstacle in alone:
+        yield f"{_sentence(obstacle, names)}: what is said of them rests on {_RESTS_ON[fit.estimator]}."
+    lonely = {item for obstacle in alone for item in obstacle.items}
+    for obstacle in unlinked(data, anchors):
+        if not lonely.issuperset(obstacle.items):
+            yield (
+                f"{_sentence(obstacle, names)}: where they stand relative to the others rests on "
+                f"{_RESTS_ON[fit.estimator]} alone."
+            )
+    for obstacle in unbounded(data, anchors):
+        if obstacle.reason is not Reason.UNLINKED:
+            yield f"{_sentence(obstacle, names)}: how far they are from the others rests on {_RESTS_ON[fit.estimator]}."
+
+
+def _sentence(obstacle: Obstacle, names: Sequence[str]) -> str:
+    text = obstacle.text(names)
+    return text[0].upper() + text[1:]
+
+
+def _about_the_fit(fit: Fit) -> Iterator[str]:
+    if not fit.converged:
+        yield f"The estimate did not converge in {fit.iterations} steps: do not rely on it."
+    if fit.prior_sd_eb <= NARROWEST:
+        yield "The comparisons show no differences between the items: the ranking is chance."
+    if fit.prior_sd_eb >= WIDEST:
+        yield (
+            "The comparisons hardly contradict one another: distances between scores are less certain than their "
+            "order, for the spread of the scale is at the limit that the prior allows."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -33,10 +34,11 @@ def covers(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition
 
 
 class Provider:
-    """Accepts every comparison at once; ``accepted`` holds the metadata by correlation id."""
+    """Accepts every comparison at once; ``accepted`` holds the metadata by correlation id, ``arrivals`` the times."""
 
     def __init__(self) -> None:
         self.accepted: dict[UUID, dict[str, Any]] = {}
+        self.arrivals: list[tuple[float, UUID]] = []
         self.url = ""
 
     async def start(self, stack: AsyncExitStack) -> None:
@@ -51,6 +53,7 @@ class Provider:
 
     async def _accept(self, http: web.Request) -> web.Response:
         body = await http.json()
+        self.arrivals.append((time.monotonic(), UUID(body["correlation_id"])))
         self.accepted[UUID(body["correlation_id"])] = body["metadata"]
         return web.json_response({"queue_id": str(uuid4()), "status": "queued", "message": "accepted"}, status=202)
 
@@ -78,6 +81,11 @@ class Installation:
     def accepted(self) -> dict[UUID, dict[str, Any]]:
         """Return the metadata of all accepted comparisons by correlation id."""
         return self._provider.accepted
+
+    @property
+    def arrivals(self) -> list[tuple[float, UUID]]:
+        """Return when (by the monotonic clock) which comparison was submitted, repeats included."""
+        return self._provider.arrivals
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Create what is needed; all of it ends when ``stack`` is left."""

@@ -114,6 +114,7 @@ class WorkerProcess:
         self.environment = {f"CJ_{field.upper()}": str(value) for field, value in own.items()}
         self._url = f"http://127.0.0.1:{port}"
         self._log_path = folder / f"{name}.log"
+        self.data_dir = folder / name
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -142,6 +143,17 @@ class WorkerProcess:
         """Return whether it does not run."""
         return self._process is None or self._process.poll() is not None
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Return the process as it was started last; raises `BenchmarkError` before that."""
+        if self._process is None:
+            raise BenchmarkError("the worker was never started")
+        return self._process
+
+    def forget_name(self) -> None:
+        """Have it join the group under another name when it is started next."""
+        (self.data_dir / "worker-id").unlink(missing_ok=True)
+
     def kill(self) -> None:
         """End it whatever state it is in, and wait for that."""
         self.send(signal.SIGKILL)
@@ -168,10 +180,10 @@ class WorkerProcess:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
-    async def open_partitions(self) -> int:
-        """Return how many partitions it serves, 0 while it is not ready."""
+    async def open_partitions(self) -> list[int]:
+        """Return the partitions it serves, none while it is not ready."""
         answer = await self.ask("/healthz/ready")
-        return 0 if answer is None else len(answer["partitions"])
+        return [] if answer is None else list(answer["partitions"])
 
     def last_lines(self, count: int = 20) -> str:
         """Return the end of its log."""

@@ -106,9 +106,8 @@ class Worker:
     async def take_name(self) -> None:
         """Take this worker's name in the group, or end the process when another worker has it."""
         name = self.settings.worker_id or self.app.local_store.worker_id()
-        conf = self.app.conf
-        conf.consumer_group_instance_id = conf.broker_client_id = name
-        await claim(self.settings.kafka_bootstrap, self.settings.app_id, name, str(conf.canonical_url))
+        self.app.conf.consumer_group_instance_id = name
+        await claim(self.settings.kafka_bootstrap, self.settings.app_id, name, str(self.app.conf.canonical_url))
 
     @property
     def name(self) -> str:

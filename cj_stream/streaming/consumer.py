@@ -28,6 +28,8 @@ from cj_stream.streaming.process import end_process
 from cj_stream.streaming.reading import Reading
 
 PATIENCE_SECONDS = 1.0
+FETCH_WAIT_MILLISECONDS = 200
+NOTHING_TO_FETCH_SECONDS = 0.05
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
@@ -43,6 +45,12 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         watch = MembershipWatch(coordinator._send_req, fence, self.app.conf.consumer_group_instance_id)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
+        return consumer
 
     async def on_thread_stop(self) -> None:
         """Leave the group: aiokafka does not with a name, and the partitions would stand still for a session."""
@@ -116,6 +124,13 @@ class BarrierConsumer(FaustConsumer):
 
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _wait_next_records(self, *args: Any, **kwargs: Any) -> Any:
+        if self.flow_active and not self._get_active_partitions():
+            # Faust sleeps for a second here, and so each time between the recovery of a table and its sources.
+            await asyncio.sleep(NOTHING_TO_FETCH_SECONDS)
+            return {}, set()
+        return await super()._wait_next_records(*args, **kwargs)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         engine: Engine = cast("Any", self.app).engine

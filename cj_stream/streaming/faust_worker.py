@@ -1,4 +1,4 @@
-"""The process that Faust's command line runs: its logging is ours, and it prints neither banner nor spinner."""
+"""The process that Faust's command line runs: its logging is ours, it prints no banner, and it ends at once."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ class QuietWorker(faust.worker.Worker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "override_logging": False, "quiet": True})
         self.spinner = None
+
+    async def _sentinel_task(self) -> None:
+        """End with the event loop: mode waits another second, when everything is stopped and cancelled."""

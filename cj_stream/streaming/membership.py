@@ -33,6 +33,7 @@ FENCED_INSTANCE_ID = 82
 """The broker's error code, unknown to aiokafka: another member has the name."""
 _MEMBER_STILL = {NoError.errno, RebalanceInProgressError.errno}
 _DROPPED = {UnknownMemberIdError.errno, IllegalGenerationError.errno}
+_UUID_SUFFIX = len("-00000000-0000-0000-0000-000000000000")
 _ANSWER = aiohttp.ClientTimeout(total=2.0)
 _OWN_NAME = "give each worker its own CJ_WORKER_ID, or none: its CJ_DATA_DIR then keeps one"
 
@@ -118,7 +119,8 @@ async def claim(bootstrap: str, group: str, name: str, own_url: str) -> None:
 async def _members(admin: AIOKafkaAdminClient, group: str, name: str) -> list[Member]:
     (response,) = await admin.describe_consumer_groups([group])
     ((_error, _group, _state, _type, _protocol, members, *_),) = response.groups
-    return [_member(*found) for found in members if found[1] == name]
+    # The broker makes a member's id from its name and a UUID; the name itself is only in answers newer than aiokafka's.
+    return [_member(*found) for found in members if found[0][:-_UUID_SUFFIX] == name]
 
 
 def _member(member_id: str, _client: str, _host: str, metadata: bytes, assignment: bytes) -> Member:

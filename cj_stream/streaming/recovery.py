@@ -75,6 +75,11 @@ class SeekFirstRecovery(Recovery):
 class SeekFirstTableManager(TableManager):
     """Faust's table manager with `SeekFirstRecovery`."""
 
+    async def on_start(self) -> None:
+        """Begin at once: Faust waits a second for tables that are still to be added, and ours are all there."""
+        await self._update_channels()
+        await self.recovery.start()
+
     @property
     def recovery(self) -> Recovery:
         """Return the recovery service."""

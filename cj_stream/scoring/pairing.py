@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
 
@@ -10,79 +11,129 @@ from cj_stream.scoring.d_optimal import d_optimal_pairs
 from cj_stream.scoring.data import Booleans, Integers
 from cj_stream.scoring.fit import Fit
 from cj_stream.scoring.matching import random_matchings
+from cj_stream.scoring.neighbours import neighbour_pairs
+
+# Up to this many essays every pick takes into account all that were made before it, which costs n^2 a pick.
+SINGLE_PICK_ESSAYS = 60
+# Adaptive pairs chosen from less than this make the learnt spread of the scores collapse, and with it reliability.
+MIN_RANDOM_ROUNDS = 3
+
+Pair = tuple[int, int]
+
+
+class PairingPolicy(StrEnum):
+    """How the pairs of a batch are chosen."""
+
+    ADAPTIVE = "adaptive"
+    """Random matchings first, then the pairs from which the scores gain most."""
+    RANDOM = "random"
+    """Random matchings throughout."""
 
 
 def plan_pairs(
-    n: int, count: int, history: Sequence[tuple[int, int]], fit: Fit | None, seed: int
-) -> list[tuple[int, int]]:
-    """Plan ``count`` pairs never compared before, or all that are left if these are fewer.
+    n: int,
+    count: int,
+    history: Sequence[Pair],
+    fit: Fit | None,
+    seed: int,
+    *,
+    pending: Sequence[Pair] = (),
+    judgements_per_pair: int = 1,
+) -> list[Pair]:
+    """Plan ``count`` pairs, or all that are left if these are fewer.
 
-    Without a fit: random perfect matchings. With one: the pairs from which the scores gain most. The order within a
-    pair keeps each essay first about as often as second. The same arguments give the same plan.
+    Without a fit: random perfect matchings. With one: the pairs from which the scores gain most, those in flight taken
+    as if they had verdicts, so that it makes no difference whether pairs are planned one at a time or many. A pair is
+    repeated only when all pairs have been compared equally often, and then in the other order. Otherwise the order
+    within a pair keeps each essay first about as often as second. The same arguments give the same plan.
 
     Args:
         n: number of essays, the indices 0 .. n - 1.
         count: number of pairs wanted.
-        history: all pairs (first, second) planned before, those in flight included; none is planned again.
+        history: all pairs (first, second) planned before, oldest first, those in flight included.
         fit: the scores so far, or None when there are none to go by.
         seed: seed of the random generator, not negative.
+        pending: those of ``history`` whose verdicts are awaited and not in ``fit``.
+        judgements_per_pair: how often a pair may be planned in all; at least 1.
 
     Returns:
-        Ordered pairs (first, second); empty when every pair has been used.
+        Ordered pairs (first, second); empty when every pair has been used up.
 
     Raises:
         ValueError: an argument is out of its range; the message says which.
 
     """
-    _check(n, count, fit)
-    before = _history(n, history)
+    _check(n, count, fit, judgements_per_pair)
+    before, awaited = _indices(n, history, "history"), _indices(n, pending, "pending")
     rng = np.random.Generator(np.random.PCG64(seed))
-    free = _free(n, before)
-    count = min(count, int(free.sum()) // 2)
+    pairs: list[Pair] = []
+    while len(pairs) < count:
+        planned = np.concatenate((before, np.array(pairs, dtype=np.int64).reshape(-1, 2)))
+        free = _free(n, planned, judgements_per_pair)
+        wanted = min(count - len(pairs), int(free.sum()) // 2)
+        if not wanted:
+            break
+        pairs += _chosen(wanted, free, fit, planned, np.concatenate((awaited, planned[len(before) :])), rng)
+    return _in_order(n, pairs, before, rng)
+
+
+def _chosen(
+    count: int, free: Booleans, fit: Fit | None, planned: Integers, pending: Integers, rng: np.random.Generator
+) -> list[Pair]:
     if fit is None:
-        pairs = random_matchings(count, free, np.bincount(before.ravel(), minlength=n), rng)
-    else:
-        pairs = d_optimal_pairs(count, free, fit, rng)
-    return _in_balanced_order(n, pairs, before, rng)
+        return random_matchings(count, free, np.bincount(planned.ravel(), minlength=len(free)), rng)
+    choose = d_optimal_pairs if fit.n <= SINGLE_PICK_ESSAYS else neighbour_pairs
+    return choose(count, free, fit, pending, rng)
 
 
-def _check(n: int, count: int, fit: Fit | None) -> None:
+def _check(n: int, count: int, fit: Fit | None, judgements_per_pair: int) -> None:
     if n < 1:
         raise ValueError(f"n is {n}: there must be at least 1 essay")
     if count < 0:
         raise ValueError(f"count is {count}: it must not be negative")
+    if judgements_per_pair < 1:
+        raise ValueError(f"judgements_per_pair is {judgements_per_pair}: it must be at least 1")
     if fit is not None and fit.n != n:
         raise ValueError(f"the fit has {fit.n} essays, but n is {n}")
     if fit is not None and not (np.isfinite(fit.theta).all() and np.isfinite(fit.covariance).all()):
         raise ValueError("the fit holds scores or covariances that are not finite: plan without it")
 
 
-def _history(n: int, history: Sequence[tuple[int, int]]) -> Integers:
-    pairs = np.array(history, dtype=np.int64).reshape(-1, 2)
-    wrong = (pairs < 0).any(axis=1) | (pairs >= n).any(axis=1) | (pairs[:, 0] == pairs[:, 1])
+def _indices(n: int, pairs: Sequence[Pair], name: str) -> Integers:
+    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    wrong = (array < 0).any(axis=1) | (array >= n).any(axis=1) | (array[:, 0] == array[:, 1])
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"history[{row}] is {tuple(pairs[row].tolist())}: not two different indices below {n}")
-    return pairs
+        raise ValueError(f"{name}[{row}] is {tuple(array[row].tolist())}: not two different indices below {n}")
+    return array
 
 
-def _free(n: int, before: Integers) -> Booleans:
-    free = ~np.eye(n, dtype=np.bool_)
-    free[before[:, 0], before[:, 1]] = False
-    free[before[:, 1], before[:, 0]] = False
-    return free
+def _free(n: int, planned: Integers, judgements_per_pair: int) -> Booleans:
+    """(n, n) the pairs planned least often, unless that is already as often as allowed."""
+    times = np.bincount(planned @ (n, 1), minlength=n * n).reshape(n, n)
+    times += times.T
+    np.fill_diagonal(times, judgements_per_pair)
+    least = times.min()
+    free: Booleans = times == least
+    return free if least < judgements_per_pair else np.zeros_like(free)
 
 
-def _in_balanced_order(
-    n: int, pairs: list[tuple[int, int]], before: Integers, rng: np.random.Generator
-) -> list[tuple[int, int]]:
-    """Put first, in each pair, the essay whose first places exceed its second places by less; ties by chance."""
+def _in_order(n: int, pairs: list[Pair], before: Integers, rng: np.random.Generator) -> list[Pair]:
+    """Present a repeated pair the other way round, and first, in a new one, the essay that has been second more.
+
+    Ties are broken by chance.
+    """
     excess = (np.bincount(before[:, 0], minlength=n) - np.bincount(before[:, 1], minlength=n)).tolist()
-    coins = rng.integers(2, size=len(pairs)).tolist()
-    ordered = []
-    for (i, j), coin in zip(pairs, coins, strict=True):
-        i_first = coin == 1 if excess[i] == excess[j] else excess[i] < excess[j]
+    latest = {frozenset(pair): pair for pair in map(tuple, before.tolist())}
+    ordered: list[Pair] = []
+    for (i, j), coin in zip(pairs, rng.integers(2, size=len(pairs)).tolist(), strict=True):
+        first_before = latest.get(frozenset((i, j)), (None, None))[0]
+        if first_before is not None:
+            i_first = first_before == j
+        else:
+            i_first = coin == 1 if excess[i] == excess[j] else excess[i] < excess[j]
         first, second = (i, j) if i_first else (j, i)
+        latest[frozenset((i, j))] = (first, second)
         excess[first] += 1
         excess[second] -= 1
         ordered.append((first, second))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cj_stream.scoring.d_optimal import _after
 from cj_stream.scoring.data import Comparisons, Floats, Integers
 from cj_stream.scoring.estimator import map_estimate
 from cj_stream.scoring.fit import Fit
+from cj_stream.scoring.information import covariance_after, covariance_with_pending
 from cj_stream.scoring.pairing import plan_pairs
 
 Pairs = list[tuple[int, int]]
@@ -170,7 +170,9 @@ def test_a_pick_lowers_the_covariance_by_the_information_it_promises() -> None:
     for first, second, weight in zip(i, j, information, strict=True):
         contrast = np.eye(6)[first] - np.eye(6)[second]
         expected += weight * np.outer(contrast, contrast)
-    assert _after(np.linalg.inv(precision), i, j, information) == pytest.approx(np.linalg.inv(expected), abs=1e-12)
+    assert covariance_after(np.linalg.inv(precision), i, j, information) == pytest.approx(
+        np.linalg.inv(expected), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -189,6 +191,59 @@ def test_an_adaptive_plan_takes_pairs_of_similar_essays() -> None:
         return np.mean([abs(fit.theta[i] - fit.theta[j]) for i, j in pairs])
 
     assert gap(plan_pairs(30, 15, history, fit, seed=1)) < 0.5 * gap(plan_pairs(30, 15, history, None, seed=1))
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_an_essay_with_many_comparisons_under_way_waits_for_their_verdicts(n: int) -> None:
+    history, fit = started(n)
+    essay = plan_pairs(n, 1, history, fit, seed=1)[0][0]
+    pending = [
+        (essay, other) for other in range(n) if other != essay and not {(essay, other), (other, essay)} & {*history}
+    ]
+    following = plan_pairs(n, 5, history + pending[:-1], fit, seed=1, pending=pending[:-1])
+    assert essay not in {member for pair in following for member in pair}
+
+
+def test_pairs_in_flight_narrow_the_scores_by_what_they_are_expected_to_tell() -> None:
+    _, fit = started(12)
+    pending = np.array([(0, 5), (3, 7), (0, 9)])
+    together = covariance_with_pending(fit, pending)
+    assert np.diag(together).sum() < np.diag(fit.covariance).sum()
+    assert together[0, 0] < fit.covariance[0, 0]
+    assert covariance_with_pending(fit, pending[:0]) == pytest.approx(fit.covariance)
+    one_by_one = fit.covariance
+    for i, j in pending:
+        variance = fit.difference_se(i, j) ** 2
+        slope = 1 / np.sqrt(1 + np.pi / 8 * variance)
+        p = 1 / (1 + np.exp(-slope * (fit.theta[i] - fit.theta[j])))
+        one_by_one = covariance_after(one_by_one, np.array([i]), np.array([j]), np.array([slope * p * (1 - p)]))
+    assert together == pytest.approx(one_by_one, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_pairs_planned_one_at_a_time_in_flight_are_those_planned_together(n: int) -> None:
+    history, fit = started(n)
+    together = plan_pairs(n, 10, history, fit, seed=1)
+    alone: Pairs = []
+    while len(alone) < 10:
+        alone += plan_pairs(n, 1, history + alone, fit, seed=1, pending=alone)
+    if n == 30:
+        assert unordered(alone) == unordered(together)
+    assert len(set(unordered(alone)) & set(unordered(together))) >= 4
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_a_repeat_comes_after_all_pairs_and_in_the_other_order(n: int, adaptive: bool) -> None:
+    history: Pairs = []
+    fit = map_estimate(Comparisons.from_triples(n, [(0, 1, 1.0)])) if adaptive else None
+    while plan := plan_pairs(n, 3, history, fit, seed=len(history), judgements_per_pair=3):
+        history += plan
+    size = n * (n - 1) // 2
+    assert len(history) == 3 * size
+    first, second, third = (history[start : start + size] for start in (0, size, 2 * size))
+    assert all(set(unordered(part)) == all_pairs(n) for part in (first, second, third))
+    assert set(second) == {(j, i) for i, j in first} == {(j, i) for i, j in third}
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:
@@ -260,12 +315,15 @@ def test_a_thousand_essays_are_planned_in_seconds() -> None:
         ((3, -1, [], None, 1), "count is -1"),
         ((3, 1, [(0, 1), (0, 3)], None, 1), r"history\[1\] is \(0, 3\)"),
         ((3, 1, [(1, 1)], None, 1), r"history\[0\] is \(1, 1\)"),
+        ((3, 1, [(0, 1)], None, 1, [(0, 4)]), r"pending\[0\] is \(0, 4\)"),
+        ((3, 1, [], None, 1, [], 0), "judgements_per_pair is 0"),
         ((3, 1, [], map_estimate(Comparisons.from_triples(4, [])), 1), "the fit has 4 essays, but n is 3"),
     ],
 )
 def test_a_bad_argument_is_refused_by_name(arguments: tuple[Any, ...], message: str) -> None:
+    names = ("n", "count", "history", "fit", "seed", "pending", "judgements_per_pair")
     with pytest.raises(ValueError, match=message):
-        plan_pairs(*arguments)
+        plan_pairs(**dict(zip(names, arguments, strict=False)))
 
 
 def test_a_fit_that_is_not_finite_is_refused() -> None:

@@ -38,10 +38,12 @@ from cj_stream.streaming.lag import caught_up
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.process import end_process
+from cj_stream.streaming.process import end_process, ends_process
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.sight import Eye
 from cj_stream.streaming.start_check import check_topics
+from cj_stream.streaming.watchdog import Limits, Watchdog
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.table import BatchTable
 from cj_stream.views.pages import add_views
@@ -75,19 +77,30 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        loop=settings.loop_stall_seconds,
+        partition=settings.partition_stall_seconds,
+        opening=settings.opening_stall_seconds,
+        stop=settings.stop_seconds,
+    )
+
+
 class Worker:
     """The parts of one worker, wired together: what its agents, views and lifecycle need."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.app = new_app(settings)
-        self.sender = Sender(self.app)
+        fence = Fence(settings.session_timeout_seconds)
+        self.sender = Sender(self.app, fence)
         self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
         self.engine = self.app.engine = Engine(
             sender=self.sender,
-            fence=Fence(settings.session_timeout_seconds),
+            fence=fence,
             releases=Releases(self.released),
             opener=Opener(self.sender, settings.batch_events_topic, time.time),
+            watchdog=Watchdog(_limits(settings), fence, Eye(self.app)),
             events_topic=settings.batch_events_topic,
         )
         table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
@@ -192,12 +205,14 @@ def build_worker(settings: Settings) -> Worker:
 
 def _add_agent(app: HardenedApp, name: str, topic: str, handle: Handler) -> None:
     async def agent(stream: StreamT) -> None:
-        async for event in stream.events():
-            try:
-                await handle(event.message)
-            except Exception as error:
-                log.exception("agent failed", agent=name)
-                end_process(f"the {name} agent could not handle a message", error=repr(error), topic=topic)
+        try:
+            async for event in stream.events():
+                # Faust acknowledges a message whose handling is cut off, whatever cuts it off.
+                with ends_process(f"the {name} agent could not handle a message"):
+                    await handle(event.message)
+        except Exception as error:
+            log.exception("agent failed", agent=name)
+            end_process(f"the {name} agent could not read on", error=repr(error), topic=topic)
 
     app.agent(
         app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),

@@ -10,6 +10,7 @@ from typing import Any, cast
 import faust
 import pytest
 
+from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.messages import decode_event, decode_message
 from cj_stream.streaming.sender import Sender
 
@@ -80,4 +81,4 @@ class FakeProducer:
 
     def sender(self) -> Sender:
         """Return a real sender on top of this producer."""
-        return Sender(cast("faust.App", SimpleNamespace(producer=self)))
+        return Sender(cast("faust.App", SimpleNamespace(producer=self)), Fence(3600))

@@ -103,6 +103,18 @@ class Settings(BaseSettings):
         100, description="Fewer invalid ones among them never stop a worker, whatever their share."
     )
 
+    # --- When a worker ends itself, to be started again -----------------------------------------------------------
+    loop_stall_seconds: Positive = Field(
+        60, description="An event loop that does not turn for this long ends a worker."
+    )
+    partition_stall_seconds: Positive = Field(
+        120, description="A partition with unread messages that does not move for this long ends its worker."
+    )
+    opening_stall_seconds: Positive = Field(
+        300, description="Taking over partitions without a single step for this long ends a worker."
+    )
+    stop_seconds: Positive = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
+
     # --- This worker ---------------------------------------------------------------------------------------------
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
         None, description="Name in the group, kept over restarts, one per worker; unset: kept in the data folder."

@@ -17,6 +17,7 @@ import structlog
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect, Submit, is_done, todo
+from cj_stream.streaming.process import ends_process
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +153,7 @@ class Dispatcher:
         event = await self._execute(effect, batch, job.partition)
         job.offset = await self._report(job.partition, event)
 
+    @ends_process("what follows an effect failed")
     def _finished(self, effect: Effect, job: _Job, task: asyncio.Task[None]) -> None:
         job.task = None
         if isinstance(effect, Submit):
@@ -176,6 +178,7 @@ class Dispatcher:
             self._resting.add(key)
             asyncio.get_running_loop().call_later(seconds, self._wake, key)
 
+    @ends_process("the effects of a batch were not taken up again")
     def _wake(self, key: Key) -> None:
         self._resting.discard(key)
         self._start(key)

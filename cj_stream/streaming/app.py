@@ -16,6 +16,7 @@ from cj_stream.streaming.faust_worker import QuietWorker
 from cj_stream.streaming.local_store import FolderInUseError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
+from cj_stream.streaming.sources import verify_sources
 
 SETTLE_SECONDS = 10.0
 
@@ -38,7 +39,8 @@ class HardenedApp(faust.App):
     """Faust's app with the commit barrier, the fence and the safe recovery built in."""
 
     engine: Engine
-    _draining = False
+    draining = False
+    """Whether the worker has begun to stop."""
     local_store: LocalStore
     before_start: Callable[[], Awaitable[None]]
     """Called before anything is started: waits for what is needed, and refuses to start without it."""
@@ -51,6 +53,9 @@ class HardenedApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Check what the worker needs, and lock the local store before any table is opened."""
+        verify_sources()
+        self.engine.watchdog.watch_loop()
+        self.engine.watchdog.start()
         await self.before_start()
         try:
             self.local_store.open()
@@ -61,8 +66,9 @@ class HardenedApp(faust.App):
 
     async def stop(self) -> None:
         """Finish what is under way while still a full member of the group, then stop."""
-        if not self._draining:
-            self._draining = True
+        if not self.draining:
+            self.draining = True
+            self.engine.watchdog.stopping()
             await self.before_stop()
         await super().stop()
 
@@ -72,6 +78,7 @@ class HardenedApp(faust.App):
         acknowledged = await self.engine.sender.settled(SETTLE_SECONDS)
         await self.after_stop()
         self.local_store.close(clean=acknowledged and not self.crashed and not self.engine.sender.interrupted)
+        self.engine.watchdog.end()
 
     def _new_transport(self) -> FaustTransport:
         return HardenedTransport(self.conf.broker_consumer, self)

@@ -45,6 +45,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         watch = MembershipWatch(coordinator._send_req, fence, self.app.conf.consumer_group_instance_id)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
+        cast("Any", self.app).engine.watchdog.watch_loop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

@@ -8,6 +8,7 @@ from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -18,4 +19,5 @@ class Engine:
     fence: Fence
     releases: Releases
     opener: Opener
+    watchdog: Watchdog
     events_topic: str

@@ -22,7 +22,7 @@ class Fence:
     """Remembers the last sign that the group coordinator knows this worker. Written by the consumer's thread."""
 
     def __init__(self, session_timeout: float) -> None:
-        self._limit = session_timeout / 2
+        self.limit = session_timeout / 2
         self._contact = now()
 
     def contact(self, at: float) -> None:
@@ -36,8 +36,8 @@ class Fence:
 
     def check(self) -> None:
         """End the process when the group may already have given our partitions away."""
-        if self.silence > self._limit:
+        if self.silence > self.limit:
             end_process("no heartbeat for half a session: the partitions may belong to another worker", **self._facts())
 
     def _facts(self) -> dict[str, float]:
-        return {"silent_seconds": round(self.silence, 2), "limit_seconds": self._limit}
+        return {"silent_seconds": round(self.silence, 2), "limit_seconds": self.limit}

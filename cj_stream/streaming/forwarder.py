@@ -12,7 +12,7 @@ from typing import Any
 
 from cj_stream.domain.events import Event
 from cj_stream.streaming.messages import encode_event, encode_message
-from cj_stream.streaming.process import end_process
+from cj_stream.streaming.process import end_process, ends_process
 from cj_stream.streaming.sender import Sender
 
 MAX_BYTES = 256 * 1024
@@ -53,6 +53,7 @@ class Forwarder:
         self._gathering[partition] = gathering
         return gathering
 
+    @ends_process("gathered events were not taken up")
     def _flush(self, partition: int) -> None:
         gathering = self._gathering.pop(partition)
         gathering.timer.cancel()

@@ -82,5 +82,5 @@ class Opener:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            end_process("the opening markers were not sent", error=repr(task.exception()))
+        if task.cancelled() or task.exception():
+            end_process("the opening markers were not sent", error=repr(task))

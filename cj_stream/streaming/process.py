@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import structlog
@@ -37,6 +38,19 @@ def end_process(why: str, **details: object) -> NoReturn:
 def end_for_bad_input(why: str, **details: object) -> NoReturn:
     """End the process now, because of what it was given to read."""
     _end(BAD_INPUT, why, details)
+
+
+@contextmanager
+def ends_process(why: str) -> Iterator[None]:
+    """End the process when the block, or the function decorated with this, is left by anything that is raised.
+
+    A cancellation too: for what has to run to its end, and for callbacks, whose exceptions nobody else would hear of.
+    """
+    try:
+        yield
+    except BaseException as error:
+        log.critical(why, exc_info=error)
+        end_process(why, error=repr(error))
 
 
 def _end(code: int, why: str, details: Mapping[str, object]) -> NoReturn:

@@ -14,7 +14,8 @@ from typing import Any
 
 import faust
 
-from cj_stream.streaming.process import end_process
+from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.process import end_process, ends_process
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -22,8 +23,9 @@ Headers = Sequence[tuple[str, bytes]]
 class Sender:
     """Produces records and knows which of them the broker has not acknowledged."""
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: faust.App, fence: Fence) -> None:
         self._app = app
+        self._fence = fence
         self._outstanding: set[asyncio.Future[Any]] = set()
         self.interrupted = False
         """Whether producing was ever cancelled halfway."""
@@ -42,6 +44,8 @@ class Sender:
 
         ``on_ack`` is called with the record's metadata. Ends the process when the record cannot be delivered.
         """
+        # Whoever sends may have begun long ago, before this process or its machine stood still.
+        self._fence.check()
         promise = self.promise(f"a record for {topic}")
         try:
             sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
@@ -93,6 +97,7 @@ class Sender:
             end_process(f"the broker has not acknowledged a record for {topic}", error=repr(error))
         metadata = done.result()
         if on_ack is not None:
-            on_ack(metadata)
+            with ends_process("what follows an acknowledgement failed"):
+                on_ack(metadata)
         if not promise.done():
             promise.set_result(metadata)

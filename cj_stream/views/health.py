@@ -20,7 +20,10 @@ class HealthPages:
         self._worker = worker
 
     async def live(self, _request: web.Request) -> web.Response:
-        """Answer: the event loop turns."""
+        """Answer 200 when the event loop turns and nothing stands still, else 503 and what does."""
+        why = self._worker.engine.watchdog.why_stuck()
+        if why:
+            return json_answer({"status": "not live", "why": why, "worker_id": self._worker.name}, 503)
         return json_answer({"status": "live", "worker_id": self._worker.name})
 
     async def ready(self, _request: web.Request) -> web.Response:
@@ -36,9 +39,17 @@ class HealthPages:
         return web.Response(body=self._worker.metrics.exposition(), headers=headers)
 
     def _why_not_ready(self) -> str | None:
-        opener = self._worker.engine.opener
+        engine = self._worker.engine
+        if self._worker.app.draining:
+            return "the worker finishes what is under way, to stop"
+        if engine.fence.silence > engine.fence.limit:
+            return f"the group has not answered for {engine.fence.silence:.0f} s: is Kafka away?"
         if self._worker.app.rebalancing:
             return "the partitions are being distributed over the workers"
+        return self._closed() or engine.watchdog.why_stuck()
+
+    def _closed(self) -> str | None:
+        opener = self._worker.engine.opener
         if opener.ready:
             return None
         closed = sorted(opener.owned - opener.opened_at.keys())

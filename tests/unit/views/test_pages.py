@@ -7,6 +7,7 @@ from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, Story, requested
 
+from cj_stream.streaming.fence import now as fence_now
 from cj_stream.streaming.partitioning import home_partition
 
 HOME = home_partition(BATCH, 8)
@@ -140,6 +141,29 @@ async def test_a_worker_is_not_ready_while_partitions_are_distributed(worker: Se
     status, found = await worker.ask("/healthz/ready")
     assert status == 503
     assert "distributed" in found["why"]
+
+
+async def test_a_worker_that_stops_is_not_ready(worker: Served) -> None:
+    worker.worker.app.draining = True
+    status, found = await worker.ask("/healthz/ready")
+    assert (status, found["why"]) == (503, "the worker finishes what is under way, to stop")
+
+
+async def test_a_worker_out_of_touch_with_its_group_is_not_ready(worker: Served) -> None:
+    fence = worker.worker.engine.fence
+    fence.contact(fence_now() - fence.limit - 1)
+    status, found = await worker.ask("/healthz/ready")
+    assert status == 503
+    assert "the group has not answered for" in found["why"]
+
+
+async def test_a_worker_with_a_stuck_partition_is_neither_live_nor_ready_and_says_which(
+    worker: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.worker.engine.watchdog, "why_stuck", lambda: "partition 3 of events has not moved")
+    for page in ("/healthz/live", "/healthz/ready"):
+        status, found = await worker.ask(page)
+        assert (status, found["why"]) == (503, "partition 3 of events has not moved")
 
 
 async def test_the_dashboard_is_one_page_that_needs_nothing_from_elsewhere(worker: Served) -> None:

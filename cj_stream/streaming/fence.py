@@ -22,6 +22,7 @@ class Fence:
     """Remembers the last sign that the group coordinator knows this worker. Written by the consumer's thread."""
 
     def __init__(self, session_timeout: float) -> None:
+        self.session = session_timeout
         self.limit = session_timeout / 2
         self._contact = now()
 

@@ -151,7 +151,8 @@ class Watchdog(threading.Thread):
         self._turning.observe(at, {loop.name: loop.turned_at for loop in self._loops})
         for loop in self._loops:
             still = at - loop.turned_at
-            if still > self._fence.limit and self._fence.silence > self._fence.limit:
+            # Whoever sends asks the fence, which is stricter; this ends what would not even get there.
+            if min(still, self._fence.silence) > self._fence.session:
                 end_process(
                     "the process stood still, and the partitions may belong to another worker by now",
                     loop=loop.name,

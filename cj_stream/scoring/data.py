@@ -69,6 +69,10 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.first_wins)
 
+    def where(self, chosen: Booleans) -> Comparisons:
+        """Return the comparisons for which ``chosen`` (m,) holds, among the same items."""
+        return Comparisons(self.n, self.first[chosen], self.second[chosen], self.first_wins[chosen])
+
     def comparisons_per_item(self) -> Integers:
         """(n,) number of comparisons that each item takes part in."""
         both = np.concatenate((self.first, self.second))
@@ -137,10 +141,17 @@ class Judges:
         names: names of the judges.
         of: (m,) index into ``names`` of each comparison's judge.
 
+    Raises:
+        ValueError: an index has no name.
+
     """
 
     names: tuple[str, ...]
     of: Integers
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "of", _indices("judges", self.of))
+        _refuse((self.of < 0) | (self.of >= len(self.names)), self.of, f"there are {len(self.names)} judges", "judge")
 
 
 def _indices(name: str, values: npt.ArrayLike) -> Integers:

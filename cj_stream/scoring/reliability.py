@@ -63,6 +63,8 @@ def separation(reliability: float) -> float:
 
     0 when the errors explain all of the spread, NaN for a reliability that is.
     """
+    if math.isnan(reliability):
+        return reliability
     positive = max(reliability, 0.0)
     return math.sqrt(positive / (1.0 - positive)) if positive < 1.0 else math.inf
 

@@ -197,10 +197,8 @@ def test_an_estimate_that_does_not_exist_names_the_items_and_the_way_out() -> No
 def test_groups_without_a_link_are_told() -> None:
     result = scored(CIRCLE + "j1,d,e,tie\n")
     assert result["graph"] == {"components": 2, "strong_components": 2}
-    assert result["warnings"] == [
-        "No comparison links 'd', 'e' with the other items: where they stand relative to the others rests on the "
-        "prior alone."
-    ]
+    assert len(result["warnings"]) == 1
+    assert result["warnings"][0].startswith("No comparison links 'd', 'e' with the other items: where they stand")
 
 
 def test_anchors_hold_scores_from_options_and_files(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from cj_stream.cli.output import console, echo_json, fail, json_option, reportin
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import Judgements, Problem, read_judgements
 from cj_stream.cli.score_output import print_scored, scored, scored_csv
+from cj_stream.cli.score_quality import print_quality
 from cj_stream.scoring.caveats import caveats
 from cj_stream.scoring.data import Anchors
 from cj_stream.scoring.estimates import estimate
 from cj_stream.scoring.existence import NoEstimateError
 from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.quality import assess
 
 ROWS_LEFT_OUT = 3
 """The exit code when there is a result, but rows of the file could not be used."""
@@ -109,6 +111,8 @@ def _print(judgements: Judgements, fit: Fit, warnings: list[str], *, as_csv: boo
     else:
         judges = None if judgements.judges is None else len(judgements.judges.names)
         print_scored(console, result, judgements=len(judgements.comparisons), judges=judges)
+        quality = assess(judgements.comparisons, fit, judgements.judges, ordered=judgements.ordered)
+        print_quality(console, quality, judgements.items)
 
 
 def _left_out(problems: tuple[Problem, ...]) -> list[str]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -92,9 +93,10 @@ def _headlines(result: Mapping[str, Any], judgements: int, judges: int | None) -
 
 
 def _table(items: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(show_edge=False)
+    # Narrow, so that 80 columns hold it with some room for the names, which are folded.
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("rank", justify="right")
-    table.add_column("item", overflow="fold")
+    table.add_column("item", overflow="fold", min_width=12)
     for name in ("theta", "SE", "95 % interval", "judged", "wins", "infit", "outfit"):
         table.add_column(name, justify="right", no_wrap=True)
     for item in items:

@@ -67,7 +67,8 @@ class _Candidates:
         return pairs
 
     def _difference_variance(self, variance: Floats) -> Floats:
-        return np.maximum(variance[self._i] + variance[self._j] - 2.0 * self._shared, TINY)
+        difference: Floats = variance[self._i] + variance[self._j] - 2.0 * self._shared
+        return np.maximum(difference, TINY)
 
     def _lower(self, variance: Floats, picked: Integers) -> None:
         i, j, shared = self._i[picked], self._j[picked], self._shared[picked]

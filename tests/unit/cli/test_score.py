@@ -101,6 +101,26 @@ def test_the_table_shows_items_reliability_and_warnings() -> None:
     )
 
 
+def test_the_quality_of_the_data_is_told_below_the_table() -> None:
+    study = json.loads(VEHICLES.read_text(encoding="utf-8"))["studies"]["violation_pairs"]
+    names = study["items"]
+    rows = [f'{judge},"{names[i]}","{names[j]}",{won}' for judge, i, j, won in study["comparisons"]]
+    output = score("\n".join(["judge,left,right,left_won", *rows])).stdout
+    assert "25 items, 1645 judgements by 18 judges" in output
+    for title in (
+        "reliability",
+        "levels",
+        "split halves",
+        "circular triads",
+        "order",
+        "misfitting items",
+        "judges agree",
+        "misfitting judges",
+    ):
+        assert any(line.startswith(title) for line in output.splitlines())
+    assert "of the wins went to the item presented first" in output
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -15,7 +15,7 @@ from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import AssessmentRequest, read_request
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import content_uuid, outcome_event_id
-from cj_stream.domain.records import Context, Essay, Overrides
+from cj_stream.domain.records import Context, Essay, Origin, Overrides
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.partitioning import home_partition
@@ -41,7 +41,8 @@ class RequestsAgent:
                 await self._answer(message, refused)
             return
         self._dead_letters.accepted(message.topic)
-        event = requested(request)
+        origin = Origin(partition=message.partition, offset=message.offset, at=message.timestamp)
+        event = msgspec.structs.replace(requested(request), origin=origin)
         self._forwarder.forward(home_partition(event.batch_id, self._settings.partitions), event)
 
     async def _answer(self, message: Message, refused: Refused) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from cj_stream.domain.records import Context, Essay, Scores, Slot
+from cj_stream.domain.records import Context, Essay, Origin, Scores, Slot
 
 
 class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
@@ -29,6 +29,8 @@ class BatchRequested(Event, frozen=True):
     context: Context
     max_comparisons: int | None = None
     completion_threshold_pct: int | None = None
+    origin: Origin | None = None
+    """Identifies the record of the request; None in messages from before it was noted."""
 
 
 class Callback(Event, frozen=True):

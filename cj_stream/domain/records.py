@@ -135,6 +135,14 @@ class Scores(Row, frozen=True):
     position_bias: float | None = None
 
 
+class Origin(Row, frozen=True):
+    """Where a request lies in the request topic, and when it was put there (the record's timestamp)."""
+
+    partition: int
+    offset: int
+    at: float
+
+
 class Refusal(Row, frozen=True):
     """A request that was turned away while the batch was live, and still has to be told so."""
 
@@ -168,3 +176,5 @@ class Control(Row, frozen=True):
     refusals: tuple[Refusal, ...] = ()
     published: tuple[str, ...] = ()
     """Outcomes the broker has acknowledged, as `kind:correlation_id`."""
+    origins: tuple[Origin, ...] = ()
+    """The last request for this batch id, of any run, from each partition of the request topic."""

@@ -1,16 +1,24 @@
-"""What a request does: start a batch, repeat, join, be refused, or start another run."""
+"""What a request does: start a batch, repeat, join, be refused, or start another run.
+
+A worker that is killed before it could commit leaves a request to be forwarded once more. That second copy is not a
+repeat by upstream: it must do nothing, however much has happened to the batch id since. It is told by its origin.
+Whoever forwards the requests of a partition begins where the group has committed, so everything before is in the log,
+and goes on in order. So in the log of a batch id the first copies from one partition come in the order of their
+offsets: what is not beyond the last of them is a copy. That is one number for each partition, and holds for as long
+as the newest run is kept. The time tells a topic that was made anew, whose offsets begin again.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.draft import Change, Draft, Note, NoteKind, unchanged
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import batch_seed
 from cj_stream.domain.outcomes import outcome, owed_to
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.records import Control, Refusal, Roster
+from cj_stream.domain.records import Control, Origin, Refusal, Roster
 from cj_stream.domain.states import BatchState
 
 REFUSALS_KEPT = 100
@@ -26,16 +34,19 @@ _CROWDED = f"more than {JOINED_LIMIT} requests ask for this batch; send it again
 def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: float) -> Change:
     """Return what becomes of ``batch``, the newest run of its id, when ``event`` asks for a ranking."""
     if batch is None:
-        return _start(event, policy, at, run=1)
+        return _start(event, policy, at, run=1, origins=_noted((), event.origin))
+    if _is_copy(batch, event.origin):
+        return unchanged(batch, [Note(NoteKind.REQUEST_REPEATED, "a second copy of the same record")])
+    origins = _noted(batch.control.origins, event.origin)
     same_content = batch.roster.digest == event.digest
     known = event.correlation_id in (batch.roster.correlation_id, *batch.control.joined)
-    if batch.finished and not (same_content and known) and not _was_refused(batch, event, at):
-        return _start(event, policy, at, run=batch.run + 1)
+    if batch.finished and not (same_content and known):
+        return _start(event, policy, at, run=batch.run + 1, origins=origins)
     draft = Draft(batch, at)
-    if batch.finished and same_content and known:
+    if origins != batch.control.origins:
+        draft.control(origins=origins)
+    if batch.finished:
         _publish_again(draft, event.correlation_id)
-    elif batch.finished:
-        draft.note(NoteKind.REQUEST_REPEATED, "it was refused while the batch was live")
     elif not same_content:
         _refuse(draft, event.correlation_id, _OTHER_CONTENT)
     elif known:
@@ -48,7 +59,23 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
     return draft.change()
 
 
-def _start(event: BatchRequested, policy: Policy, at: float, run: int) -> Change:
+def _is_copy(batch: Batch, origin: Origin | None) -> bool:
+    return origin is not None and any(
+        origin.partition == last.partition and origin.offset <= last.offset and origin.at <= last.at
+        for last in batch.control.origins
+    )
+
+
+def _noted(origins: tuple[Origin, ...], origin: Origin | None) -> tuple[Origin, ...]:
+    if origin is None:
+        return origins
+    last = next((last for last in origins if last.partition == origin.partition), origin)
+    # Producers may set the times: a copy must not be younger than what is kept.
+    newest = Origin(partition=origin.partition, offset=origin.offset, at=max(origin.at, last.at))
+    return (*(other for other in origins if other.partition != origin.partition), newest)
+
+
+def _start(event: BatchRequested, policy: Policy, at: float, run: int, origins: tuple[Origin, ...]) -> Change:
     roster = Roster(
         batch_id=event.batch_id,
         run=run,
@@ -59,7 +86,7 @@ def _start(event: BatchRequested, policy: Policy, at: float, run: int) -> Change
         policy=_with_knobs(policy, event),
         seed=batch_seed(event.batch_id, run),
     )
-    control = Control(state=BatchState.INITIALIZING, created_at=at, activity_at=at, state_since=at)
+    control = Control(state=BatchState.INITIALIZING, created_at=at, activity_at=at, state_since=at, origins=origins)
     draft = Draft(Batch(roster=roster, control=control), at)
     draft.put(roster, control)
     draft.note(NoteKind.BATCH_STARTED, f"run {run}")
@@ -72,13 +99,6 @@ def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
         policy,
         max_comparisons=min(policy.max_comparisons, limit),
         completion_threshold_pct=event.completion_threshold_pct or policy.completion_threshold_pct,
-    )
-
-
-def _was_refused(batch: Batch, event: BatchRequested, at: float) -> bool:
-    # Read again after a crash, with the table ahead of the log: its requester was told so, and it must not start a run.
-    return any(
-        refusal.correlation_id == event.correlation_id and at <= refusal.at for refusal in batch.control.refusals
     )
 
 

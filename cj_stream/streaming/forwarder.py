@@ -2,11 +2,16 @@
 
 Hazard: an event that was gathered and is acknowledged to Faust at the next loop turn would be in no future that a
 commit waits for. So a promise is registered with the sender before the event is taken over.
+
+Hazard: while a batch of the producer is full, a smaller message overtakes a larger one that waits for room. Killed in
+between, the later event is in the log and the earlier one is not; but a request is told from its second copy by the
+order of the log. So the messages of a partition are handed to the producer one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +40,7 @@ class Forwarder:
         self._accumulate = accumulate
         self._gathering: dict[int, _Gathering] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forward(self, partition: int, event: Event) -> asyncio.Future[Any]:
         """Take over ``event``; the future resolves when the broker has it."""
@@ -62,9 +68,9 @@ class Forwarder:
         task.add_done_callback(self._finished)
 
     async def _send(self, partition: int, gathering: _Gathering) -> None:
-        acknowledged = await self._sender.send(
-            self._topic, key=None, value=encode_message(gathering.events), partition=partition
-        )
+        value = encode_message(gathering.events)
+        async with self._turns[partition]:
+            acknowledged = await self._sender.send(self._topic, key=None, value=value, partition=partition)
         gathering.promise.set_result(await acknowledged)
 
     def _finished(self, task: asyncio.Task[None]) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
 
 from faust.types import TP
-from simulation.checks import events_of, request_tag
+from simulation.checks import events_of
 from simulation.provider_model import MISSING, verdict
 
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.decider import decide
-from cj_stream.domain.events import ContentLoaded, Event, VerdictReceived
-from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.events import BatchRequested, ContentLoaded, Event, VerdictReceived
+from cj_stream.domain.identifiers import CorrelationIds, outcome_event_id
+from cj_stream.domain.outcomes import outcome, owed_to
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score, todo
 from cj_stream.streaming.partitioning import home_partition
@@ -37,20 +36,26 @@ LOG_DECIDES = "a batch is what its events in the log make of it"
 TRUE_VERDICTS = "every verdict that counts is the provider's first"
 RESULT_IS_KNOWN = "a batch that lost nothing ends with the known result"
 
+Owed = dict[str, set[str]]
+"""For each requester, by its correlation id, the ids of the events that it has to be told."""
+
 
 def check_end(world: World) -> None:
     """Report whatever does not hold to the world's history."""
     _check_dead_letters(world)
     finals = {number: list(_batches(world, number)) for number in range(world.settings.partitions)}
     _check_live_tables(world)
-    _check_outcomes(world)
+    owed: Owed = {}
     for number, batches in finals.items():
-        shadow = _shadow(world, number)
+        shadow = _shadow(world, number, owed)
         if set(shadow) != {batch.key for batch in batches}:
             world.history.violated(LOG_DECIDES, f"partition {number}: {set(shadow)} {[b.key for b in batches]}")
             continue
         for batch in batches:
             _check_batch(world, batch, shadow[batch.key])
+            if _may_differ(world):
+                _note_owed(batch, owed)
+    _check_outcomes(world, owed)
 
 
 def _check_dead_letters(world: World) -> None:
@@ -79,43 +84,31 @@ def _check_live_tables(world: World) -> None:
                     )
 
 
-def _check_outcomes(world: World) -> None:
-    settings, outcomes = world.settings, world.checks.outcomes
+def _check_outcomes(world: World, owed: Owed) -> None:
     told: dict[str, dict[str, set[str]]] = {}
-    for (topic, job, correlation_id), events in outcomes.items():
-        told.setdefault(correlation_id, {}).setdefault(topic, set()).update(f"{job} {event}" for event in events)
+    for (topic, _, correlation_id), events in world.checks.outcomes.items():
+        told.setdefault(correlation_id, {}).setdefault(topic, set()).update(events)
+    settings = world.settings
     failed = {settings.assessment_failed_topic}
     completed = {settings.assessment_completed_topic}
     with_result = completed | {settings.assessment_result_topic}
-    unclear = _unclear(world)
     for request in world.upstream.requests:
         answers = told.get(str(request.correlation_id), {})
-        once = all(len(events) == 1 for events in answers.values())
-        known = set(answers) in (failed, completed, with_result)
-        if not answers or not (request.correlation_id in unclear or (once and known)):
+        known = set(answers) in (failed, completed, with_result) and all(
+            len(events) == 1 for events in answers.values()
+        )
+        # Who asks twice is answered twice, if meanwhile another request for the batch id was heard.
+        if not answers or not (known or world.upstream.sent[request.correlation_id] > 1):
             world.history.violated(ONE_OUTCOME, f"{request.batch_id} {request.correlation_id}: {answers}")
-
-
-def _unclear(world: World) -> set[UUID | None]:
-    """Return requests that may have several outcomes: repeated ones, with other requests for the same batch id.
-
-    A repeat that comes after another run has begun cannot be told from a new request, whether upstream sent it or a
-    worker forwarded it twice because it was killed before it could commit.
-    """
-    requests = {request.correlation_id: request.batch_id for request in world.upstream.requests}
-    per_batch = Counter(requests.values())
-    return {
-        correlation_id
-        for correlation_id, batch_id in requests.items()
-        if per_batch[batch_id] > 1 and world.checks.landed[request_tag(batch_id, str(correlation_id))] > 1
-    }
+        events, expected = set().union(*answers.values()), owed.get(str(request.correlation_id), set())
+        as_owed = events <= expected if _may_differ(world) else events == expected
+        if request.essays and not as_owed:
+            world.history.violated(ONE_OUTCOME, f"{request.correlation_id}: told {events}, owed {expected}")
 
 
 def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
     told = [(b.state, _judged(b), b.control.failure, b.scores[-1:], b.control.stop_reason) for b in (batch, shadow)]
-    # A retry of several comparisons that was written in part goes on with those, and later with the others: as good,
-    # but not what the events alone would give.
-    if told[0] != told[1] and not (world.torn and world.plan.manners.loses):
+    if told[0] != told[1] and not _may_differ(world):
         world.history.violated(LOG_DECIDES, f"{batch.key}: {told[0]} is not {told[1]}")
     for row in batch.comparisons:
         truth = verdict(world.seed, *batch.essay_ids(row.index))
@@ -128,6 +121,12 @@ def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
                 RESULT_IS_KNOWN,
                 f"{batch.key}: {batch.control} {batch.progress} is not {known.control} {known.progress}",
             )
+
+
+def _may_differ(world: World) -> bool:
+    # A retry of several comparisons that was written in part goes on with those, and later with the others: as good,
+    # but not what the events alone would give.
+    return world.torn and world.plan.manners.loses
 
 
 def _judged(batch: Batch) -> list[tuple[int, str | None]]:
@@ -164,8 +163,11 @@ def _next(world: World, batch: Batch) -> Event:
     return VerdictReceived(batch_id=batch.batch_id, run=batch.run, index=index, attempt=1, winner=winner)
 
 
-def _shadow(world: World, number: int) -> dict[tuple[str, int], Batch]:
-    """Return what the events of a partition's log, each applied once, make of its batches."""
+def _shadow(world: World, number: int, owed: Owed) -> dict[tuple[str, int], Batch]:
+    """Return what the events of a partition's log, each applied once, make of its batches.
+
+    A request that was forwarded twice is applied once. ``owed`` is told what its requesters are to hear.
+    """
     all_batches: dict[tuple[str, int], Batch] = {}
 
     def load(batch_id: str, run: int | None) -> Batch | None:
@@ -176,15 +178,38 @@ def _shadow(world: World, number: int) -> dict[tuple[str, int], Batch]:
 
     ids = CorrelationIds(world.settings.correlation_key.get_secret_value().encode())
     batches = PartitionBatches(ids, policy_of(world.settings), load)
+    for at, event in _once(world, number):
+        change = batches.decide(event, at)
+        batches.apply(change)
+        if change.batch is not None:
+            all_batches[change.batch.key] = change.batch
+            _note_owed(change.batch, owed)
+    return all_batches
+
+
+def _once(world: World, number: int) -> Iterator[tuple[float, Event]]:
+    """Iterate over the events about batches in a partition's log, without second copies of requests."""
+    seen: set[Origin] = set()
     for record in world.broker.logs[TP(world.settings.batch_events_topic, number)]:
         for event in events_of(record):
-            if not event.batch_id and not hasattr(event, "correlation_id"):
-                continue
-            change = batches.decide(event, record.timestamp)
-            batches.apply(change)
-            if change.batch is not None:
-                all_batches[change.batch.key] = change.batch
-    return all_batches
+            if isinstance(event, BatchRequested):
+                assert event.origin is not None
+                if event.origin in seen:
+                    continue
+                seen.add(event.origin)
+            if event.batch_id or hasattr(event, "correlation_id"):
+                yield record.timestamp, event
+
+
+def _note_owed(batch: Batch, owed: Owed) -> None:
+    names = [outcome("refused", refusal.correlation_id) for refusal in batch.control.refusals]
+    if batch.finished:
+        for correlation_id in (batch.roster.correlation_id, *batch.control.joined):
+            names += owed_to(batch, correlation_id)
+    for name in names:
+        kind, _, correlation_id = name.partition(":")
+        event_id = outcome_event_id(batch.batch_id, batch.run, kind, correlation_id)
+        owed.setdefault(correlation_id, set()).add(str(event_id))
 
 
 class _View:

@@ -6,6 +6,7 @@ Each is a way to lose or repeat something that the design rules out; ``caught_by
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -201,6 +202,23 @@ def _any_attempt(*_: Any, **__: Any) -> bool:
     return True
 
 
+def _no_turns(self: Forwarder, *args: Any) -> None:
+    """Each message is handed to the producer when it likes, so a small one overtakes a large one."""
+    _forwarder_init(self, *args)
+    self._turns = defaultdict(_NoLock)  # type: ignore[assignment]
+
+
+class _NoLock:
+    async def __aenter__(self) -> None:
+        """Do not wait."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Free nothing."""
+
+
+_forwarder_init = Forwarder.__init__
+
+
 MUTATIONS = (
     Mutation("a worker out of touch goes on", _replaced(Fence, "check", lambda _: None), (checks.MEMBERS_ONLY,)),
     Mutation("a second verdict replaces the first", _handled(_judge_again), (checks.BATCH_RULES,)),
@@ -253,6 +271,12 @@ MUTATIONS = (
         "a gathered event is in no promise",
         _replaced(Forwarder, "_start", _start_without_promise),
         (checks.FORWARDED_FIRST,),
+    ),
+    Mutation("a message overtakes another", _replaced(Forwarder, "__init__", _no_turns), (end_checks.ONE_OUTCOME,)),
+    Mutation(
+        "a request that was forwarded twice is asked for twice",
+        lambda: patch("cj_stream.domain.requests._is_copy", lambda *_: False),
+        (end_checks.ONE_OUTCOME, end_checks.LOG_DECIDES),
     ),
     Mutation("effects stay in hand for ever", _replaced(Dispatcher, "committed", _kept_in_hand), (ENDS,)),
     Mutation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -26,6 +27,8 @@ class Upstream:
         self._world = world
         self._chance = world.chance
         self.requests: list[AssessmentRequest] = []
+        self.sent: Counter[UUID | None] = Counter()
+        """How often each was sent, by its correlation id."""
         plan = world.plan
         for number, size in enumerate(plan.sizes):
             first = self._request(f"b{number}", size, "e")
@@ -63,6 +66,7 @@ class Upstream:
 
     def _later(self, delay: float, request: AssessmentRequest) -> None:
         self.requests.append(request)
+        self.sent[request.correlation_id] += 1
         self._world.scheduler.after(delay, self._send, request)
 
     def _send(self, request: AssessmentRequest) -> None:

@@ -3,16 +3,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 from scripted_judges import judges
-from story import FIRST, SECOND, Story, requested
+from story import FIRST, SECOND, START, Story, requested
 
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
+from cj_stream.domain.records import Origin
 from cj_stream.domain.requests import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
 
 ALL_BUT_PUBLISH = (LoadContent, PlanPairs, Score)
+
+
+def origin(offset: int, partition: int = 0) -> Origin:
+    return Origin(partition=partition, offset=offset, at=START + offset)
 
 
 @pytest.fixture
@@ -144,17 +149,72 @@ def test_other_content_or_a_new_correlation_id_after_the_end_is_run_2(
     assert ended.rows_of_run(1).state is BatchState.COMPLETED
 
 
-def test_a_refused_request_that_is_read_once_more_after_the_end_does_not_start_a_run() -> None:
-    """As after a crash: the table is ahead of the committed offset."""
+def test_a_second_copy_of_a_refused_request_does_not_start_a_run() -> None:
+    """As after a crash: the request was forwarded, and its offset not committed."""
     story = Story()
-    story.start(2)
-    refused_at = story.now
-    story.tell(requested(2, SECOND, content="poem"))
+    story.start(2, origin=origin(0))
+    refused = requested(2, SECOND, content="poem", origin=origin(1))
+    story.tell(refused)
     story.play(judges)
-    story.deliver(requested(2, SECOND, content="poem"), at=refused_at)
+    assert story.tell(refused, after=60).rows == ()
     assert story.batch.run == 1
-    story.tell(requested(2, SECOND, content="poem"), after=60)
+    story.tell(requested(2, SECOND, content="poem", origin=origin(2)))
     assert story.batch.run == 2
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_second_copy_does_nothing_whatever_has_happened_since(number: int) -> None:
+    """The same records in their order: one starts the batch, one joins, one starts run 2, one repeats that."""
+    story = Story()
+    asked = [
+        requested(2, FIRST, origin=origin(5)),
+        requested(2, SECOND, origin=origin(6)),
+        requested(2, SECOND, content="poem", origin=origin(7)),
+        requested(2, SECOND, content="poem", origin=origin(9)),
+    ]
+    for request in asked[:2]:
+        story.tell(request)
+    story.play(judges)
+    for request in asked[2:]:
+        story.tell(request)
+    story.play(judges)
+    before = story.batch
+    change = story.tell(asked[number], after=3600)
+    assert ([note.kind for note in change.notes], change.rows) == ([NoteKind.REQUEST_REPEATED], ())
+    assert story.batch == before
+    assert before.run == 2
+
+
+def test_a_request_from_another_partition_is_no_copy_whatever_its_offset() -> None:
+    story = Story()
+    story.start(2, origin=origin(5, partition=1))
+    story.tell(requested(2, SECOND, origin=origin(3, partition=2)))
+    assert story.batch.control.joined == (SECOND,)
+    assert story.tell(requested(2, FIRST, origin=origin(5, partition=1))).rows == ()
+
+
+def test_requests_of_a_topic_that_was_made_anew_are_no_copies() -> None:
+    story = Story()
+    story.start(2, origin=origin(5))
+    story.tell(requested(2, SECOND, origin=Origin(partition=0, offset=0, at=START + 3600)))
+    assert story.batch.control.joined == (SECOND,)
+
+
+def test_a_copy_is_known_by_its_offset_even_if_upstream_sets_the_times_out_of_order() -> None:
+    story = Story()
+    late = requested(2, origin=Origin(partition=0, offset=5, at=START + 60))
+    story.tell(late)
+    story.tell(requested(2, SECOND, origin=Origin(partition=0, offset=6, at=START)))
+    story.play(judges)
+    story.tell(requested(2, content="poem", origin=Origin(partition=0, offset=7, at=START)))
+    assert story.tell(late).rows == ()
+
+
+def test_a_request_from_before_origins_were_noted_is_judged_by_its_content_alone(live: Story) -> None:
+    assert live.batch.control.origins == ()
+    assert live.tell(requested(3)).rows == ()
+    live.tell(requested(3, SECOND))
+    assert live.batch.control.joined == (SECOND,)
 
 
 def test_a_run_is_never_started_twice_while_an_older_one_still_has_outcomes_to_publish() -> None:

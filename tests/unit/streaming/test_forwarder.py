@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from fake_producer import FakeProducer, no_exit
@@ -106,3 +107,30 @@ async def settle(producer: FakeProducer, sender: Sender) -> None:
         producer.acknowledge(number)
     await sender.settled(10)
     await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_a_message_that_waits_for_room_in_the_producer_is_not_overtaken(producer: FakeProducer) -> None:
+    """Two events of a partition keep their order, or a request could be taken for the copy of one behind it."""
+    sender = producer.sender()
+    room = asyncio.Event()
+    waiting: list[bool] = []
+    send = sender.send
+
+    async def first_waits(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        if kwargs["partition"] == 3 and not waiting:
+            waiting.append(True)
+            await room.wait()
+        return await send(*args, **kwargs)
+
+    sender.send = first_waits  # type: ignore[method-assign]
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    await until(lambda: not forwards._gathering)
+    forwards.forward(3, told(1))
+    forwards.forward(5, told(2))
+    await until(lambda: len(producer.records) == 1)
+    assert producer.records[0].events() == [told(2)], "other partitions do not wait"
+    room.set()
+    await until(lambda: len(producer.records) == 3)
+    assert [record.events() for record in producer.records if record.partition == 3] == [[told(0)], [told(1)]]
+    await settle(producer, sender)

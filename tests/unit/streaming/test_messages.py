@@ -25,7 +25,7 @@ from cj_stream.domain.events import (
     TimeoutDue,
     VerdictReceived,
 )
-from cj_stream.domain.records import Context, Essay, Overrides, Scores
+from cj_stream.domain.records import Context, Essay, Origin, Overrides, Scores
 from cj_stream.streaming.messages import (
     VERSION,
     NewerVersionError,
@@ -58,6 +58,7 @@ EVERY_KIND: list[Event] = [
         context=Context(language="sv", overrides=Overrides(temperature=0.5)),
         max_comparisons=7,
         completion_threshold_pct=90,
+        origin=Origin(partition=1, offset=70_000, at=1700000000.5),
     ),
     Callback(batch_id="b", correlation_id="c", essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"),
     ContentLoaded(**RUN, unusable={0: "blank"}),
@@ -77,6 +78,18 @@ EVERY_KIND: list[Event] = [
 GOLDEN_MESSAGE = (
     "920191c44085a474797065b25375626d697373696f6e4163636570746564a372756e02a5696e64657811a7617474656d707403a862617463"
     "685f6964a862617463682dc3a5"
+)
+# A request as version 1 writes it, and as it did before the origin was noted.
+GOLDEN_REQUEST = (
+    "89a474797065ae4261746368526571756573746564ae636f7272656c6174696f6e5f6964a163a6646967657374a164a66573736179739192"
+    "a165a173a7636f6e7465787499a27376c0c0c098c0c0cb3fe0000000000000c0c0c0c0c0c0c0c0c0af6d61785f636f6d70617269736f6e73"
+    "07b8636f6d706c6574696f6e5f7468726573686f6c645f7063745aa66f726967696e9301ce00011170cb41d954fc40200000a86261746368"
+    "5f6964a162"
+)
+GOLDEN_REQUEST_WITHOUT_ORIGIN = (
+    "88a474797065ae4261746368526571756573746564ae636f7272656c6174696f6e5f6964a163a6646967657374a164a66573736179739192"
+    "a165a173a7636f6e7465787499a27376c0c0c098c0c0cb3fe0000000000000c0c0c0c0c0c0c0c0c0af6d61785f636f6d70617269736f6e73"
+    "07b8636f6d706c6574696f6e5f7468726573686f6c645f7063745aa862617463685f6964a162"
 )
 
 
@@ -121,3 +134,12 @@ def test_a_message_of_version_1_is_read_and_written_as_it_was() -> None:
     message = bytes.fromhex(GOLDEN_MESSAGE)
     assert [decode_event(data) for data in decode_message(message)] == [SubmissionAccepted(**ATTEMPT)]
     assert encode_message([encode_event(SubmissionAccepted(**ATTEMPT))]) == message
+
+
+def test_a_request_is_read_and_written_as_it_was_with_its_origin_or_from_before_that_was_noted() -> None:
+    request = EVERY_KIND[0]
+    without = msgspec.structs.replace(request, origin=None)
+    assert encode_event(request).hex() == GOLDEN_REQUEST
+    assert decode_event(bytes.fromhex(GOLDEN_REQUEST)) == request
+    assert encode_event(without).hex() == GOLDEN_REQUEST_WITHOUT_ORIGIN
+    assert decode_event(bytes.fromhex(GOLDEN_REQUEST_WITHOUT_ORIGIN)) == without

@@ -96,7 +96,7 @@ class BatchesAgent:
 
     async def _apply(self, message: Message, batches: PartitionBatches, event: Event, changes: Changes) -> None:
         try:
-            change = batches.decide(event, message.timestamp)
+            change = batches.decide(event, message.timestamp, lambda batch: self._applied(message, batch))
         except Exception as error:  # the decider is deterministic: a retry would fail the same way
             log.exception("an event could not be decided", batch_id=event.batch_id)
             refused = Refused("undecidable_event", f"{type(error).__name__}: {error}", batch_id=event.batch_id)
@@ -110,6 +110,15 @@ class BatchesAgent:
         if subject is not None and (change.rows or change.deleted):
             before = changes.get(subject.key)
             changes[subject.key] = change if before is None else merge(before, change)
+
+    def _applied(self, message: Message, batch: Batch) -> bool:
+        """Return whether the table was ahead of the log: who had the partition before applied this, and died.
+
+        Most events would do nothing twice, but a command would be taken for one about a later run or state.
+        """
+        if message.partition in self._engine.opener.opened_at:
+            return False
+        return self._rows.position(message.partition, batch) >= int(message.offset)
 
     def _observe(self, change: Change) -> None:
         subject = change.deleted or change.batch

@@ -28,7 +28,7 @@ def next_due(batch: Batch, opened_at: float = 0.0) -> float | None:
     policy, control = batch.roster.policy, batch.control
     if batch.finished:
         return None if unpublished(batch) else (control.finished_at or control.state_since) + policy.retention
-    deadlines = [_idle_until(batch, opened_at), _old_at(batch)]
+    deadlines = [_idle_until(batch, opened_at), _old_at(batch, opened_at)]
     submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
     if submitted:
         deadlines.append(min(submitted) + policy.comparison_deadline)
@@ -49,7 +49,7 @@ def expire(draft: Draft, event: TimeoutDue) -> None:
     """Fail what is overdue now, and end the batch if it is stuck or too old. A batch that moved is left alone."""
     fail_overdue(draft)
     idle = _idle_until(draft.batch, event.opened_at) <= draft.at
-    if idle or _old_at(draft.batch) <= draft.at:
+    if idle or _old_at(draft.batch, event.opened_at) <= draft.at:
         _end_stuck(draft, scoring_hangs=idle and draft.batch.state is BatchState.SCORING)
 
 
@@ -59,10 +59,13 @@ def _idle_until(batch: Batch, opened_at: float) -> float:
     return since + batch.roster.policy.batch_timeout
 
 
-def _old_at(batch: Batch) -> float:
+def _old_at(batch: Batch, opened_at: float) -> float:
     # The final fit is bounded by its idle time; failing it for its age would throw the ranking away.
-    in_final_fit = batch.state is BatchState.SCORING and batch.control.stop_reason is not None
-    return inf if in_final_fit else batch.control.created_at + batch.roster.policy.max_age
+    if batch.state is BatchState.SCORING and batch.control.stop_reason is not None:
+        return inf
+    policy = batch.roster.policy
+    # Who grew old while nobody served has at least as long, from the opening, as one that is idle.
+    return max(batch.control.created_at + policy.max_age, opened_at + policy.batch_timeout)
 
 
 def _end_stuck(draft: Draft, *, scoring_hangs: bool) -> None:

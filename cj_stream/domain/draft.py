@@ -30,6 +30,7 @@ class NoteKind(StrEnum):
     CALLBACK_LATE = "callback_late"
     CALLBACK_ORPHAN = "callback_orphan"
     EVENT_STALE = "event_stale"
+    EVENT_REPLAYED = "event_replayed"
     SCORES_CHANGED = "scores_changed"
     TIMEOUT_RECOVERED = "timeout_recovered"
     TIMEOUT_FAILED = "timeout_failed"

@@ -13,13 +13,27 @@ from uuid import UUID
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decider import decide
 from cj_stream.domain.draft import Change, Note, NoteKind, unchanged
-from cj_stream.domain.events import BatchPoisoned, Callback, ComparisonFailed, Event, RunEvent, VerdictReceived
+from cj_stream.domain.events import (
+    BatchPoisoned,
+    BatchRequested,
+    Callback,
+    ComparisonFailed,
+    Event,
+    RunEvent,
+    VerdictReceived,
+)
 from cj_stream.domain.identifiers import Attempt, CorrelationIds, batch_tag, read_correlation_id
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import is_done
 
 Load = Callable[[str, int | None], Batch | None]
 """Reads a run of a batch from the table, the newest for None."""
+Applied = Callable[[Batch], bool]
+"""Tells whether a batch, as it was found, knows the event that is to be decided already."""
+
+
+def _not_applied(_batch: Batch) -> bool:
+    return False
 
 
 class PartitionBatches:
@@ -42,15 +56,22 @@ class PartitionBatches:
         for batch in batches:
             self._keep(batch)
 
-    def decide(self, event: Event, at: float) -> Change:
-        """Return what ``event`` changes, without changing any batch yet: `apply` does."""
+    def decide(self, event: Event, at: float, applied: Applied = _not_applied) -> Change:
+        """Return what ``event`` changes, without changing any batch yet: `apply` does.
+
+        Nothing, if ``applied`` says of the batch it is about that it knows the event already. A request is known by its
+        origin instead: the run that it started may be missing although the run before has been stored.
+        """
         self._let_go_before(at)
         if isinstance(event, Callback):
             resolved = self.resolve(event)
             if resolved is None:
                 return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id or "")])
             event = resolved
-        return decide(self._find(event), event, self._policy, at)
+        batch = self._find(event)
+        if batch is not None and not isinstance(event, BatchRequested) and applied(batch):
+            return unchanged(batch, [Note(NoteKind.EVENT_REPLAYED, type(event).__name__)])
+        return decide(batch, event, self._policy, at)
 
     def apply(self, change: Change) -> None:
         """Replace the batch by what it has become."""

@@ -10,10 +10,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 from simulation.clock_loop import ClockLoop, Scheduler
 
 SLOWEST_ANSWER = 0.01
+PRODUCER_PATIENCE = 30.0
+"""Seconds after which a producer gives a record up."""
 BUFFER_FULL = 0.1
 """Share of the records for which the producer makes its caller wait."""
 
@@ -45,6 +48,16 @@ class Broker:
         self.committed: dict[TP, int] = {}
         self.on_append: list[Callable[[Record], None]] = []
         self._clock = scheduler.clock
+        self._away_until = 0.0
+
+    def go_away(self, seconds: float) -> None:
+        """Answer nobody for a while."""
+        self._away_until = self._clock.now + seconds
+
+    @property
+    def away(self) -> float:
+        """Seconds until it answers again, 0 when it does."""
+        return max(self._away_until - self._clock.now, 0.0)
 
     def append(
         self,
@@ -170,6 +183,11 @@ class SimProducer:
 
     def _land(self, queue: _Queue) -> None:
         now = self._scheduler.clock.now
+        if self._broker.away:
+            for flight in [flight for flight in queue.flights if flight.due + PRODUCER_PATIENCE < now]:
+                self._loop.call_soon(_give_up, flight.future)
+            self._scheduler.after(min(self._broker.away, PRODUCER_PATIENCE) + 0.001, self._land, queue)
+            return
         while queue.flights and queue.flights[0].due <= now and queue.landable != 0:
             flight = queue.flights.popleft()
             if queue.landable is not None:
@@ -182,6 +200,11 @@ class SimProducer:
 
     def _acknowledge(self, flight: Flight, metadata: SimpleNamespace) -> None:
         self._loop.call_soon(_resolve, flight.future, metadata)
+
+
+def _give_up(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(KafkaTimeoutError())
 
 
 def _resolve(future: asyncio.Future[Any], metadata: SimpleNamespace) -> None:

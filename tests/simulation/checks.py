@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,10 +15,10 @@ from simulation.broker import Record
 
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change
+from cj_stream.domain.draft import Change, NoteKind
 from cj_stream.domain.events import BatchRequested, Callback, Event, PartitionOpened, SubmissionAccepted, TimeoutDue
 from cj_stream.domain.identifiers import read_correlation_id
-from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.partition import Applied, PartitionBatches
 from cj_stream.domain.records import Comparison, ComparisonStatus, Control, Row
 from cj_stream.domain.states import TERMINAL
 from cj_stream.domain.todo import Effect
@@ -37,7 +38,11 @@ ROWS_FIRST = "a commit passes no event whose rows are not in the changelog"
 FORWARDED_FIRST = "a commit passes no input that was not forwarded or refused"
 NO_REGRESS = "the changelog by highest position never goes back"
 READ_FIRST = "no batch is timed out while its callbacks lie unread"
+NEVER_UNJUST = "no batch is timed out because the service was down"
 BATCH_RULES = "every decision leaves a sound batch"
+
+
+ENDED_BY_TIME = (NoteKind.TIMEOUT_FAILED, NoteKind.TIMEOUT_RECOVERED)
 
 
 class Checks:
@@ -117,12 +122,19 @@ class Checks:
     def submitted(self, process: Process, generation: int, submission: Submission) -> None:
         """A submission has reached the provider, which was not too busy for it."""
         before = self.submissions[submission.correlation_id]
-        if (process, generation) in before:
+        # Of one generation, whoever the process: there are no more submissions than changes of the owner, and one.
+        if any(generation == other for _, other in before):
             self._violated(
                 ONE_SUBMISSION,
                 f"{process.name}: {submission.batch_id} {read_correlation_id(submission.correlation_id)}",
             )
         before.append((process, generation))
+
+    def timed_out(self, batch: Batch, at: float) -> None:
+        """A batch was ended, or its last fit begun, because nothing happened to it or it was old."""
+        served = at - self._world.service.up_since(at)
+        if served < batch.roster.policy.batch_timeout:
+            self._violated(NEVER_UNJUST, f"{batch.key} at {at}: served for only {served:.1f} s")
 
     def committing(self, process: Process, offsets: dict[TP, int]) -> None:
         """A commit has reached the broker."""
@@ -226,19 +238,25 @@ class CheckedBatches(PartitionBatches):
     """The real batches of a partition, with every decision checked. ``report`` hears what does not hold."""
 
     report: Any = None
+    timed_out: Callable[[Batch, float], None]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._history = BatchHistory()
         self._event: Event | None = None
+        self._at = 0.0
 
-    def decide(self, event: Event, at: float) -> Change:
-        self._event = event
-        return super().decide(event, at)
+    def decide(self, event: Event, at: float, *applied: Applied) -> Change:
+        self._event, self._at = event, at
+        return super().decide(event, at, *applied)
 
     def apply(self, change: Change) -> None:
         super().apply(change)
         assert self._event is not None
+        if any(note.kind is NoteKind.EVENT_REPLAYED for note in change.notes):
+            return  # what of the batch was written last may still lack its control row
+        if change.batch is not None and any(note.kind in ENDED_BY_TIME for note in change.notes):
+            type(self).timed_out(change.batch, self._at)
         try:
             self._history.check(self._event, change)
         except AssertionError as broken:

@@ -63,6 +63,9 @@ class ClockLoop(asyncio.AbstractEventLoop):
         self.after_step: Callable[[], None] = lambda: None
         self.stopped = False
         """Whether the process is frozen or dead."""
+        self.slowness = 0.0
+        """Seconds that a burst of steps takes at most."""
+        self.busy_until = 0.0
 
     # --- What asyncio needs --------------------------------------------------------------------------------------
 
@@ -116,7 +119,7 @@ class ClockLoop(asyncio.AbstractEventLoop):
     @property
     def runnable(self) -> bool:
         """Whether a step can be made now."""
-        if self.stopped:
+        if self.stopped or self.busy_until > self._clock.now:
             return False
         while self._timers and self._timers[0][0] <= self._clock.now:
             self._ready.append(heapq.heappop(self._timers)[2])
@@ -127,7 +130,11 @@ class ClockLoop(asyncio.AbstractEventLoop):
         """When the next timer of a running process fires."""
         while self._timers and self._timers[0][2].cancelled():
             heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers and not self.stopped else None
+        if self.stopped:
+            return None
+        if self._ready:
+            return self.busy_until
+        return max(self._timers[0][0], self.busy_until) if self._timers else None
 
     def step(self) -> None:
         """Run one callback. Raises `ProcessEnded` when it ends the process."""
@@ -212,4 +219,6 @@ class Scheduler:
             loop.step()
             loop.after_step()
             if not loop.runnable:
-                return
+                break
+        if loop.slowness:
+            loop.busy_until = self.clock.now + self.chance.random() * loop.slowness

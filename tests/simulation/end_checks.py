@@ -33,6 +33,7 @@ ONE_OUTCOME = "every request has exactly one outcome"
 DEAD_LETTERS = "dead letters are exactly the poisoned inputs"
 LIVE_IS_REPLAY = "the live table is the replay of the changelog"
 LOG_DECIDES = "a batch is what its events in the log make of it"
+ATTEMPTS = "no comparison is tried more often than allowed"
 TRUE_VERDICTS = "every verdict that counts is the provider's first"
 RESULT_IS_KNOWN = "a batch that lost nothing ends with the known result"
 
@@ -114,7 +115,10 @@ def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
         truth = verdict(world.seed, *batch.essay_ids(row.index))
         if row.status is ComparisonStatus.JUDGED and row.winner != truth:
             world.history.violated(TRUE_VERDICTS, f"{batch.key} {row}")
-    if not world.plan.manners.loses and world.plan.threshold == 1.0:
+        if row.attempt > world.settings.max_attempts and batch.batch_id not in world.operators.commanded:
+            world.history.violated(ATTEMPTS, f"{batch.key} {row}")
+    undisturbed = batch.batch_id not in world.operators.commanded and not world.plan.downtimes
+    if undisturbed and not world.plan.manners.loses and world.plan.threshold == 1.0:
         known = _known(world, batch)
         if (batch.state, batch.plans, batch.scores) != (known.state, known.plans, known.scores):
             world.history.violated(
@@ -181,6 +185,8 @@ def _shadow(world: World, number: int, owed: Owed) -> dict[tuple[str, int], Batc
     for at, event in _once(world, number):
         change = batches.decide(event, at)
         batches.apply(change)
+        if change.deleted is not None:
+            del all_batches[change.deleted.key]
         if change.batch is not None:
             all_batches[change.batch.key] = change.batch
             _note_owed(change.batch, owed)

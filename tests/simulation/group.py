@@ -73,6 +73,9 @@ class Group:
         self._scheduler.after(self._session + 0.01, self._expire, process)
 
     def _expire(self, process: Process) -> None:
+        if self._broker.away:
+            self._scheduler.after(self._broker.away + self._session, self._expire, process)
+            return
         seen = self._seen.get(process)
         if seen is not None and self._scheduler.clock.now - seen > self._session:
             self._history.note("group", f"{process.name} is dropped")
@@ -94,6 +97,9 @@ class Group:
         self._scheduler.after(0.02 + self._scheduler.chance.random() * 0.1, self._complete)
 
     def _complete(self) -> None:
+        if self._broker.away:
+            self._scheduler.after(self._broker.away, self._complete)
+            return
         if not self._preparing or not self._seen or self._joined != self._seen.keys():
             return
         self._preparing = False
@@ -124,6 +130,9 @@ class Group:
             return
         if process.frozen:
             process.on_thaw.append(lambda: self._beat(process))
+            return
+        if self._broker.away:
+            self._scheduler.after(process.heartbeat, self._beat, process)
             return
         sent = self._scheduler.clock.now
         if process in self._seen:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from simulation.provider_model import Manners
 
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.domain.events import Action
 from cj_stream.operations.settings import Settings
 
 BASE = Settings(
@@ -28,6 +29,7 @@ SIZES = (0, 1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7)
 
 KINDS = ("kill", "freeze", "stop", "rebalance", "kill", "freeze")
 
+COMMANDS = tuple(Action)
 
 ANY_TOPIC = "any"
 
@@ -39,6 +41,13 @@ class Targeted(NamedTuple):
     at: int
     steps: int
     kind: str
+
+
+class Span(NamedTuple):
+    """From when on something is away, and for how long, in seconds."""
+
+    at: float
+    seconds: float
 
 
 class Plan:
@@ -69,7 +78,10 @@ class Plan:
             settings.batch_timeouts_topic: 1,
             settings.dead_letters_topic: 1,
         }
-        self.sizes = [chance.choice(SIZES) for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4)))]
+        self.rush = chance.random() < 0.15
+        """Whether many requests name the same few batch ids, whose batches end soon."""
+        sizes, number = ((1, 2), 2) if self.rush else (SIZES, chance.choice((1, 1, 1, 2, 2, 3, 4)))
+        self.sizes = [chance.choice(sizes) for _ in range(number)]
         self.threshold = 1.0 if chance.random() < 0.8 else 0.8
         self.missing = chance.choice((0.0, 0.0, 0.15))
         self.variants = chance.choice((0.0, 0.3))
@@ -81,8 +93,17 @@ class Plan:
         self.targeted_faults: list[Targeted] = []
         self.timed_faults: list[tuple[float, str]] = []
         self.busy_until = 8.0
+        self.broker_outages: list[Span] = []
+        self.provider_outages: list[Span] = []
+        self.downtimes: list[Span] = []
+        """When no worker runs at all."""
+        self.commands: list[tuple[float, Action]] = []
+        self.slow_workers = 0
         if self.faults:
             self._draw_faults(chance)
+            self._draw_outages(chance)
+        if chance.random() < 0.15:
+            self.commands = [(chance.random() * 20, chance.choice(COMMANDS)) for _ in range(chance.randint(1, 4))]
 
     def _draw_faults(self, chance: random.Random) -> None:
         kinds = chance.choice(
@@ -105,6 +126,27 @@ class Plan:
             self.timed_faults.append((at, chance.choice(kinds)))
             self.busy_until = max(self.busy_until, at + 1)
 
+    def _draw_outages(self, chance: random.Random) -> None:
+        if self.rush:
+            events = self.settings.batch_events_topic
+            for _ in range(3):
+                self.targeted_faults.append(Targeted(events, chance.randint(1, 20), chance.randint(0, 40), "kill"))
+        if chance.random() < 0.12:
+            self.broker_outages.append(Span(chance.random() * 12, chance.choice((1.0, 4.0, 8.0, 45.0))))
+        if chance.random() < 0.12:
+            self.provider_outages.append(Span(chance.random() * 8, chance.choice((2.0, 20.0, 150.0))))
+        if chance.random() < 0.12:
+            self.downtimes.append(Span(chance.random() * 10, chance.choice((60.0, 300.0, 3 * 3600.0))))
+        elif chance.random() < 0.1:
+            retention = 90.0
+            self.settings = self.settings.model_copy(update={"retention_days": retention / 86400})
+            self.timed_faults.append((retention + chance.random() * 30, "kill"))
+        if chance.random() < 0.15:
+            self.slow_workers = 1
+        spans = (*self.broker_outages, *self.provider_outages, *self.downtimes)
+        ends = [span.at + span.seconds for span in spans] + [at for at, _ in self.timed_faults]
+        self.busy_until = max(self.busy_until, *(end + 1 for end in ends)) if ends else self.busy_until
+
     def describe(self) -> str:
         """Return the plan in a line."""
         told: dict[str, Any] = {
@@ -113,6 +155,9 @@ class Plan:
             "sizes": self.sizes,
             "at production": self.targeted_faults,
             "at time": [(round(at, 1), fault) for at, fault in self.timed_faults],
+            "broker away": self.broker_outages,
+            "provider away": self.provider_outages,
+            "nobody there": self.downtimes,
             "manners": self.manners,
         }
         return ", ".join(f"{name} {value}" for name, value in told.items())
@@ -131,6 +176,7 @@ def _manners(chance: random.Random, *, lossy: bool, odd: bool) -> Manners:
             "forged": share(0.0, 0.3),
             "echoed": share(0.0, 0.1),
             "content_away": share(0.0, 0.1),
+            "foreign": share(0.0, 0.1),
         }
     if lossy:
         fields |= {

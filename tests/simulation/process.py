@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
-from simulation.broker import Record, SimProducer
+from simulation.broker import Broker, Record, SimProducer
 from simulation.clock_loop import ClockLoop, ProcessEnded
 from simulation.disk import Disk
 from simulation.faust_model import SimApp, SimConsumer, SimRecovery, Stream
@@ -116,6 +116,7 @@ class Process:
         if not self.dead and not self.frozen:
             self.world.history.note(self.name, "is stopped (frozen)")
             self.frozen = self.loop.stopped = True
+            self.world.service.look()
             self.producer.freeze()
             self.world.group.silent(self)
 
@@ -124,6 +125,7 @@ class Process:
         if not self.dead and self.frozen:
             self.world.history.note(self.name, "is continued")
             self.frozen = self.loop.stopped = False
+            self.world.service.look()
             self.producer.thaw()
             thawed, self.on_thaw = self.on_thaw, []
             for action in thawed:
@@ -239,12 +241,21 @@ class Process:
             await run()
 
     async def ask_broker(self, ask: Callable[..., Any], *args: Any) -> Any:
-        """Have ``ask`` answered at the broker, some time later; the answer takes time too."""
+        """Have ``ask`` answered at the broker, some time later and not while that is away."""
+        return await self._ask(self.broker, ask, *args)
+
+    async def ask_provider(self, ask: Callable[..., Any], *args: Any) -> Any:
+        """Have ``ask`` answered at the provider, some time later."""
+        return await self._ask(None, ask, *args)
+
+    async def _ask(self, broker: Broker | None, ask: Callable[..., Any], *args: Any) -> Any:
         future = self.loop.create_future()
         scheduler = self.world.scheduler
 
         def arrive() -> None:
-            if not self.dead or self.world.chance.random() < 0.5:
+            if broker is not None and broker.away:
+                scheduler.after(broker.away, arrive)
+            elif not self.dead or self.world.chance.random() < 0.5:
                 answer = ask(*args)
                 scheduler.after(self.world.chance.random() * 0.01, self.loop.call_soon, _resolve, future, answer)
 

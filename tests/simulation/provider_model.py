@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from cj_stream.content.errors import ContentUnavailable, TextMissing
 from cj_stream.contracts.callbacks import write_callback
 from cj_stream.contracts.comparison_api import Accepted, ComparisonAnswer, ImmediateVerdict, NotAccepted
 from cj_stream.domain.records import Slot
+from cj_stream.provider.breaker import CircuitBreaker
 from cj_stream.provider.client import Submission
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Manners:
     echoed: float = 0.0
     """Callbacks with an id that is not ours, to be found by the echoed essays."""
     content_away: float = 0.0
+    foreign: float = 0.0
+    """Callbacks to somebody else's submissions."""
     slowest: float = 5.0
     """Seconds a callback takes at most."""
 
@@ -62,13 +65,36 @@ class ProviderModel:
         self._manners = manners
         self.taken: dict[UUID, list[tuple[Process, int]]] = {}
         """Who submitted an attempt, and in which generation, unless it was told to come back later."""
+        self._away_until = 0.0
         self.callbacks: dict[str, Any] = {}
         """Every callback sent: what it is about, by its tag."""
 
-    async def submit(self, process: Process, submission: Submission) -> ComparisonAnswer:
+    def go_away(self, seconds: float) -> None:
+        """Be out of reach for a while."""
+        self._world.history.note("provider", f"is away for {seconds} s")
+        self._away_until = self._world.scheduler.clock.now + seconds
+
+    async def submit(self, process: Process, breaker: CircuitBreaker, submission: Submission) -> ComparisonAnswer:
+        """Submit as the real client does, but in one try."""
+        wait = breaker.admit()
+        if wait > 0:
+            return NotAccepted(kind="busy", code="CIRCUIT_BREAKER_OPEN", message="open", retry_after_seconds=wait)
+        if self._away_until > self._world.scheduler.clock.now:
+            await asyncio.sleep(self._world.chance.random())
+            breaker.failed()
+            return NotAccepted(kind="busy", code="CONNECTION_ERROR", message="away")
+        try:
+            answer = await self._submit(process, submission)
+        except BaseException:
+            breaker.abandoned()
+            raise
+        breaker.succeeded()
+        return answer
+
+    async def _submit(self, process: Process, submission: Submission) -> ComparisonAnswer:
         self._world.checks.submitting(process, submission)
         generation = process.app.consumer_generation_id
-        answer: ComparisonAnswer = await process.ask_broker(self._arrived, process, generation, submission)
+        answer: ComparisonAnswer = await process.ask_provider(self._arrived, process, generation, submission)
         if self._world.chance.random() < 0.3:
             await asyncio.sleep(self._world.chance.random())
         return answer
@@ -98,6 +124,8 @@ class ProviderModel:
             )
         self._world.history.note("provider", f"takes {what} from {process.name}")
         self._call_back(submission, winner)
+        if chance.random() < manners.foreign:
+            self._later(chance.random() * 3, self._somebody_elses(submission), self._foreign_id(), winner)
         if chance.random() < manners.failed:
             return NotAccepted(kind="failed", code="HTTP_500", message="who knows")
         return Accepted(queue_id="q")
@@ -122,10 +150,22 @@ class ProviderModel:
         if chance.random() < manners.repeated:
             self._later(delay + 0.001 + chance.random() * 3, submission, correlation_id, other)
 
+    def _foreign_id(self) -> UUID:
+        # Half of them are of version 8, as ours, and name any partition, as ids of another service may.
+        number = UUID(int=self._world.chance.getrandbits(128), version=4).int
+        return UUID(int=number ^ self._world.chance.choice((0, (4 ^ 8) << 76)))
+
+    def _somebody_elses(self, submission: Submission) -> Submission:
+        batch_id = self._world.chance.choice((submission.batch_id, "not ours"))
+        return replace(submission, batch_id=batch_id, essay_a_id="their 1", essay_b_id="their 2")
+
     def _later(self, delay: float, submission: Submission, correlation_id: UUID, winner: Slot | None) -> None:
         self._world.scheduler.after(delay, self._send, submission, correlation_id, winner)
 
     def _send(self, submission: Submission, correlation_id: UUID, winner: Slot | None) -> None:
+        if self._world.broker.away:
+            self._later(self._world.broker.away, submission, correlation_id, winner)
+            return
         tag = f"callback {len(self.callbacks)}"
         now = datetime.fromtimestamp(self._world.scheduler.clock.now, UTC)
         value = write_callback(

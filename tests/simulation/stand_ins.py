@@ -23,6 +23,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect
 from cj_stream.operations.metrics import Metrics
+from cj_stream.provider.breaker import CircuitBreaker
 from cj_stream.scoring.data import Comparisons
 from cj_stream.scoring.estimator import map_estimate
 from cj_stream.scoring.fit import Fit
@@ -46,12 +47,13 @@ class _Outside:
 
     def __init__(self, *_: Any) -> None:
         self._process = owner()
+        self._breaker = CircuitBreaker(_now)
 
     async def text(self, storage_id: str) -> str:
         return await World.current.provider.text(storage_id)
 
     async def submit(self, submission: Any) -> Any:
-        return await World.current.provider.submit(self._process, submission)
+        return await World.current.provider.submit(self._process, self._breaker, submission)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -76,6 +78,10 @@ def _now(*_: object) -> float:
 
 def _violated(invariant: str, what: str) -> None:
     World.current.history.violated(invariant, what)
+
+
+def _timed_out(batch: Batch, at: float) -> None:
+    World.current.checks.timed_out(batch, at)
 
 
 def _exit(code: int) -> None:
@@ -135,6 +141,7 @@ def stand_ins() -> Iterator[None]:
         for name, model in REPLACED.items():
             stack.enter_context(patch(name, model))
         CheckedBatches.report = _violated
+        CheckedBatches.timed_out = _timed_out
         structlog.configure(processors=[_logged], cache_logger_on_first_use=False)
         try:
             yield

@@ -17,7 +17,9 @@ from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 if TYPE_CHECKING:
     from simulation.world import World
 
-GARBAGE = (b"", b"not json", b"[1, 2]", b'{"event_type": "x"}', b"\xff\xfe")
+VARIANTS = ("repeat", "join", "other content")
+
+GARBAGE = (b"", b"not json", b"[1, 2]", b'{"event_type": "x"}', b"\xff\xfe", b'{"correlation_id": "x"}')
 
 
 class Upstream:
@@ -34,16 +36,21 @@ class Upstream:
             first = self._request(f"b{number}", size, "e")
             at = self._chance.random() * 3
             self._later(at, first)
-            if self._chance.random() < plan.variants:
-                self._later(at + self._chance.random() * 10, first)
-            if self._chance.random() < plan.variants:
-                self._later(at + self._chance.random() * 10, self._request(f"b{number}", size, "e", like=first))
-            if self._chance.random() < plan.variants:
-                self._later(at + self._chance.random() * 10, self._request(f"b{number}", 2, "x"))
-        world.plan.busy_until = max(world.plan.busy_until, 14.0 if plan.variants else 4.0)
+            for kind in VARIANTS:
+                if self._chance.random() < plan.variants:
+                    self._later(at + self._chance.random() * 10, self._variant(kind, first))
+            for _ in range(self._chance.randint(2, 6) if plan.rush else 0):
+                self._later(at + self._chance.random() * 30, self._variant(self._chance.choice(VARIANTS), first))
+        world.plan.busy_until = max(world.plan.busy_until, 34.0 if plan.rush else 14.0 if plan.variants else 4.0)
         for topic in (*world.read_topics, world.settings.batch_events_topic):
             if self._chance.random() < plan.poison:
                 world.scheduler.after(self._chance.random() * 4, self._send_garbage, topic)
+
+    def _variant(self, kind: str, first: AssessmentRequest) -> AssessmentRequest:
+        if kind == "repeat":
+            return first
+        like = first if kind == "join" else None
+        return self._request(first.batch_id, len(first.essays) if like else 2, "x", like)
 
     def _request(
         self, batch_id: str, size: int, content: str, like: AssessmentRequest | None = None
@@ -70,6 +77,9 @@ class Upstream:
         self._world.scheduler.after(delay, self._send, request)
 
     def _send(self, request: AssessmentRequest) -> None:
+        if self._world.broker.away:
+            self._world.scheduler.after(self._world.broker.away, self._send, request)
+            return
         topic = self._world.settings.assessment_request_topic
         assert request.correlation_id is not None
         # A repeat has the bytes of the first one.

@@ -13,9 +13,11 @@ from simulation.checks import Checks
 from simulation.clock_loop import ProcessEnded, Scheduler
 from simulation.group import Group
 from simulation.history import History, Violation
+from simulation.operators import Operators
 from simulation.plan import ANY_TOPIC, Plan
 from simulation.process import Node, Process
 from simulation.provider_model import ProviderModel
+from simulation.service import Service
 from simulation.upstream import Upstream
 
 from cj_stream.domain.todo import is_done
@@ -26,6 +28,10 @@ START = 1_700_000_000.0
 LIMIT = 3600.0
 """Virtual seconds after which a run counts as hanging."""
 STEPS = 400_000
+SLOWEST_STEPS = 0.05
+"""Seconds that a slow worker takes at most for a few steps."""
+FREEZES = (0.3, 1.2, 1.3, 2.5, 2.5, 25.0)
+"""In sessions. The longest is longer than a batch may be idle."""
 
 
 class World:
@@ -43,6 +49,7 @@ class World:
         self.scheduler = Scheduler(self.chance, START)
         self.history = History(self.scheduler.clock.time)
         self.history.note("plan", self.plan.describe())
+        self.nodes = [Node(f"w{number}") for number in range(1, self.plan.workers + 1)]
         self.broker = Broker(self.scheduler, self.plan.topics)
         read = [
             self.settings.batch_events_topic,
@@ -52,9 +59,10 @@ class World:
         self.read_topics = read
         self.group = Group(self.scheduler, self.broker, self.history, read, self.settings.session_timeout_seconds)
         self.checks = Checks(self)
+        self.service = Service(self)
         self.provider = ProviderModel(self, self.plan.manners)
         self.upstream = Upstream(self)
-        self.nodes = [Node(f"w{number}") for number in range(1, self.plan.workers + 1)]
+        self.operators = Operators(self)
         self.processes: list[Process] = []
         self.building: Process | None = None
         self._counts: Counter[str] = Counter()
@@ -63,7 +71,15 @@ class World:
             self.scheduler.after(self.chance.random() * self.plan.start_within, self.start, node)
         for at, fault in self.plan.timed_faults:
             self.scheduler.after(at, self._fault, fault)
+        for span in self.plan.broker_outages:
+            self.scheduler.after(span.at, self._lose_broker, span.seconds)
+        for span in self.plan.provider_outages:
+            self.scheduler.after(span.at, self.provider.go_away, span.seconds)
+        for span in self.plan.downtimes:
+            self.scheduler.after(span.at, self._go_down, span.seconds)
         self._targeted = list(self.plan.targeted_faults)
+        self.closed = False
+        """Whether no process may be started."""
         self.torn = False
         """Whether a process ended in the middle of something: what it was writing may be there in part."""
         self.finished = False
@@ -71,6 +87,7 @@ class World:
 
     def run(self) -> None:
         """Play to the end."""
+        limit = START + LIMIT + self.plan.busy_until
         while not self.finished:
             alive = True
             try:
@@ -79,7 +96,7 @@ class World:
                 self.scheduler.stepping.owner.ended()
             if self.history.violations:
                 raise self.history.violations[0]
-            if not alive or self.scheduler.clock.now > START + LIMIT or self.scheduler.steps > STEPS:
+            if not alive or self.scheduler.clock.now > limit or self.scheduler.steps > STEPS:
                 raise Violation("everything ends", self._what_is_left())
 
     def discard(self) -> None:
@@ -98,17 +115,21 @@ class World:
     # --- Machines ----------------------------------------------------------------------------------------------------
 
     def start(self, node: Node) -> None:
-        if node.process is None and node.wanted:
+        if node.process is None and node.wanted and not self.closed:
             process = node.process = Process(self, node)
             self.history.note(process.name, "starts")
             self.processes.append(process)
             process.producer.on_produce = lambda topic: self._produced(process, topic)
             process.loop.after_step = process.stepped
+            if self.nodes.index(node) < self.plan.slow_workers:
+                process.loop.slowness = SLOWEST_STEPS
             self.scheduler.add(process.loop)
+            self.service.look()
 
     def process_ended(self, process: Process) -> None:
         """A supervisor starts it again after a while."""
         process.node.process = None
+        self.service.look()
         self.scheduler.after(0.2 + self.chance.random() * 4, self.start, process.node)
 
     def living(self) -> list[Process]:
@@ -116,6 +137,8 @@ class World:
 
     def readable(self, tp: TP) -> int:
         """Return how far consumers can read now."""
+        if self.broker.away:
+            return 0
         end = self.broker.end(tp)
         if self.plan.callback_lag and tp.topic == self.settings.llm_provider_callback_topic:
             log, newest = self.broker.logs[tp], self.scheduler.clock.now - self.plan.callback_lag
@@ -141,6 +164,29 @@ class World:
         for fault in [fault for fault in self._targeted if fault.at <= self._counts[fault.topic]]:
             self._targeted.remove(fault)
             process.doom = (fault.steps, partial(self._strike, process, fault.kind))
+
+    def _lose_broker(self, seconds: float) -> None:
+        self.history.note("broker", f"is away for {seconds} s")
+        self.broker.go_away(seconds)
+        self.service.look()
+        self.scheduler.after(seconds + 0.001, self._broker_is_back)
+
+    def _broker_is_back(self) -> None:
+        self.service.look()
+        for process in self.living():
+            process.fetch_soon()
+
+    def _go_down(self, seconds: float) -> None:
+        """Have no worker run for a while: stopped as for an upgrade, or all machines off at once."""
+        self.closed = True
+        kill = self.chance.random() < 0.5
+        for process in self.living():
+            process.kill() if kill or process.frozen else process.terminate()
+        self.scheduler.after(seconds, self._come_back)
+
+    def _come_back(self) -> None:
+        self.closed = False
+        self._fault("start")
 
     def _fault(self, fault: str) -> None:
         living = self.living()
@@ -168,7 +214,7 @@ class World:
         else:
             session = self.settings.session_timeout_seconds
             process.freeze()
-            self.scheduler.after(self.chance.choice((0.3, 1.2, 1.3, 2.5)) * session, process.thaw)
+            self.scheduler.after(self.chance.choice(FREEZES) * session, process.thaw)
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +228,7 @@ class World:
         living = self.living()
         if self.scheduler.clock.now < START + self.plan.busy_until or self._unread():
             return False
-        if any(process.frozen or process.stopping for process in living):
+        if any(process.frozen or process.stopping or not self.group.knows(process) for process in living):
             return False
         served = {number for process in living for number in process.worker.engine.opener.opened_at}
         return len(served) == self.settings.partitions and all(map(_idle, living))

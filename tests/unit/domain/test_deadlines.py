@@ -187,6 +187,19 @@ def test_a_batch_that_is_old_but_nearly_done_is_scored_and_given_the_time_for_it
     assert story.finish().state is BatchState.COMPLETED
 
 
+def test_a_batch_that_grew_old_while_nobody_served_is_given_the_time_of_an_idle_one() -> None:
+    story = Story(Policy(max_age=10 * HOUR))
+    story.start(8)
+    story.now += 11 * HOUR
+    story.crash()
+    assert next_due(story.batch, story.opened_at) == story.opened_at + 4 * HOUR
+    story.tell(story.verdict(0), after=3 * HOUR)
+    wait(story, 0.9 * HOUR)
+    assert not story.batch.finished
+    wait(story, 0.1 * HOUR)
+    assert story.batch.state is BatchState.FAILED
+
+
 def test_a_finished_batch_is_deleted_when_its_retention_is_over() -> None:
     story = Story(Policy(retention=24 * HOUR))
     story.tell(requested(3))

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
 
     # --- Judgement (frozen in a batch when it starts) ------------------------------------------------------------
     batch_timeout_hours: Positive = Field(4, description="Hours without activity before a batch counts as stuck.")
-    batch_max_age_hours: Positive = Field(48, description="Absolute limit on the life of a batch, hours.")
+    batch_max_age_hours: Positive = Field(48, description="Limit on the life of a batch, hours.")
     comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
     max_attempts: Count = Field(3, le=MAX_ATTEMPTS, description="Attempts per comparison before it counts as failed.")
     retry_pool_size: Count = Field(

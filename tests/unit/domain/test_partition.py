@@ -8,7 +8,15 @@ from scripted_judges import judges
 from story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.domain.draft import NoteKind
-from cj_stream.domain.events import BatchPoisoned, Callback, ComparisonFailed, SubmissionAccepted, VerdictReceived
+from cj_stream.domain.events import (
+    Action,
+    BatchPoisoned,
+    Callback,
+    ComparisonFailed,
+    OperatorCommand,
+    SubmissionAccepted,
+    VerdictReceived,
+)
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
@@ -115,6 +123,24 @@ def test_events_of_unknown_batches_and_runs_change_nothing(story: Story) -> None
         assert (change.batch, change.rows) == (None, ())
         assert [note.kind for note in change.notes] == [NoteKind.EVENT_STALE]
     assert story.batch == before
+
+
+def test_an_event_that_the_table_knows_already_is_passed_over(story: Story) -> None:
+    """After a take-over: a cancel that is read again must not hit the run that was started after it."""
+    cancel = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
+    story.tell(cancel)
+    story.start(2, correlation_id=SECOND)
+    change = story.batches.decide(cancel, story.now, lambda batch: batch.run == 2)
+    assert ([note.kind for note in change.notes], change.rows) == ([NoteKind.EVENT_REPLAYED], ())
+    assert story.batches.decide(cancel, story.now, lambda _: False).rows
+
+
+def test_a_request_is_decided_although_the_table_knows_the_run_before(story: Story) -> None:
+    """The rows of two runs of one message can be stored in part: those of the first run only."""
+    story.play(judges)
+    change = story.batches.decide(requested(2, SECOND, content="poem"), story.now, lambda _: True)
+    assert change.batch is not None
+    assert change.batch.run == 2
 
 
 def test_a_finished_batch_is_let_go_and_found_again_in_the_table(story: Story) -> None:

@@ -1,0 +1,70 @@
+"""A decider that fails on everything, as after a bad upgrade: the worker stops before it has failed every batch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fake_producer import FakeProducer
+from faust.types import Message
+from ingress import METRICS
+from story import requested
+
+from cj_stream.agents import invalid_share
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.domain.draft import Change, unchanged
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.messages import encode_event, encode_message
+
+LIMIT = 10
+
+
+class _Stopped(Exception):  # noqa: N818 (the end of the process is no error of the test)
+    pass
+
+
+def _undecidable(*_: object) -> Change:
+    raise KeyError("a mistake in the new version")
+
+
+class _Engine:
+    """Notes what was handled to its end."""
+
+    def __init__(self) -> None:
+        self.held: list[int] = []
+        self.fence = SimpleNamespace(check=lambda: None)
+        self.opener = SimpleNamespace(opened_at={})
+        self.releases = SimpleNamespace(hold=lambda _partition, offset, _batches: self.held.append(offset))
+
+
+async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_of_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise _Stopped
+
+    monkeypatch.setattr(invalid_share, "end_for_bad_input", end)
+    producer, engine = FakeProducer(prompt=True), _Engine()
+    letters = DeadLetters(producer.sender(), "letters", METRICS, InvalidShare(Settings(invalid_input_minimum=LIMIT)))
+    rows: Any = SimpleNamespace(heads=lambda _: [])
+    broken: Any = SimpleNamespace(
+        decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list
+    )
+    agent = BatchesAgent(cast("Any", engine), rows, letters, METRICS, lambda _: broken)
+
+    async def handle(offset: int) -> None:
+        value = encode_message([encode_event(requested(3, batch_id=f"batch-{offset}"))])
+        message = SimpleNamespace(
+            topic="events", partition=0, offset=offset, key=None, value=value, timestamp=1772615520.0
+        )
+        await agent.handle(cast("Message[Any]", message))
+
+    for offset in range(LIMIT - 1):
+        await handle(offset)
+    with pytest.raises(_Stopped):
+        await handle(LIMIT - 1)
+    assert engine.held == list(range(LIMIT - 1))
+    assert len(producer.records) == LIMIT - 1

@@ -122,8 +122,8 @@ class Checks:
     def submitted(self, process: Process, generation: int, submission: Submission) -> None:
         """A submission has reached the provider, which was not too busy for it."""
         before = self.submissions[submission.correlation_id]
-        # Of one generation, whoever the process: there are no more submissions than changes of the owner, and one.
-        if any(generation == other for _, other in before):
+        # One, and one more for each change of the owner: a new generation, or a process in the place of a dead one.
+        if any(generation == then and (taker is process or taker.node is not process.node) for taker, then in before):
             self._violated(
                 ONE_SUBMISSION,
                 f"{process.name}: {submission.batch_id} {read_correlation_id(submission.correlation_id)}",

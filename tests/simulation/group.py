@@ -1,4 +1,7 @@
-"""The consumer group's coordinator: members, sessions, generations, and the eager protocol of a rebalance."""
+"""The consumer group's coordinator: members, sessions, generations, and the eager protocol of a rebalance.
+
+Members have names, those of their machines (KIP-345): who comes back within its session gets its partitions at once.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,35 @@ class Group:
         self._preparing = False
         self._seen: dict[Process, float] = {}
         self._joined: set[Process] = set()
+        self._given: dict[Process, set[TP]] = {}
+        """What each member got in the last rebalance."""
 
     def join(self, process: Process) -> None:
         """Take in a new member."""
+        if self._replaces(process):
+            return
         self._seen[process] = self._scheduler.clock.now
         self._prepare()
         self._joined.add(process)
         self._beat(process)
         self._complete_soon()
+
+    def _replaces(self, process: Process) -> bool:
+        """Put the process in the place of its dead predecessor, unless the group is being shared out anew."""
+        before = next((member for member in self._seen if member.node is process.node), None)
+        if before is None:
+            return False
+        del self._seen[before]
+        self._joined.discard(before)
+        if self._preparing or before not in self._given:
+            return False
+        self._history.note("group", f"{process.name} takes the place of {before.name}")
+        self._seen[process] = self._scheduler.clock.now
+        self._given[process] = self._given.pop(before)
+        process.waits = False
+        self._scheduler.after(0.02, process.assign, self._given[process], self.generation)
+        self._beat(process)
+        return True
 
     def rejoin(self, process: Process) -> None:
         """A member has given up its partitions and waits for new ones."""
@@ -105,7 +129,7 @@ class Group:
         self._preparing = False
         self.generation += 1
         self.rebalances += 1
-        shares = self._shares()
+        shares = self._given = self._shares()
         self._joined = set()
         for member, share in shares.items():
             member.waits = False

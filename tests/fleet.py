@@ -27,6 +27,8 @@ PATIENCE = 45.0
 """Seconds that a condition gets: many times what it takes on a machine that is busy with something else too."""
 SAFE_EXIT = 70
 """A worker that ended itself to stay safe."""
+APP = "cj_stream.app"
+TESTS = Path(__file__).parent
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -42,8 +44,11 @@ def environment(settings: Settings) -> dict[str, str]:
 class WorkerProcess:
     """A worker with its own folder, port and log, which stay the same when it is started again."""
 
-    def __init__(self, settings: Settings, folder: Path, name: str, data_dir: Path | None) -> None:
+    def __init__(self, settings: Settings, folder: Path, name: str, data_dir: Path | None, app: str = APP) -> None:
         self.name = name
+        self.order = folder / f"{name}.order"
+        """Where a worker of the kill suite finds its order to die."""
+        self._app = app
         self.log_path = folder / f"{name}.log"
         self.may_end = False
         port = free_port()
@@ -58,17 +63,26 @@ class WorkerProcess:
         assert not self.runs, f"{self.name} runs already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "cj_stream.app", "worker", "-l", "info"],
+                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment(self._settings)},
+                env={**os.environ, **environment(self._settings), **self._own_environment()},
                 preexec_fn=die_with_parent,  # noqa: PLW1509 -- one system call that takes no lock
             )
+
+    def _own_environment(self) -> dict[str, str]:
+        paths = filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])
+        return {"KILL_ORDER": str(self.order), "PYTHONPATH": os.pathsep.join(paths)}
 
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -108,9 +122,10 @@ class WorkerProcess:
 class Fleet:
     """The workers of one test; use it as ``async with Fleet(settings, folder) as fleet``."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, app: str = APP) -> None:
         self.settings = settings
         self.workers: list[WorkerProcess] = []
+        self._app = app
         self._folder = folder
         self._http: aiohttp.ClientSession | None = None
 
@@ -129,7 +144,7 @@ class Fleet:
     def worker(self, *, data_dir: Path | None = None, **changes: Any) -> WorkerProcess:
         """Return another worker, not yet started; ``changes`` are settings of its own."""
         name = f"worker-{len(self.workers) + 1}"
-        worker = WorkerProcess(self.settings.model_copy(update=changes), self._folder, name, data_dir)
+        worker = WorkerProcess(self.settings.model_copy(update=changes), self._folder, name, data_dir, self._app)
         self.workers.append(worker)
         return worker
 
@@ -212,9 +227,9 @@ class Fleet:
         lines = [f"{batch['batch_id']}: {[batch[name] for name in shown]}" for batch in page["batches"]]
         return "\n".join([f"batches, {', '.join(shown)}:", *lines])
 
-    def tails(self) -> str:
+    def tails(self, lines: int = 25) -> str:
         """Return the ends of all logs."""
-        return "\n".join(worker.tail() for worker in self.workers)
+        return "\n".join(worker.tail(lines) for worker in self.workers)
 
     async def _page(self, path: str) -> dict[str, Any] | None:
         for worker in self.workers:

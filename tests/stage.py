@@ -13,7 +13,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import pytest
 from counting_provider import JUDGE, CountingProvider
-from fleet import Fleet
+from fleet import APP, Fleet
 from topic_mailbox import Mailbox
 
 from cj_stream.contracts.request_writer import write_request
@@ -111,15 +111,24 @@ async def staged(
     settings: Settings, folder: Path, *, judge: str = JUDGE, latency: float = 0.05, **changes: Any
 ) -> AsyncIterator[Stage]:
     """Set the stage, without workers yet; ``changes`` are settings of the workers. Everything is ended afterwards."""
+    async with staged_with(CountingProvider(settings, judge=judge, latency=latency), settings, folder, **changes) as it:
+        yield it
+
+
+@asynccontextmanager
+async def staged_with(
+    provider: CountingProvider, settings: Settings, folder: Path, *, app: str = APP, **changes: Any
+) -> AsyncIterator[Stage]:
+    """Set the stage with this provider, for workers that run ``app``."""
     content = folder / "content"
     content.mkdir()
     # Shorter sessions are lost on a busy machine, and the tests are about other things.
     timings = {"session_timeout_seconds": 6.0, "heartbeat_seconds": 1.0}
-    async with CountingProvider(settings, judge=judge, latency=latency) as provider, Mailbox(settings) as mailbox:
+    async with Mailbox(settings) as mailbox, provider:
         provider.answers_through(mailbox)
         places = {"content_service_url": f"file:{content}", "llm_provider_service_url": provider.url}
         own = settings.model_copy(update={**timings, **places, **changes})
-        async with Fleet(own, folder) as fleet:
+        async with Fleet(own, folder, app) as fleet:
             yield Stage(own, fleet, mailbox, provider, content)
 
 

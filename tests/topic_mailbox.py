@@ -17,6 +17,7 @@ from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
 
+OUTAGE_MILLISECONDS = 180_000
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 
 
@@ -31,7 +32,10 @@ class Mailbox:
         self._consumer = AIOKafkaConsumer(
             *self.topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
         )
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        # What is sent while the broker is away arrives when it is back, once.
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, enable_idempotence=True, request_timeout_ms=OUTAGE_MILLISECONDS
+        )
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,7 +93,7 @@ class Mailbox:
             for partition in self._consumer.partitions_for_topic(topic) or ()
         ]
         ends = await self._consumer.end_offsets(partitions)
-        committed = await self._committed()
+        committed = await self.committed()
         behind = {at: end - committed.get(at, 0) for at, end in ends.items()}
         return {f"{at.topic}:{at.partition}": count for at, count in behind.items() if count}
 
@@ -106,7 +110,8 @@ class Mailbox:
         ((_error, _group, _state, _type, _protocol, members, *_),) = response.groups
         return len(members)
 
-    async def _committed(self) -> dict[TopicPartition, int]:
+    async def committed(self) -> dict[TopicPartition, int]:
+        """Return the committed offsets of the workers' group."""
         async with self._admin() as admin:
             offsets = await admin.list_consumer_group_offsets(self.settings.app_id)
         return {at: max(found.offset, 0) for at, found in offsets.items()}

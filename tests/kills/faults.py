@@ -1,0 +1,197 @@
+"""What can happen to workers and to the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet import SAFE_EXIT, WorkerProcess
+from kills.trial import Trial, Wrong, empty
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A worker dies at a point of its code, and is started again, on its kept directory or on an empty one.
+
+    ``taken_over``: not before the others serve its partitions.
+    """
+
+    worker: int
+    point: str
+    passage: int = 1
+    keeps_disk: bool = True
+    taken_over: bool = False
+
+    async def happen(self, trial: Trial) -> None:
+        worker = trial.worker(self.worker)
+        await trial.killed_at(worker, self.point, self.passage)
+        if not self.keeps_disk:
+            empty(worker)
+        if self.taken_over:
+            await trial.serving()
+        trial.start(worker)
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class KillInRebalance:
+    """One worker is killed and started again; another one, or the same, dies at a point of the rebalance.
+
+    With the same one and the point "recovering" this is a kill during recovery: its store is not trusted any more.
+    """
+
+    first: int
+    second: int
+    point: str
+    passage: int = 1
+    keeps_disk: bool = True
+
+    async def happen(self, trial: Trial) -> None:
+        first, second = trial.worker(self.first), trial.worker(self.second)
+        trial.dismiss(first)
+        first.kill()
+        trial.history.note("killed", worker=first.name)
+        trial.order(second, self.point, self.passage)
+        if first is second:
+            first.start(may_end=True)
+        else:
+            trial.start(first)
+        await trial.until(lambda: not second.runs, f"{second.name} passes {self.point!r}")
+        trial.confirm(second, self.point)
+        if not self.keeps_disk:
+            empty(second)
+        trial.start(second)
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class KeptThenEmpty:
+    """A worker that is alone dies between put and acknowledgement, goes on with its disk, and then loses the disk."""
+
+    worker: int
+    point: str
+    passage: int = 1
+
+    async def happen(self, trial: Trial) -> None:
+        victim = trial.worker(self.worker)
+        others = [worker for worker in trial.supervised if worker is not victim]
+        for other in others:
+            await stopped(trial, other)
+        await trial.serving()
+        await trial.killed_at(victim, self.point, self.passage)
+        trial.start(victim)
+        await trial.serving()
+        await trial.progress(trial.applied + 5)
+        trial.dismiss(victim)
+        victim.kill()
+        empty(victim)
+        trial.history.note("killed, and its disk is gone", worker=victim.name)
+        for worker in (victim, *others):
+            trial.start(worker)
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A worker is stopped (SIGSTOP) for longer than its session, and continued when others have its partitions."""
+
+    worker: int
+
+    async def happen(self, trial: Trial) -> None:
+        worker = trial.worker(self.worker)
+        trial.dismiss(worker)
+        worker.send(signal.SIGSTOP)
+        trial.history.note("frozen", worker=worker.name)
+        await trial.serving()
+        trial.post.allowed = min(trial.post.allowed + 10, trial.total - 1)
+        await trial.progress(trial.applied + 3)
+        worker.send(signal.SIGCONT)
+        await trial.until(lambda: not worker.runs, f"{worker.name}, whose partitions are lost, ends itself")
+        trial.ends.append((worker.name, worker.exit_code))
+        trial.history.note("continued and ended", worker=worker.name, code=worker.exit_code)
+        if worker.exit_code != SAFE_EXIT:
+            raise Wrong(f"{worker.name} ended with {worker.exit_code}\n{worker.tail(40)}")
+        trial.start(worker)
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A worker is stopped in order (SIGTERM) and started again."""
+
+    worker: int
+
+    async def happen(self, trial: Trial) -> None:
+        worker = trial.worker(self.worker)
+        await stopped(trial, worker)
+        if not (worker.data_dir / "clean-stop").exists():
+            trial.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
+        trial.start(worker)
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Workers are started, or stopped in order, until there are so many."""
+
+    workers: int
+
+    async def happen(self, trial: Trial) -> None:
+        running = sorted(trial.supervised, key=lambda worker: worker.name)
+        for worker in running[self.workers :]:
+            await stopped(trial, worker)
+        for number in range(1, self.workers + 1):
+            if trial.worker(number) not in trial.supervised:
+                trial.start(trial.worker(number))
+        await trial.serving()
+
+
+@dataclass(frozen=True)
+class Outage:
+    """The broker goes away and comes back. ``how``: "stop" in order, "kill", or "pause" (nothing answers)."""
+
+    seconds: float
+    how: str = "stop"
+
+    async def happen(self, trial: Trial) -> None:
+        kafka, start = trial.kafka, time.monotonic()
+        before = {worker: _effort(worker) for worker in trial.supervised}
+        await asyncio.to_thread({"stop": kafka.stop, "kill": kafka.kill, "pause": kafka.pause}[self.how])
+        trial.history.note("broker away", how=self.how)
+
+        async def nobody_ready() -> bool:
+            return not any([await trial.stage.fleet.partitions(worker) for worker in trial.supervised])
+
+        await trial.until(nobody_ready, "no worker says that it is ready")
+        trial.history.note("nobody is ready", after=round(time.monotonic() - start, 1))
+        await asyncio.sleep(max(0.0, start + self.seconds - time.monotonic()))
+        for worker, (lines, pid, cpu) in before.items():
+            now = _effort(worker)
+            spent = now[2] - cpu if now[1] == pid else now[2]
+            trial.history.note("away", worker=worker.name, lines=now[0] - lines, cpu_seconds=round(spent, 2))
+        await asyncio.to_thread(kafka.start)
+        trial.history.note("broker back", away=round(time.monotonic() - start, 1))
+        await trial.serving()
+
+
+def _effort(worker: WorkerProcess) -> tuple[int, int, float]:
+    """Return how many lines a worker has logged, its process, and the processor seconds that it has taken."""
+    lines = worker.log.count("\n")
+    if not worker.runs:
+        return lines, 0, 0.0
+    fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+    return lines, worker.pid, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def stopped(trial: Trial, worker: WorkerProcess) -> None:
+    """Stop a worker in order."""
+    trial.dismiss(worker)
+    worker.terminate()
+    await trial.until(lambda: not worker.runs, f"{worker.name} ends in order")
+    trial.history.note("stopped", worker=worker.name, code=worker.exit_code)
+    if worker.exit_code != 0:
+        raise Wrong(f"{worker.name} was stopped in order and ended with {worker.exit_code}\n{worker.tail(40)}")

@@ -1,0 +1,129 @@
+"""Known mistakes that a worker of the kill suite can have, to show that the suite finds them.
+
+`python -m kills.run short --mutation NAME` must fail for each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from faust.types import TP
+from msgspec.structs import replace
+
+from cj_stream.domain import comparisons
+from cj_stream.domain.decider import HANDLERS
+from cj_stream.domain.draft import Change, Draft
+from cj_stream.domain.events import VerdictReceived
+from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.streaming import consumer, fence
+from cj_stream.streaming.consumer import BarrierConsumer
+from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.batches import BatchRows
+from cj_stream.worker import Worker
+
+
+def _commit_without_waiting() -> None:
+    settled = Sender.settled
+
+    async def committed(self: Any, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        Sender.settled = _at_once  # type: ignore[method-assign,assignment]  # the mistake
+        try:
+            return await commit(self, offsets, start_new_transaction)
+        finally:
+            Sender.settled = settled  # type: ignore[method-assign]  # the mistake ends here
+
+    commit = BarrierConsumer._commit_offsets
+    BarrierConsumer._commit_offsets = committed
+
+
+async def _at_once(*_: Any) -> bool:
+    return True
+
+
+def _trust_the_local_store() -> None:
+    LocalStore._empty = lambda _: None  # type: ignore[method-assign]  # the mistake
+
+
+def _start_before_the_marker_is_read() -> None:
+    build, assigned = Worker.__init__, Opener.assigned
+    workers: list[Worker] = []
+
+    def built(self: Worker, *args: Any) -> None:
+        build(self, *args)
+        workers.append(self)
+
+    def started(self: Opener, partitions: set[int]) -> None:
+        assigned(self, partitions)
+        for partition in partitions:
+            workers[0].released(partition, 0, list(workers[0].batches._batches(partition)))
+
+    Worker.__init__ = built  # type: ignore[method-assign]  # to know the worker
+    Opener.assigned = started  # type: ignore[method-assign]  # the mistake
+
+
+def _no_fence() -> None:
+    Fence.check = lambda _: None  # type: ignore[method-assign]  # the mistake
+    for module in (consumer, fence):
+        module.end_process = lambda *_, **__: None  # type: ignore[attr-defined]  # ditto
+
+
+def _judge_again() -> None:
+    def judged(draft: Draft, event: VerdictReceived) -> None:
+        row = draft.batch.comparisons[event.index]
+        if row.status is ComparisonStatus.JUDGED:
+            draft.put(replace(row, winner=event.winner, completed_at=draft.at))
+        else:
+            comparisons.judge(draft, event)
+
+    HANDLERS[VerdictReceived] = judged
+
+
+def _control_row_first() -> None:
+    store = BatchRows.store
+
+    async def turned(self: BatchRows, partition: int, change: Change, offset: int) -> None:
+        rows = sorted(change.rows, key=lambda row: not isinstance(row, Control))
+        await store(self, partition, Change(change.batch, tuple(rows), change.notes, change.deleted), offset)
+
+    BatchRows.store = turned  # type: ignore[method-assign]  # the mistake
+
+
+def _forget_promises() -> None:
+    promise = Sender.promise
+
+    def forgotten(self: Sender, what: str) -> asyncio.Future[Any]:
+        future = promise(self, what)
+        if "gathered" in what or "events" in what:
+            self._outstanding.discard(future)
+        return future
+
+    Sender.promise = forgotten  # type: ignore[method-assign]  # the mistake
+
+
+def _give_up_without_waiting() -> None:
+    async def dropped(self: Dispatcher, partitions: Any, _patience: float) -> None:
+        gone = set(partitions)
+        for key in [key for key, (partition, _) in self._batches.items() if partition in gone]:
+            self._forget(key)
+        for effect in [effect for effect, job in self._in_hand.items() if job.partition in gone]:
+            self._in_hand.pop(effect)
+
+    Dispatcher.drop = dropped  # type: ignore[method-assign]  # the mistake
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    "commit-without-waiting": _commit_without_waiting,
+    "trust-the-local-store": _trust_the_local_store,
+    "start-before-the-marker": _start_before_the_marker_is_read,
+    "no-fence": _no_fence,
+    "judge-again": _judge_again,
+    "control-row-first": _control_row_first,
+    "forget-promises": _forget_promises,
+    "give-up-without-waiting": _give_up_without_waiting,
+}

@@ -1,0 +1,186 @@
+"""Where a worker can be made to die: at these points it kills itself with SIGKILL, as if somebody had hit exactly then.
+
+`arm` puts the points in place. A worker dies at the point, and at the passage of it, that the file named by the
+environment variable ``KILL_ORDER`` says, if there is such a file; the file is then renamed, so that the killer knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cj_stream.agents.effects import Effects
+from cj_stream.provider.client import ProviderClient
+from cj_stream.streaming.app import IdempotentProducer
+from cj_stream.streaming.consumer import FaustConsumer
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.table import BatchTable
+from cj_stream.worker import Worker
+
+IN_TRAFFIC = {
+    "put": "rows are in the local store, none of them was sent",
+    "torn": "all rows of a decision are acknowledged but the last one",
+    "unacknowledged": "rows are on their way, none is acknowledged",
+    "rows held": "rows go into the local store for a second, and to nobody else",
+    "inputs held": "inputs are read for a second, and nobody gets them",
+    "applied": "rows are acknowledged, the offset is not committed",
+    "committed": "the offset is committed, what it releases is not started",
+    "submitted": "the provider has accepted a comparison, nobody was told",
+    "reported": "the log has the report of an effect, nobody has read it",
+    "forwarded": "an input is in its home partition, its offset is not committed",
+}
+"""Points that a worker passes again and again while its batches run."""
+AT_AN_END = {"published": "an outcome is published, nobody was told"}
+IN_A_REBALANCE = {
+    "revoked": "the partitions are to be given up",
+    "given up": "the partitions are given up",
+    "recovering": "some of a partition's changelog is applied",
+    "recovered": "the partitions are recovered, their markers are not sent",
+    "marked": "the markers are sent",
+    "opened": "a partition's marker is read, its work is not started",
+}
+"""Points that a worker passes when partitions change hands."""
+AT_A_STOP = {"stopping": "everything is stopped, the local store is not marked as clean"}
+POINTS = {**IN_TRAFFIC, **AT_AN_END, **IN_A_REBALANCE, **AT_A_STOP}
+
+HELD_SECONDS = 1.0
+_held_topics: set[str] = set()
+_passed: Counter[str] = Counter()
+
+
+def order_text(point: str, passage: int, nonce: str) -> str:
+    """Return what the file has to say for a worker to die at this passage of the point; the nonce tells orders apart."""
+    assert point in POINTS, point
+    return f"{point}\n{passage}\n{nonce}"
+
+
+def obeyed(order: Path) -> Path:
+    """Return the name that an order gets when a worker has died of it."""
+    return order.with_suffix(".obeyed")
+
+
+def passing(point: str) -> None:
+    """Die here if that is the order."""
+    if _is_due(point):
+        _die()
+
+
+def _is_due(point: str) -> bool:
+    try:
+        text = _order().read_text()
+    except FileNotFoundError:
+        return False
+    wanted, passage, _ = text.split("\n")
+    if wanted != point:
+        return False
+    _passed[text] += 1
+    return _passed[text] >= int(passage)
+
+
+def _order() -> Path:
+    return Path(os.environ["KILL_ORDER"])
+
+
+def _die() -> NoReturn:
+    _order().rename(obeyed(_order()))
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nothing survives SIGKILL")
+
+
+class _NothingSent:
+    """A sender that ends the process instead of sending."""
+
+    async def send(self, *_: Any, **__: Any) -> NoReturn:
+        _die()
+
+
+_write = BatchTable.write
+
+
+async def _write_and_pass(self: BatchTable, sender: Sender, partition: int, puts: Any) -> None:
+    if _is_due("put"):
+        await _write(self, _NothingSent(), partition, puts)  # type: ignore[arg-type]  # all that it uses
+    if len(puts) > 1 and _is_due("torn"):
+        await _write(self, sender, partition, puts[:-1])
+        await sender.settled(10)
+        _die()
+    await _write(self, sender, partition, puts)
+    passing("unacknowledged")
+
+
+_send = IdempotentProducer.send
+
+
+async def _send_or_hold(self: IdempotentProducer, topic: str, *args: Any, **kwargs: Any) -> Any:
+    point = "rows held" if topic.endswith("-changelog") else "inputs held"
+    if topic not in _held_topics and topic.endswith(("-changelog", "events.v1")) and _is_due(point):
+        _held_topics.add(topic)
+        asyncio.get_running_loop().call_later(HELD_SECONDS, _die)
+    if topic in _held_topics:
+        return asyncio.get_running_loop().create_future()
+    return await _send(self, topic, *args, **kwargs)
+
+
+def _before(owner: Any, name: str, point: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @wraps(original)
+    def passed(*args: Any, **kwargs: Any) -> Any:
+        passing(point)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, passed)
+
+
+def _after(owner: Any, name: str, point: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @wraps(original)
+    def passed(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if result is not False:
+            passing(point)
+        return result
+
+    setattr(owner, name, passed)
+
+
+def _after_awaiting(owner: Any, name: str, point: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @wraps(original)
+    async def passed(*args: Any, **kwargs: Any) -> Any:
+        result = await original(*args, **kwargs)
+        passing(point)
+        return result
+
+    setattr(owner, name, passed)
+
+
+def arm() -> None:
+    """Put all points into the code of this process, before the worker is built."""
+    IdempotentProducer.send = _send_or_hold
+    BatchTable.write = _write_and_pass  # type: ignore[method-assign]  # that is the purpose
+    _before(FaustConsumer, "_commit_offsets", "applied")
+    _before(Releases, "committed", "committed")
+    _after_awaiting(ProviderClient, "submit", "submitted")
+    _after_awaiting(Worker, "_report", "reported")
+    _after_awaiting(Forwarder, "_send", "forwarded")
+    _after_awaiting(Effects, "_publish", "published")
+    _before(Worker, "revoked", "revoked")
+    _after_awaiting(Worker, "revoked", "given up")
+    _after(BatchTable, "_recover", "recovering")
+    _before(Opener, "assigned", "recovered")
+    _after_awaiting(Opener, "_send", "marked")
+    _after(Opener, "read", "opened")
+    _before(LocalStore, "close", "stopping")

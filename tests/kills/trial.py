@@ -1,0 +1,312 @@
+"""One run: batches with a known end, workers that are supervised, and whatever happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from counting_provider import judge_of
+from fleet import SAFE_EXIT, WorkerProcess
+from kills import account
+from kills.ledger import Ledger
+from kills.points import obeyed, order_text
+from kills.post import DisorderlyPost
+from oracle import expected_batch
+from own_topics import own_topics
+from stage import Stage, batches_everywhere, new_request, staged_with
+
+from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.devkit.kafka import LocalKafka
+from cj_stream.domain.batch import Batch
+
+WORKERS = 3
+PARTITIONS = 8
+BATCHES = 42
+SMALLEST, LARGEST = 2, 12
+LATENCY_SECONDS = 0.1
+RESTART_SECONDS = 0.5
+NUDGE_SECONDS = 0.3
+PATIENCE = 90.0
+EXPECTED_ENDS = {0, SAFE_EXIT, -9}
+
+
+class Fault(Protocol):
+    """Something that happens to a trial."""
+
+    async def happen(self, trial: Trial) -> None:
+        """Let it happen, and return when it is over."""
+
+
+Waves = Sequence[Sequence[Fault]]
+"""What happens: waves one after the other, the faults of a wave at the same time."""
+
+
+class Wrong(AssertionError):  # noqa: N818 -- the message says it all
+    """Something did not come to be as it must."""
+
+
+class History:
+    """What happened, as lines of JSON in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w")
+        self._start = time.monotonic()
+
+    def note(self, what: str, **facts: Any) -> None:
+        """Write a line."""
+        at = round(time.monotonic() - self._start, 2)
+        self._file.write(json.dumps({"at": at, "what": what, **facts}, default=str) + "\n")
+        self._file.flush()
+
+
+class Trial:
+    """What faults act on. ``broken`` collects whatever must not be."""
+
+    def __init__(self, stage: Stage, post: DisorderlyPost, kafka: LocalKafka, history: History, seed: int) -> None:
+        self.stage = stage
+        self.post = post
+        self.kafka = kafka
+        self.history = history
+        self.random = Random(seed)
+        self.ledger = Ledger(stage.settings, stage.mailbox)
+        self.requests: list[AssessmentRequest] = []
+        self.expected: dict[str, Batch] = {}
+        self.broken: list[str] = []
+        self.supervised: set[WorkerProcess] = set()
+        self.ends: list[tuple[str, int | None]] = []
+        """Workers that ended by themselves or were killed, with their exit codes."""
+        self._asked = 0
+        self._orders = 0
+
+    # --- Batches ---------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Choose the batches, and find out how each of them must end."""
+        for batch_id in batches_everywhere(BATCHES, self.stage.settings):
+            essays = self.random.randint(SMALLEST, LARGEST)
+            request = new_request(batch_id, essays, content=batch_id)
+            self.requests.append(request)
+            self.expected[batch_id] = await expected_batch(request, self.stage.settings, judge_of())
+
+    @property
+    def total(self) -> int:
+        """Verdicts that all batches need."""
+        return sum(batch.total_comparisons for batch in self.expected.values())
+
+    @property
+    def applied(self) -> int:
+        """Comparisons that have their verdict, according to the changelog."""
+        self.ledger.update()
+        return len(self.ledger.judgements)
+
+    async def ask(self, share: float) -> None:
+        """Send requests until this share of all batches has been asked for; every fifth is sent twice."""
+        while self._asked < share * len(self.requests):
+            request = self.requests[self._asked]
+            self._asked += 1
+            for _ in range(2 if self._asked % 5 == 0 else 1):
+                await self.stage.ask(request)
+
+    async def poison(self) -> None:
+        """Send what nobody can read, to every topic that the workers read."""
+        settings = self.stage.settings
+        for topic in (settings.assessment_request_topic, settings.llm_provider_callback_topic):
+            await self.stage.mailbox.send(topic, self.post.broken(b"what is this?"))
+        partition = self.random.randrange(settings.partitions)
+        await self.stage.mailbox.send(settings.batch_events_topic, self.post.broken(b"no event"), partition=partition)
+
+    # --- Progress --------------------------------------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+        """Wait for a condition; raises `Wrong`, with how things stand, when it does not come true."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            if time.monotonic() > deadline:
+                missing = [key for key in self.expected if key not in self._ended()]
+                self.broken.append(f"not within {PATIENCE:g} s: {what}")
+                raise Wrong(
+                    f"not within {PATIENCE:g} s: {what}; {self.applied} of {self.total} verdicts are applied, "
+                    f"without an end: {missing}\n{await self.stage.fleet.standing()}\n{self.stage.fleet.tails(12)}"
+                )
+            await asyncio.sleep(0.05)
+
+    async def progress(self, verdicts: int) -> None:
+        """Wait until so many verdicts are applied in all."""
+        before = self.applied
+        await self.until(lambda: self.applied >= verdicts, f"{verdicts} verdicts are applied")
+        self.history.note("progress", verdicts=self.applied, more=self.applied - before, ended=len(self._ended()))
+
+    def _ended(self) -> set[str]:
+        return {account_of["data"]["entity_id"] for account_of in self._completed()}
+
+    def _completed(self) -> list[dict[str, Any]]:
+        return [json.loads(record.value or b"") for record in self.stage.mailbox.outcome_records("completed")]
+
+    async def serving(self, *, without: Sequence[WorkerProcess] = ()) -> None:
+        """Wait until the supervised workers, or those of them that are not excluded, serve all partitions."""
+
+        async def served() -> bool:
+            workers = [worker for worker in self.supervised if worker not in without]
+            answers = [await self.stage.fleet.partitions(worker) for worker in workers]
+            return all(answers) and sorted(sum(answers, [])) == list(range(self.stage.settings.partitions))
+
+        await self.until(served, "all partitions are served")
+
+    # --- Workers ---------------------------------------------------------------------------------------------------
+
+    def worker(self, number: int) -> WorkerProcess:
+        """Return a worker by its number, from 1 on; it is made when it is first asked for."""
+        while len(self.stage.fleet.workers) < number:
+            self.stage.fleet.worker()
+        return self.stage.fleet.workers[number - 1]
+
+    def start(self, worker: WorkerProcess) -> None:
+        """Start a worker, and again whenever it ends by itself."""
+        worker.start(may_end=True)
+        self.supervised.add(worker)
+
+    def dismiss(self, worker: WorkerProcess) -> None:
+        """Leave a worker to its fault: nobody starts it again."""
+        self.supervised.discard(worker)
+
+    async def killed_at(self, worker: WorkerProcess, point: str, passage: int) -> None:
+        """Wait until the worker has died at a point of its code; verdicts keep coming so that it gets there."""
+        self.order(worker, point, passage)
+        nudged = time.monotonic()
+
+        def has_died() -> bool:
+            nonlocal nudged
+            if time.monotonic() > nudged + NUDGE_SECONDS:
+                self.post.allowed = min(self.post.allowed + 2, self.total - 1)
+                nudged = time.monotonic()
+            return not worker.runs
+
+        await self.until(has_died, f"{worker.name} passes {point!r}")
+        self.confirm(worker, point)
+
+    def order(self, worker: WorkerProcess, point: str, passage: int) -> None:
+        """Tell a worker to kill itself at this passage of a point, and do not start it again."""
+        self.dismiss(worker)
+        self._orders += 1
+        obeyed(worker.order).unlink(missing_ok=True)
+        draft = worker.order.with_suffix(".draft")
+        draft.write_text(order_text(point, passage, str(self._orders)))
+        draft.rename(worker.order)
+
+    def confirm(self, worker: WorkerProcess, point: str) -> None:
+        """Note that a worker has died of its order, or that it has not."""
+        was_it = obeyed(worker.order).exists()
+        worker.order.unlink(missing_ok=True)
+        self.ends.append((worker.name, worker.exit_code))
+        self.history.note("died", worker=worker.name, point=point if was_it else None, code=worker.exit_code)
+        if not was_it:
+            raise Wrong(f"{worker.name} ended with {worker.exit_code}, not at {point!r}\n{worker.tail(40)}")
+
+    async def supervise(self) -> None:
+        """Start workers again that ended by themselves, as whoever runs them does."""
+        while True:
+            await asyncio.sleep(RESTART_SECONDS)
+            for worker in list(self.supervised):
+                if not worker.runs:
+                    self.ends.append((worker.name, worker.exit_code))
+                    self.history.note("restarted", worker=worker.name, code=worker.exit_code)
+                    if worker.exit_code not in EXPECTED_ENDS:
+                        self.broken.append(f"{worker.name} ended with {worker.exit_code}\n{worker.tail(40)}")
+                    worker.start(may_end=True)
+
+    # --- The account -----------------------------------------------------------------------------------------------
+
+    async def check_commits(self) -> None:
+        """Check that nothing is committed that is not applied."""
+        committed = await self.stage.mailbox.committed()
+        await self.until(self.stage.mailbox.is_all_read, "the mailbox has everything")
+        self.ledger.update()
+        self.broken += account.commits(self.ledger, self.stage, committed)
+
+    async def check_end(self) -> None:
+        """Check everything, when everything has ended."""
+        await self.check_commits()
+        for found in (
+            account.outcomes(self.stage, self.expected),
+            account.verdicts(self.ledger, self.expected),
+            await account.live_tables(self.ledger, self.stage),
+            account.submissions(self.ledger, self.post),
+            account.dead_letters(self.stage, self.post),
+        ):
+            self.broken += found
+        self.history.note(
+            "account",
+            verdicts=self.applied,
+            submissions=account.distribution(self.post),
+            dead_letters=len(self.stage.mailbox.dead_letters),
+            poison=len(self.post.poison),
+            outcomes=sum(len(self.stage.mailbox.outcome_records(kind)) for kind in ("completed", "failed", "result")),
+            ends=[code for _, code in self.ends],
+            broken=self.broken,
+        )
+
+
+async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
+    """Play a schedule. Raises `Wrong` for whatever must not be."""
+    await trial.prepare()
+    for number in range(1, workers + 1):
+        trial.start(trial.worker(number))
+    await trial.serving()
+    trial.history.note("begin", batches=len(trial.requests), verdicts=trial.total)
+    for number, wave in enumerate(waves):
+        await trial.ask(0.4 + 0.6 * number / len(waves))
+        await trial.poison()
+        # Half of what is allowed is there before the wave, the other half comes while it happens.
+        trial.post.allowed = max(trial.post.allowed, trial.total * (number + 1) // (len(waves) + 1))
+        step = trial.total // (len(waves) + 1)
+        await trial.progress(max(trial.applied + step // 4, trial.post.allowed - step // 2))
+        trial.history.note("wave", faults=[str(fault) for fault in wave])
+        await asyncio.gather(*(fault.happen(trial) for fault in wave))
+        if trial.applied >= trial.total:
+            raise Wrong("the faults came when everything was over")
+        await trial.check_commits()
+    await trial.ask(1.0)
+    trial.post.allowed = trial.total
+    await trial.progress(trial.total)
+    await trial.post.empty()
+    await trial.until(lambda: trial._ended() == set(trial.expected), "every batch has an outcome")  # noqa: SLF001
+    await trial.serving()
+    await trial.stage.settled()
+    await trial.check_end()
+
+
+@asynccontextmanager
+async def tried(
+    kafka: LocalKafka, folder: Path, *, seed: int, **changes: Any
+) -> AsyncIterator[Trial]:
+    """Set up a trial on a broker of its own; ``changes`` are settings of the workers."""
+    bootstrap = kafka.status().bootstrap
+    assert bootstrap is not None, "the broker does not run"
+    async with own_topics(bootstrap, folder, partitions=PARTITIONS) as settings:
+        post = DisorderlyPost(settings, seed=seed, latency=LATENCY_SECONDS)
+        own: dict[str, Any] = {"max_concurrent_comparisons": 4, **changes}
+        async with staged_with(post, settings, folder, app="kills.rigged", **own) as stage:
+            trial = Trial(stage, post, kafka, History(folder / "history.jsonl"), seed)
+            supervision = asyncio.create_task(trial.supervise())
+            try:
+                yield trial
+            finally:
+                supervision.cancel()
+                with suppress(asyncio.CancelledError):
+                    await supervision
+
+
+def empty(worker: WorkerProcess) -> None:
+    """Take a worker's disk away."""
+    shutil.rmtree(worker.data_dir, ignore_errors=True)
+

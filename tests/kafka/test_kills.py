@@ -1,4 +1,4 @@
-"""Workers killed at every phase, frozen, stopped and scaled, and the broker taken away, with outcomes known in advance."""
+"""Workers killed, frozen, stopped and scaled, and the broker taken away, with outcomes known in advance."""
 
 from __future__ import annotations
 

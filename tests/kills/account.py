@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from aiokafka import TopicPartition
@@ -132,9 +131,3 @@ def dead_letters(stage: Stage, provider: DisorderlyPost) -> Iterator[str]:
     found = {letter.value for letter in stage.mailbox.dead_letters}
     yield from (f"poison without a dead letter: {value!r}" for value in provider.poison - found)
     yield from (f"a dead letter that was no poison: {value!r}" for value in found - provider.poison)
-
-
-def distribution(provider: DisorderlyPost) -> dict[int, int]:
-    """Return how many attempts were submitted once, twice and so on."""
-    return dict(sorted(Counter(provider.submissions.values()).items()))
-

@@ -10,25 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import SAFE_EXIT, WorkerProcess
-from kills.trial import Trial, Wrong, empty
+from kills.trial import Fault, Trial, Wrong, empty
+
+__all__ = ["Fault", "Freeze", "KeptThenEmpty", "Kill", "KillInRebalance", "Outage", "Scale", "Stop"]
 
 
 @dataclass(frozen=True)
 class Kill:
-    """A worker dies at a point of its code, and is started again, on its kept directory or on an empty one.
+    """A worker dies and is started again, on its kept directory or on an empty one.
 
-    ``taken_over``: not before the others serve its partitions.
+    It dies at a passage of a point of its code, or for None when it comes: a tenth of a second later per passage.
+    ``taken_over``: it is started again when the others serve its partitions, else at once.
     """
 
     worker: int
-    point: str
+    point: str | None
     passage: int = 1
     keeps_disk: bool = True
     taken_over: bool = False
 
     async def happen(self, trial: Trial) -> None:
         worker = trial.worker(self.worker)
-        await trial.killed_at(worker, self.point, self.passage)
+        if self.point is None:
+            await asyncio.sleep(self.passage / 10)
+            kill(trial, worker)
+        else:
+            await trial.killed_at(worker, self.point, self.passage)
         if not self.keeps_disk:
             empty(worker)
         if self.taken_over:
@@ -39,9 +46,9 @@ class Kill:
 
 @dataclass(frozen=True)
 class KillInRebalance:
-    """One worker is killed and started again; another one, or the same, dies at a point of the rebalance.
+    """A worker is killed, and another one dies when it takes over; or the same one dies as it comes back.
 
-    With the same one and the point "recovering" this is a kill during recovery: its store is not trusted any more.
+    The latter with the point "recovering" is a kill during recovery: its store is not trusted any more.
     """
 
     first: int
@@ -52,19 +59,16 @@ class KillInRebalance:
 
     async def happen(self, trial: Trial) -> None:
         first, second = trial.worker(self.first), trial.worker(self.second)
-        trial.dismiss(first)
-        first.kill()
-        trial.history.note("killed", worker=first.name)
+        kill(trial, first)
+        if not self.keeps_disk:
+            empty(first)
         trial.order(second, self.point, self.passage)
         if first is second:
             first.start(may_end=True)
-        else:
-            trial.start(first)
         await trial.until(lambda: not second.runs, f"{second.name} passes {self.point!r}")
         trial.confirm(second, self.point)
-        if not self.keeps_disk:
-            empty(second)
-        trial.start(second)
+        for worker in {first, second}:
+            trial.start(worker)
         await trial.serving()
 
 
@@ -86,10 +90,8 @@ class KeptThenEmpty:
         trial.start(victim)
         await trial.serving()
         await trial.progress(trial.applied + 5)
-        trial.dismiss(victim)
-        victim.kill()
+        kill(trial, victim)
         empty(victim)
-        trial.history.note("killed, and its disk is gone", worker=victim.name)
         for worker in (victim, *others):
             trial.start(worker)
         await trial.serving()
@@ -162,29 +164,46 @@ class Outage:
         before = {worker: _effort(worker) for worker in trial.supervised}
         await asyncio.to_thread({"stop": kafka.stop, "kill": kafka.kill, "pause": kafka.pause}[self.how])
         trial.history.note("broker away", how=self.how)
-
-        async def nobody_ready() -> bool:
-            return not any([await trial.stage.fleet.partitions(worker) for worker in trial.supervised])
-
-        await trial.until(nobody_ready, "no worker says that it is ready")
-        trial.history.note("nobody is ready", after=round(time.monotonic() - start, 1))
-        await asyncio.sleep(max(0.0, start + self.seconds - time.monotonic()))
-        for worker, (lines, pid, cpu) in before.items():
-            now = _effort(worker)
-            spent = now[2] - cpu if now[1] == pid else now[2]
-            trial.history.note("away", worker=worker.name, lines=now[0] - lines, cpu_seconds=round(spent, 2))
-        await asyncio.to_thread(kafka.start)
+        try:
+            await trial.until(lambda: _nobody_ready(trial), "no worker says that it is ready")
+            trial.history.note("nobody is ready", after=round(time.monotonic() - start, 1))
+            await asyncio.sleep(max(0.0, start + self.seconds - time.monotonic()))
+            for worker, effort in before.items():
+                trial.history.note("away", worker=worker.name, **_efforts_since(worker, effort))
+        finally:
+            await asyncio.to_thread(kafka.start)
         trial.history.note("broker back", away=round(time.monotonic() - start, 1))
         await trial.serving()
 
 
-def _effort(worker: WorkerProcess) -> tuple[int, int, float]:
-    """Return how many lines a worker has logged, its process, and the processor seconds that it has taken."""
+async def _nobody_ready(trial: Trial) -> bool:
+    return not any([await trial.stage.fleet.partitions(worker) for worker in trial.supervised])
+
+
+def kill(trial: Trial, worker: WorkerProcess) -> None:
+    """Kill a worker from outside, wherever it is."""
+    trial.dismiss(worker)
+    worker.kill()
+    trial.ends.append((worker.name, worker.exit_code))
+    trial.history.note("killed", worker=worker.name)
+
+
+Effort = tuple[int, int, float]
+"""Lines logged, process number, and processor seconds taken by it."""
+
+
+def _effort(worker: WorkerProcess) -> Effort:
     lines = worker.log.count("\n")
     if not worker.runs:
         return lines, 0, 0.0
     fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
     return lines, worker.pid, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _efforts_since(worker: WorkerProcess, before: Effort) -> dict[str, float]:
+    lines, pid, seconds = _effort(worker)
+    same = pid == before[1]
+    return {"lines": lines - before[0], "cpu_seconds": round(seconds - before[2] if same else seconds, 2)}
 
 
 async def stopped(trial: Trial, worker: WorkerProcess) -> None:

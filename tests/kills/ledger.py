@@ -162,4 +162,3 @@ class Ledger:
                 self.answered.setdefault(str(event.correlation_id), record.offset)
             case SubmissionAccepted():
                 self.accepted.setdefault((event.batch_id, event.index, event.attempt), record.offset)
-

@@ -32,11 +32,11 @@ def _commit_without_waiting() -> None:
     settled = Sender.settled
 
     async def committed(self: Any, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        Sender.settled = _at_once  # type: ignore[method-assign,assignment]  # the mistake
+        Sender.settled = _at_once
         try:
             return await commit(self, offsets, start_new_transaction)
         finally:
-            Sender.settled = settled  # type: ignore[method-assign]  # the mistake ends here
+            Sender.settled = settled
 
     commit = BarrierConsumer._commit_offsets
     BarrierConsumer._commit_offsets = committed
@@ -47,7 +47,7 @@ async def _at_once(*_: Any) -> bool:
 
 
 def _trust_the_local_store() -> None:
-    LocalStore._empty = lambda _: None  # type: ignore[method-assign]  # the mistake
+    LocalStore._empty = lambda _: None
 
 
 def _start_before_the_marker_is_read() -> None:
@@ -63,14 +63,14 @@ def _start_before_the_marker_is_read() -> None:
         for partition in partitions:
             workers[0].released(partition, 0, list(workers[0].batches._batches(partition)))
 
-    Worker.__init__ = built  # type: ignore[method-assign]  # to know the worker
-    Opener.assigned = started  # type: ignore[method-assign]  # the mistake
+    Worker.__init__ = built
+    Opener.assigned = started
 
 
 def _no_fence() -> None:
-    Fence.check = lambda _: None  # type: ignore[method-assign]  # the mistake
+    Fence.check = lambda _: None
     for module in (consumer, fence):
-        module.end_process = lambda *_, **__: None  # type: ignore[attr-defined]  # ditto
+        module.end_process = lambda *_, **__: None
 
 
 def _judge_again() -> None:
@@ -91,7 +91,7 @@ def _control_row_first() -> None:
         rows = sorted(change.rows, key=lambda row: not isinstance(row, Control))
         await store(self, partition, Change(change.batch, tuple(rows), change.notes, change.deleted), offset)
 
-    BatchRows.store = turned  # type: ignore[method-assign]  # the mistake
+    BatchRows.store = turned
 
 
 def _forget_promises() -> None:
@@ -103,7 +103,7 @@ def _forget_promises() -> None:
             self._outstanding.discard(future)
         return future
 
-    Sender.promise = forgotten  # type: ignore[method-assign]  # the mistake
+    Sender.promise = forgotten
 
 
 def _give_up_without_waiting() -> None:
@@ -114,7 +114,7 @@ def _give_up_without_waiting() -> None:
         for effect in [effect for effect, job in self._in_hand.items() if job.partition in gone]:
             self._in_hand.pop(effect)
 
-    Dispatcher.drop = dropped  # type: ignore[method-assign]  # the mistake
+    Dispatcher.drop = dropped
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

@@ -59,7 +59,7 @@ _passed: Counter[str] = Counter()
 
 
 def order_text(point: str, passage: int, nonce: str) -> str:
-    """Return what the file has to say for a worker to die at this passage of the point; the nonce tells orders apart."""
+    """Return what the file says to have a worker die at this passage of the point; the nonce tells orders apart."""
     assert point in POINTS, point
     return f"{point}\n{passage}\n{nonce}"
 
@@ -109,7 +109,7 @@ _write = BatchTable.write
 
 async def _write_and_pass(self: BatchTable, sender: Sender, partition: int, puts: Any) -> None:
     if _is_due("put"):
-        await _write(self, _NothingSent(), partition, puts)  # type: ignore[arg-type]  # all that it uses
+        await _write(self, _NothingSent(), partition, puts)
     if len(puts) > 1 and _is_due("torn"):
         await _write(self, sender, partition, puts[:-1])
         await sender.settled(10)
@@ -170,7 +170,7 @@ def _after_awaiting(owner: Any, name: str, point: str) -> None:
 def arm() -> None:
     """Put all points into the code of this process, before the worker is built."""
     IdempotentProducer.send = _send_or_hold
-    BatchTable.write = _write_and_pass  # type: ignore[method-assign]  # that is the purpose
+    BatchTable.write = _write_and_pass
     _before(FaustConsumer, "_commit_offsets", "applied")
     _before(Releases, "committed", "committed")
     _after_awaiting(ProviderClient, "submit", "submitted")

@@ -6,8 +6,10 @@ import asyncio
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -20,7 +22,7 @@ from kills.points import obeyed, order_text
 from kills.post import DisorderlyPost
 from oracle import expected_batch
 from own_topics import own_topics
-from stage import Stage, batches_everywhere, new_request, staged_with
+from stage import Stage, batches_everywhere, document_of, new_request, staged_with
 
 from cj_stream.contracts.requests import AssessmentRequest
 from cj_stream.devkit.kafka import LocalKafka
@@ -88,9 +90,9 @@ class Trial:
     # --- Batches ---------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Choose the batches, and find out how each of them must end."""
+        """Choose the batches, more small than large ones, and find out how each of them must end."""
         for batch_id in batches_everywhere(BATCHES, self.stage.settings):
-            essays = self.random.randint(SMALLEST, LARGEST)
+            essays = min(self.random.randint(SMALLEST, LARGEST) for _ in range(2))
             request = new_request(batch_id, essays, content=batch_id)
             self.requests.append(request)
             self.expected[batch_id] = await expected_batch(request, self.stage.settings, judge_of())
@@ -132,7 +134,7 @@ class Trial:
             if holds if isinstance(holds, bool) else await holds:
                 return
             if time.monotonic() > deadline:
-                missing = [key for key in self.expected if key not in self._ended()]
+                missing = [key for key in self.expected if key not in self.ended()]
                 self.broken.append(f"not within {PATIENCE:g} s: {what}")
                 raise Wrong(
                     f"not within {PATIENCE:g} s: {what}; {self.applied} of {self.total} verdicts are applied, "
@@ -144,21 +146,20 @@ class Trial:
         """Wait until so many verdicts are applied in all."""
         before = self.applied
         await self.until(lambda: self.applied >= verdicts, f"{verdicts} verdicts are applied")
-        self.history.note("progress", verdicts=self.applied, more=self.applied - before, ended=len(self._ended()))
+        self.history.note("progress", verdicts=self.applied, more=self.applied - before, ended=len(self.ended()))
 
-    def _ended(self) -> set[str]:
-        return {account_of["data"]["entity_id"] for account_of in self._completed()}
+    def ended(self) -> set[str]:
+        """Return the batches that have an outcome."""
+        records = self.stage.mailbox.outcome_records("completed")
+        return {document_of(record.value)["data"]["entity_id"] for record in records}
 
-    def _completed(self) -> list[dict[str, Any]]:
-        return [json.loads(record.value or b"") for record in self.stage.mailbox.outcome_records("completed")]
-
-    async def serving(self, *, without: Sequence[WorkerProcess] = ()) -> None:
-        """Wait until the supervised workers, or those of them that are not excluded, serve all partitions."""
+    async def serving(self) -> None:
+        """Wait until the supervised workers serve all partitions."""
 
         async def served() -> bool:
-            workers = [worker for worker in self.supervised if worker not in without]
-            answers = [await self.stage.fleet.partitions(worker) for worker in workers]
-            return all(answers) and sorted(sum(answers, [])) == list(range(self.stage.settings.partitions))
+            answers = [await self.stage.fleet.partitions(worker) for worker in self.supervised]
+            opened = sorted(chain.from_iterable(answers))
+            return all(answers) and opened == list(range(self.stage.settings.partitions))
 
         await self.until(served, "all partitions are served")
 
@@ -226,6 +227,11 @@ class Trial:
 
     # --- The account -----------------------------------------------------------------------------------------------
 
+    @property
+    def submissions(self) -> dict[int, int]:
+        """How many attempts were submitted once, twice and so on."""
+        return dict(sorted(Counter(self.post.submissions.values()).items()))
+
     async def check_commits(self) -> None:
         """Check that nothing is committed that is not applied."""
         committed = await self.stage.mailbox.committed()
@@ -247,7 +253,7 @@ class Trial:
         self.history.note(
             "account",
             verdicts=self.applied,
-            submissions=account.distribution(self.post),
+            submissions=self.submissions,
             dead_letters=len(self.stage.mailbox.dead_letters),
             poison=len(self.post.poison),
             outcomes=sum(len(self.stage.mailbox.outcome_records(kind)) for kind in ("completed", "failed", "result")),
@@ -279,16 +285,14 @@ async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
     trial.post.allowed = trial.total
     await trial.progress(trial.total)
     await trial.post.empty()
-    await trial.until(lambda: trial._ended() == set(trial.expected), "every batch has an outcome")  # noqa: SLF001
+    await trial.until(lambda: trial.ended() == set(trial.expected), "every batch has an outcome")
     await trial.serving()
     await trial.stage.settled()
     await trial.check_end()
 
 
 @asynccontextmanager
-async def tried(
-    kafka: LocalKafka, folder: Path, *, seed: int, **changes: Any
-) -> AsyncIterator[Trial]:
+async def tried(kafka: LocalKafka, folder: Path, *, seed: int, **changes: Any) -> AsyncIterator[Trial]:
     """Set up a trial on a broker of its own; ``changes`` are settings of the workers."""
     bootstrap = kafka.status().bootstrap
     assert bootstrap is not None, "the broker does not run"
@@ -309,4 +313,3 @@ async def tried(
 def empty(worker: WorkerProcess) -> None:
     """Take a worker's disk away."""
     shutil.rmtree(worker.data_dir, ignore_errors=True)
-

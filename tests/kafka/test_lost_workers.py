@@ -1,27 +1,19 @@
-"""Workers killed, frozen and stopped in the middle of batches whose outcome is known in advance."""
+"""Workers that come back soon: those that were killed, and those that were stopped. For all else see test_kills."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from counting_provider import judge_of
-from fleet import SAFE_EXIT, WorkerProcess
+from fleet import WorkerProcess
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, new_request, staged
-from story import MemoryTable
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.partitioning import home_partition
-from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.codec import row_position
-from cj_stream.views.summary import Place, detail
 
 pytestmark = pytest.mark.kafka
 
@@ -80,21 +72,6 @@ class Trouble:
             assert count <= (2 if found.partition in self.lost else 1), correlation_id
 
 
-async def test_a_killed_worker_changes_no_outcome(settings: Settings, tmp_path: Path) -> None:
-    async with staged(settings, tmp_path, latency=0.2, max_concurrent_comparisons=4) as stage:
-        trouble = Trouble(stage)
-        victim, _ = await trouble.begin()
-        victim.kill()
-        assert not trouble.has_ended()
-        await stage.fleet.ready()
-        victim.start()
-        await stage.fleet.ready()
-        assert "rebuilding the local database" in victim.log
-        assert not trouble.has_ended()
-        await trouble.finish()
-        trouble.check_submissions()
-
-
 async def test_a_killed_worker_that_is_back_within_its_session_disturbs_no_other(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -109,46 +86,6 @@ async def test_a_killed_worker_that_is_back_within_its_session_disturbs_no_other
         await trouble.finish()
         trouble.check_submissions()
         assert other.log.count(ASSIGNED) == assignments
-
-
-async def test_a_frozen_worker_that_goes_on_changes_no_outcome(settings: Settings, tmp_path: Path) -> None:
-    async with staged(settings, tmp_path, latency=0.2, max_concurrent_comparisons=4) as stage:
-        trouble = Trouble(stage)
-        victim, other = await trouble.begin()
-        victim.send(signal.SIGSTOP)
-        assert not trouble.has_ended()
-
-        async def taken_over() -> bool:
-            return len(await stage.fleet.partitions(other)) == settings.partitions
-
-        await stage.fleet.until(taken_over, "the other worker has all partitions")
-        victim.send(signal.SIGCONT)
-        # Its partitions belong to another: it ends itself before it writes anything.
-        assert await stage.fleet.ended(victim) == SAFE_EXIT
-        victim.start()
-        await stage.fleet.ready()
-        assert not trouble.has_ended()
-        expected = await trouble.finish()
-        trouble.check_submissions()
-        for batch in expected:
-            shown = await stage.fleet.batch(batch.batch_id)
-            assert shown == _replayed(stage, batch.batch_id, cast("dict[str, Any]", shown)["worker"])
-
-
-def _replayed(stage: Stage, batch_id: str, worker: str) -> dict[str, Any]:
-    """Return what the views must show of a batch, from the changelog alone: of each row, the highest position."""
-    partition = home_partition(batch_id, stage.settings.partitions)
-    table = MemoryTable()
-    for record in stage.mailbox.records[changelog_topic(stage.settings)]:
-        if record.partition == partition:
-            assert record.key is not None
-            assert record.value is not None, "nothing has been deleted"
-            before = table.data.get(record.key)
-            if before is None or row_position(record.value) >= row_position(before):
-                table.data[record.key] = record.value
-    batch = BatchRows(cast("Any", table), cast("Any", None)).load(partition, batch_id)
-    assert batch is not None
-    return detail(batch, Place(partition, worker), batch.run)
 
 
 async def test_a_stopped_worker_goes_on_where_it_was(settings: Settings, tmp_path: Path) -> None:

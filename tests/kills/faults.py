@@ -177,7 +177,7 @@ class Outage:
 
 
 async def _nobody_ready(trial: Trial) -> bool:
-    return not any([await trial.stage.fleet.partitions(worker) for worker in trial.supervised])
+    return not any([await trial.stage.fleet.partitions(worker) for worker in list(trial.supervised)])
 
 
 def kill(trial: Trial, worker: WorkerProcess) -> None:

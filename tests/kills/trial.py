@@ -35,7 +35,7 @@ SMALLEST, LARGEST = 2, 12
 LATENCY_SECONDS = 0.1
 RESTART_SECONDS = 0.5
 NUDGE_SECONDS = 0.3
-PATIENCE = 90.0
+PATIENCE = 120.0
 EXPECTED_ENDS = {0, SAFE_EXIT, -9}
 
 
@@ -157,7 +157,7 @@ class Trial:
         """Wait until the supervised workers serve all partitions."""
 
         async def served() -> bool:
-            answers = [await self.stage.fleet.partitions(worker) for worker in self.supervised]
+            answers = [await self.stage.fleet.partitions(worker) for worker in list(self.supervised)]
             opened = sorted(chain.from_iterable(answers))
             return all(answers) and opened == list(range(self.stage.settings.partitions))
 

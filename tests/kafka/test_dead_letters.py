@@ -136,7 +136,10 @@ async def test_a_flood_of_rubbish_stops_a_worker_which_goes_on_once_told_to(sett
     async with staged(settings, tmp_path, **LIMIT) as stage:
         (worker,) = await stage.fleet.start()
         topic = settings.assessment_request_topic
-        for _ in range(60):
+        for _ in range(9):
+            await stage.mailbox.send(topic, b"rubbish", partition=0)
+        await stage.settled()
+        for _ in range(51):
             await stage.mailbox.send(topic, b"rubbish", partition=0)
         assert await stage.fleet.ended(worker) == BAD_INPUT
         for part in (

@@ -48,7 +48,7 @@ class WorkerProcess:
         self.name = name
         self.order = folder / f"{name}.order"
         """Where a worker of the kill suite finds its order to die."""
-        self._app = app
+        self.app = app
         self.log_path = folder / f"{name}.log"
         self.may_end = False
         port = free_port()
@@ -63,7 +63,7 @@ class WorkerProcess:
         assert not self.runs, f"{self.name} runs already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
+                [sys.executable, "-m", "faust", "-A", self.app, "worker", "-l", "info"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -125,7 +125,7 @@ class Fleet:
     def __init__(self, settings: Settings, folder: Path, app: str = APP) -> None:
         self.settings = settings
         self.workers: list[WorkerProcess] = []
-        self._app = app
+        self.app = app
         self._folder = folder
         self._http: aiohttp.ClientSession | None = None
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import structlog
 
+from cj_stream.operations.repeats import Repeats
 from cj_stream.operations.settings import Settings
 
+REPEAT_SECONDS = 300.0
 # Faust and aiokafka report each step of each rebalance at INFO; what matters of it is logged by us.
 QUIET = (
     "faust",
@@ -50,6 +52,7 @@ def configure_logs(settings: Settings) -> None:
             foreign_pre_chain=shared,
         )
     )
+    handler.addFilter(Repeats(("aiokafka", "faust", "mode"), REPEAT_SECONDS))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

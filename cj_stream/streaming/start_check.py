@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import structlog
 
@@ -14,15 +15,17 @@ from cj_stream.streaming.provisioning import ProvisioningError, find_problems
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 3.0
+LOG_EVERY = 10
 
 
 async def check_topics(settings: Settings) -> None:
     """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
-    while True:
+    for attempt in count():
         try:
             problems = await find_problems(settings.kafka_bootstrap, registry(settings))
         except ProvisioningError as error:
-            log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
+            if attempt % LOG_EVERY == 0:
+                log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
             continue
         if problems:

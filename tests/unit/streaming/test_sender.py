@@ -6,6 +6,8 @@ import pytest
 from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from until import until
 
+from cj_stream.streaming.fence import now
+
 
 @pytest.fixture
 def producer() -> FakeProducer:
@@ -82,3 +84,29 @@ async def test_the_process_ends_when_somebody_drops_a_promise(
     producer.sender().promise("a gathered message").cancel()
     await until(lambda: reasons)
     assert reasons == ["a gathered message was cancelled before it was acknowledged"]
+
+
+async def test_nothing_is_sent_by_a_worker_that_the_group_may_have_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = no_exit(monkeypatch, "fence")
+    producer = FakeProducer()
+    sender = producer.sender()
+    sender._fence.contact(now() - 4000)
+    with pytest.raises(ProcessEndedError):
+        await sender.send("topic", key=None, value=b"stale")
+    assert producer.records == []
+    assert len(reasons) == 1
+
+
+async def test_an_acknowledgement_that_cannot_be_taken_note_of_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reasons = no_exit(monkeypatch, "process")
+    producer = FakeProducer()
+
+    def fail(_metadata: object) -> None:
+        raise OSError("the disk is full")
+
+    await producer.sender().send("topic", key=None, value=b"row", on_ack=fail)
+    producer.acknowledge(0)
+    await until(lambda: reasons)
+    assert reasons == ["what follows an acknowledgement failed"]

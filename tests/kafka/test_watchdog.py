@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from fleet import SAFE_EXIT
+from stage import staged
+
+from cj_stream.contracts.topics import changelog_topic
+from cj_stream.operations.settings import Settings
+from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
+
+pytestmark = pytest.mark.kafka
+
+TESTS = str(Path(__file__).parents[1])
+
+
+async def test_a_worker_in_which_something_stands_still_ends_itself_and_loses_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS, prepend=":")
+    async with staged(settings, tmp_path, loop_stall_seconds=3, partition_stall_seconds=3) as stage:
+        worker = stage.fleet.worker(session_timeout_seconds=60)
+        await stage.provider.say(b"no callback at all")
+        worker.app = "broken_app"
+        reasons = {
+            "hangs": "a partition has unread messages and its committed offset does not move",
+            "blocks": "an event loop does not turn",
+        }
+        for mistake, reason in reasons.items():
+            monkeypatch.setenv("BROKEN", mistake)
+            worker.start(may_end=True)
+            assert await stage.fleet.ended(worker) == SAFE_EXIT, mistake
+            assert reason in worker.tail(60), mistake
+            assert not stage.mailbox.dead_letters
+        assert settings.llm_provider_callback_topic in worker.log
+        assert "broken_app.py" in worker.log, "the stack shows where the main thread hangs"
+        worker.app = "cj_stream.app"
+        worker.start()
+        await stage.fleet.until(lambda: len(stage.mailbox.dead_letters) == 1, "the message is handled after all")
+
+
+async def test_a_recovery_that_waits_for_a_record_nobody_gets_ends_the_worker(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Here the last record of the changelog is the marker of a transaction; upstream issues 176, 597 and 651."""
+    topic = changelog_topic(settings)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, transactional_id=secrets.token_hex(4))
+    await producer.start()
+    try:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, encode_heartbeat(0), key=HEARTBEAT_KEY, partition=2)
+    finally:
+        await producer.stop()
+    async with staged(settings, tmp_path, opening_stall_seconds=4) as stage:
+        worker = stage.fleet.worker()
+        worker.start(may_end=True)
+        assert await stage.fleet.ended(worker) == SAFE_EXIT
+        assert "taking over the partitions makes no step" in worker.log
+        assert f"{topic}-2" in worker.tail(3)

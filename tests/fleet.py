@@ -144,7 +144,7 @@ class Fleet:
     def worker(self, *, data_dir: Path | None = None, **changes: Any) -> WorkerProcess:
         """Return another worker, not yet started; ``changes`` are settings of its own."""
         name = f"worker-{len(self.workers) + 1}"
-        worker = WorkerProcess(self.settings.model_copy(update=changes), self._folder, name, data_dir, self._app)
+        worker = WorkerProcess(self.settings.model_copy(update=changes), self._folder, name, data_dir, self.app)
         self.workers.append(worker)
         return worker
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kills.play import run, tried
 from kills.schedules import SHORT, UNHARMED
-from kills.trial import run, tried
 
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port

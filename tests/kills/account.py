@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from aiokafka import TopicPartition
 from kills.ledger import Ledger, Partition
 from kills.post import DisorderlyPost
+from rocksdict import AccessType, Options, Rdict
 from stage import Stage, check_result
 from topic_mailbox import Record
 
+from cj_stream.contracts.topics import TABLE
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus
@@ -100,6 +103,20 @@ async def live_tables(ledger: Ledger, stage: Stage) -> list[str]:
         if rows != [f"Essay {row.winner}" for row in batch.comparisons]:
             wrong.append(f"the comparisons of {batch.batch_id} differ from their replay")
     return wrong
+
+
+def disks(ledger: Ledger, owned: Mapping[Path, list[int]]) -> Iterator[str]:
+    """The local database of each partition, by the data folder of its owner, is what the changelog alone says."""
+    for folder, partitions in owned.items():
+        for number in partitions:
+            (path,) = folder.glob(f"v*/tables/{TABLE}-{number}.db")
+            database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
+            rows = {key: value for key, value in database.items() if not key.startswith(b"__faust")}
+            database.close()
+            replayed = ledger.partitions[number].table.data
+            if rows != replayed:
+                different = sorted(key for key in rows.keys() | replayed.keys() if rows.get(key) != replayed.get(key))
+                yield f"the database of partition {number} in {folder} is not its changelog: {different}"
 
 
 def submissions(ledger: Ledger, provider: DisorderlyPost) -> Iterator[str]:

@@ -84,7 +84,7 @@ class KeptThenEmpty:
         victim = trial.worker(self.worker)
         others = [worker for worker in trial.supervised if worker is not victim]
         for other in others:
-            await stopped(trial, other)
+            await trial.stop(other)
         await trial.serving()
         await trial.killed_at(victim, self.point, self.passage)
         trial.start(victim)
@@ -129,9 +129,7 @@ class Stop:
 
     async def happen(self, trial: Trial) -> None:
         worker = trial.worker(self.worker)
-        await stopped(trial, worker)
-        if not (worker.data_dir / "clean-stop").exists():
-            trial.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
+        await trial.stop(worker)
         trial.start(worker)
         await trial.serving()
 
@@ -145,7 +143,7 @@ class Scale:
     async def happen(self, trial: Trial) -> None:
         running = sorted(trial.supervised, key=lambda worker: worker.name)
         for worker in running[self.workers :]:
-            await stopped(trial, worker)
+            await trial.stop(worker)
         for number in range(1, self.workers + 1):
             if trial.worker(number) not in trial.supervised:
                 trial.start(trial.worker(number))
@@ -204,13 +202,3 @@ def _efforts_since(worker: WorkerProcess, before: Effort) -> dict[str, float]:
     lines, pid, seconds = _effort(worker)
     same = pid == before[1]
     return {"lines": lines - before[0], "cpu_seconds": round(seconds - before[2] if same else seconds, 2)}
-
-
-async def stopped(trial: Trial, worker: WorkerProcess) -> None:
-    """Stop a worker in order."""
-    trial.dismiss(worker)
-    worker.terminate()
-    await trial.until(lambda: not worker.runs, f"{worker.name} ends in order")
-    trial.history.note("stopped", worker=worker.name, code=worker.exit_code)
-    if worker.exit_code != 0:
-        raise Wrong(f"{worker.name} was stopped in order and ended with {worker.exit_code}\n{worker.tail(40)}")

@@ -1,6 +1,7 @@
 """Known mistakes that a worker of the kill suite can have, to show that the suite finds them.
 
-`python -m kills.run short --mutation NAME` must fail for each of them.
+`python -m kills.run 1 --schedule SCHEDULE --mutation NAME` must fail for each of them; a wave of the short schedule, or
+the unharmed one, is enough: see `MUTATIONS`.
 """
 
 from __future__ import annotations
@@ -118,12 +119,12 @@ def _give_up_without_waiting() -> None:
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
-    "commit-without-waiting": _commit_without_waiting,
-    "trust-the-local-store": _trust_the_local_store,
-    "start-before-the-marker": _start_before_the_marker_is_read,
-    "no-fence": _no_fence,
-    "judge-again": _judge_again,
-    "control-row-first": _control_row_first,
-    "forget-promises": _forget_promises,
-    "give-up-without-waiting": _give_up_without_waiting,
+    "commit-without-waiting": _commit_without_waiting,  # short-1
+    "trust-the-local-store": _trust_the_local_store,  # short-5
+    "start-before-the-marker": _start_before_the_marker_is_read,  # short-3
+    "no-fence": _no_fence,  # short-2
+    "judge-again": _judge_again,  # any
+    "control-row-first": _control_row_first,  # short-2
+    "forget-promises": _forget_promises,  # short-3
+    "give-up-without-waiting": _give_up_without_waiting,  # unharmed
 }

@@ -2,7 +2,7 @@
 
 PYTHONPATH=tests .venv/bin/python -m kills.run 4711           # this seed
 PYTHONPATH=tests .venv/bin/python -m kills.run 0 --runs 20    # these 20
-PYTHONPATH=tests .venv/bin/python -m kills.run 1 --schedule short --mutation no-fence   # has to fail
+PYTHONPATH=tests .venv/bin/python -m kills.run 1 --schedule short-2 --mutation no-fence   # has to fail
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ import time
 from pathlib import Path
 
 from kills.mutations import MUTATIONS
+from kills.play import BATCHES, WORKERS, Waves, run, tried
 from kills.schedules import SHORT, UNHARMED, random_schedule
-from kills.trial import WORKERS, Trial, Wrong, run, tried
+from kills.trial import Trial, Wrong
 
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 
+SCHEDULES: dict[str, Waves] = {
+    "short": SHORT,
+    "unharmed": UNHARMED,
+    **{f"short-{number}": [wave] for number, wave in enumerate(SHORT, 1)},
+}
 
-async def play(kafka: LocalKafka, folder: Path, seed: int, schedule: str) -> Trial:
+
+async def play(kafka: LocalKafka, folder: Path, seed: int, schedule: str, batches: int) -> Trial:
     """Run one seed. Raises `Wrong` with all that was found."""
-    waves = {"short": SHORT, "unharmed": UNHARMED}.get(schedule) or random_schedule(seed)
-    async with tried(kafka, folder, seed=seed) as trial:
-        await run(trial, waves, workers=1 if schedule == "unharmed" else WORKERS)
-    if schedule == "unharmed" and (trial.ends or set(trial.post.submissions.values()) != {1}):
+    waves = SCHEDULES.get(schedule) or random_schedule(seed)
+    unharmed = schedule == "unharmed"
+    async with tried(kafka, folder, seed=seed, batches=batches) as trial:
+        await run(trial, waves, workers=1 if unharmed else WORKERS)
+    if unharmed and (trial.ends or set(trial.post.submissions.values()) != {1}):
         trial.broken.append(f"nobody was killed: {trial.ends}, {trial.submissions}")
     if trial.broken:
         raise Wrong("\n".join(trial.broken))
@@ -58,9 +66,10 @@ def _one(kafka: LocalKafka, options: argparse.Namespace, seed: int) -> None:
     folder.mkdir()
     started = time.monotonic()
     try:
-        trial = asyncio.run(play(kafka, folder, seed, options.schedule))
+        trial = asyncio.run(play(kafka, folder, seed, options.schedule, options.batches))
     except Wrong as wrong:
-        command = f"PYTHONPATH=tests {sys.executable} -m kills.run {seed} --schedule {options.schedule}"
+        command = f"PYTHONPATH=tests {sys.executable} -m kills.run {seed}"
+        command += f" --schedule {options.schedule} --batches {options.batches}"
         sys.exit(f"seed {seed}: {wrong}\nhistory: {folder / 'history.jsonl'}; logs beside it\nagain: {command}")
     print(  # noqa: T201 (a command's output)
         f"seed {seed} holds: {len(trial.expected)} batches, {trial.total} verdicts, {len(trial.ends)} ends of workers, "
@@ -78,7 +87,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the kill suite.")
     parser.add_argument("seed", type=int, help="the first seed")
     parser.add_argument("--runs", type=int, default=1, help="how many seeds from there on")
-    parser.add_argument("--schedule", choices=("random", "short", "unharmed"), default="random")
+    parser.add_argument("--schedule", choices=("random", *SCHEDULES), default="random")
+    parser.add_argument("--batches", type=int, default=BATCHES)
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a mistake to put into the workers")
     parser.add_argument("--folder", type=Path, default=Path("var/kills"), help="for histories and logs")
     return parser.parse_args()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from kills.faults import Fault, Freeze, KeptThenEmpty, Kill, KillInRebalance, Outage, Scale, Stop
+from kills.play import WORKERS, Waves
 from kills.points import AT_AN_END, IN_A_REBALANCE, IN_TRAFFIC
-from kills.trial import WORKERS, Waves
 
 SHORT: Waves = (
     (Kill(1, "rows held"), Kill(2, "submitted", 2)),

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from itertools import chain
-from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from counting_provider import judge_of
 from fleet import SAFE_EXIT, WorkerProcess
 from kills import account
+from kills.history import History
 from kills.ledger import Ledger
 from kills.points import obeyed, order_text
 from kills.post import DisorderlyPost
 from oracle import expected_batch
-from own_topics import own_topics
-from stage import Stage, batches_everywhere, document_of, new_request, staged_with
+from stage import Stage, batches_everywhere, document_of, new_request
 
 from cj_stream.contracts.requests import AssessmentRequest
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.domain.batch import Batch
 
-WORKERS = 3
-PARTITIONS = 8
-BATCHES = 42
 SMALLEST, LARGEST = 2, 12
-LATENCY_SECONDS = 0.1
 RESTART_SECONDS = 0.5
 NUDGE_SECONDS = 0.3
 PATIENCE = 120.0
@@ -46,38 +39,30 @@ class Fault(Protocol):
         """Let it happen, and return when it is over."""
 
 
-Waves = Sequence[Sequence[Fault]]
-"""What happens: waves one after the other, the faults of a wave at the same time."""
-
-
 class Wrong(AssertionError):  # noqa: N818 -- the message says it all
     """Something did not come to be as it must."""
-
-
-class History:
-    """What happened, as lines of JSON in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w")
-        self._start = time.monotonic()
-
-    def note(self, what: str, **facts: Any) -> None:
-        """Write a line."""
-        at = round(time.monotonic() - self._start, 2)
-        self._file.write(json.dumps({"at": at, "what": what, **facts}, default=str) + "\n")
-        self._file.flush()
 
 
 class Trial:
     """What faults act on. ``broken`` collects whatever must not be."""
 
-    def __init__(self, stage: Stage, post: DisorderlyPost, kafka: LocalKafka, history: History, seed: int) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        post: DisorderlyPost,
+        kafka: LocalKafka,
+        history: History,
+        *,
+        seed: int,
+        batches: int,
+    ) -> None:
         self.stage = stage
         self.post = post
         self.kafka = kafka
         self.history = history
         self.random = Random(seed)
         self.ledger = Ledger(stage.settings, stage.mailbox)
+        self.batches = batches
         self.requests: list[AssessmentRequest] = []
         self.expected: dict[str, Batch] = {}
         self.broken: list[str] = []
@@ -91,7 +76,7 @@ class Trial:
 
     async def prepare(self) -> None:
         """Choose the batches, more small than large ones, and find out how each of them must end."""
-        for batch_id in batches_everywhere(BATCHES, self.stage.settings):
+        for batch_id in batches_everywhere(self.batches, self.stage.settings):
             essays = min(self.random.randint(SMALLEST, LARGEST) for _ in range(2))
             request = new_request(batch_id, essays, content=batch_id)
             self.requests.append(request)
@@ -180,6 +165,17 @@ class Trial:
         """Leave a worker to its fault: nobody starts it again."""
         self.supervised.discard(worker)
 
+    async def stop(self, worker: WorkerProcess) -> None:
+        """Stop a worker in order (SIGTERM)."""
+        self.dismiss(worker)
+        worker.terminate()
+        await self.until(lambda: not worker.runs, f"{worker.name} ends in order")
+        self.history.note("stopped", worker=worker.name, code=worker.exit_code)
+        if worker.exit_code != 0:
+            raise Wrong(f"{worker.name} was stopped in order and ended with {worker.exit_code}\n{worker.tail(40)}")
+        if not (worker.data_dir / "clean-stop").exists():
+            self.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
+
     async def killed_at(self, worker: WorkerProcess, point: str, passage: int) -> None:
         """Wait until the worker has died at a point of its code; verdicts keep coming so that it gets there."""
         self.order(worker, point, passage)
@@ -240,12 +236,16 @@ class Trial:
         self.broken += account.commits(self.ledger, self.stage, committed)
 
     async def check_end(self) -> None:
-        """Check everything, when everything has ended."""
+        """Check everything, when everything has ended, and stop the workers."""
         await self.check_commits()
+        owned = {worker.data_dir: await self.stage.fleet.partitions(worker) for worker in list(self.supervised)}
+        tables = await account.live_tables(self.ledger, self.stage)
+        await asyncio.gather(*(self.stop(worker) for worker in list(self.supervised)))
         for found in (
             account.outcomes(self.stage, self.expected),
             account.verdicts(self.ledger, self.expected),
-            await account.live_tables(self.ledger, self.stage),
+            tables,
+            account.disks(self.ledger, owned),
             account.submissions(self.ledger, self.post),
             account.dead_letters(self.stage, self.post),
         ):
@@ -260,54 +260,6 @@ class Trial:
             ends=[code for _, code in self.ends],
             broken=self.broken,
         )
-
-
-async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
-    """Play a schedule. Raises `Wrong` for whatever must not be."""
-    await trial.prepare()
-    for number in range(1, workers + 1):
-        trial.start(trial.worker(number))
-    await trial.serving()
-    trial.history.note("begin", batches=len(trial.requests), verdicts=trial.total)
-    for number, wave in enumerate(waves):
-        await trial.ask(0.4 + 0.6 * number / len(waves))
-        await trial.poison()
-        # Half of what is allowed is there before the wave, the other half comes while it happens.
-        trial.post.allowed = max(trial.post.allowed, trial.total * (number + 1) // (len(waves) + 1))
-        step = trial.total // (len(waves) + 1)
-        await trial.progress(max(trial.applied + step // 4, trial.post.allowed - step // 2))
-        trial.history.note("wave", faults=[str(fault) for fault in wave])
-        await asyncio.gather(*(fault.happen(trial) for fault in wave))
-        if trial.applied >= trial.total:
-            raise Wrong("the faults came when everything was over")
-        await trial.check_commits()
-    await trial.ask(1.0)
-    trial.post.allowed = trial.total
-    await trial.progress(trial.total)
-    await trial.post.empty()
-    await trial.until(lambda: trial.ended() == set(trial.expected), "every batch has an outcome")
-    await trial.serving()
-    await trial.stage.settled()
-    await trial.check_end()
-
-
-@asynccontextmanager
-async def tried(kafka: LocalKafka, folder: Path, *, seed: int, **changes: Any) -> AsyncIterator[Trial]:
-    """Set up a trial on a broker of its own; ``changes`` are settings of the workers."""
-    bootstrap = kafka.status().bootstrap
-    assert bootstrap is not None, "the broker does not run"
-    async with own_topics(bootstrap, folder, partitions=PARTITIONS) as settings:
-        post = DisorderlyPost(settings, seed=seed, latency=LATENCY_SECONDS)
-        own: dict[str, Any] = {"max_concurrent_comparisons": 4, **changes}
-        async with staged_with(post, settings, folder, app="kills.rigged", **own) as stage:
-            trial = Trial(stage, post, kafka, History(folder / "history.jsonl"), seed)
-            supervision = asyncio.create_task(trial.supervise())
-            try:
-                yield trial
-            finally:
-                supervision.cancel()
-                with suppress(asyncio.CancelledError):
-                    await supervision
 
 
 def empty(worker: WorkerProcess) -> None:

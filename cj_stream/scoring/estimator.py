@@ -16,6 +16,8 @@ from cj_stream.scoring.width import Width, find_width
 
 # A prior narrower than this pulls chain-like graphs too close together; as a floor it cost least in replications.
 PRIOR_SD_FLOOR = 2.0
+# Squared length of the last Newton step in standard errors: the reliability is then right to six digits.
+_RELIABILITY_TOLERANCE = 1e-5
 
 
 def map_estimate(
@@ -65,7 +67,7 @@ def map_scores(data: Comparisons, prior_sd: float, *, position: bool = False, an
 def reliability_at(data: Comparisons, width: Width, position: bool) -> float:
     """Return the EAP reliability under a prior of this width."""
     likelihood = _likelihood(data, width.prior_sd, position, None)
-    mode = maximize(likelihood, width.near)
+    mode = maximize(likelihood, width.near, _RELIABILITY_TOLERANCE)
     covariance = likelihood.covariance(mode.probability)
     return eap_reliability(mode.parameters[: data.n], covariance[: data.n, : data.n])
 

@@ -58,7 +58,11 @@ def newton_step(likelihood: Likelihood, probability: Floats, gradient: Floats) -
     if likelihood.data.n >= SPARSE_ITEMS:
         # The closer to the top, the more exact: that keeps the convergence superlinear.
         return conjugate_gradients(likelihood, probability, gradient, min(0.1, float(np.abs(gradient).max())))
-    curvature = likelihood.of_free(likelihood.curvature(probability))
+    curvature = likelihood.curvature(probability)
+    if likelihood.anchors is None:
+        whole: Floats = np.linalg.solve(curvature, gradient)
+        return whole
+    curvature = likelihood.of_free(curvature)
     step = np.zeros(likelihood.size)
     step[likelihood.free] = np.linalg.solve(curvature, gradient[likelihood.free])
     return step

@@ -10,7 +10,7 @@ import numpy as np
 
 from cj_stream.scoring.data import Comparisons, Floats
 from cj_stream.scoring.likelihood import Likelihood
-from cj_stream.scoring.newton import SPARSE_ITEMS, Mode, conjugate_gradients, maximize
+from cj_stream.scoring.newton import Mode, conjugate_gradients, maximize
 
 # The hyperprior of the prior's width: log s ~ N(log 2, 1), in logits. The search starts at its median.
 HYPERPRIOR_MEDIAN = 2.0
@@ -21,8 +21,9 @@ _LONGEST_STEP = math.log(2.5)
 _MAX_STEPS = 30
 # Squared length, in standard errors, of the last Newton step to the mode at a width on trial.
 _TRIAL_TOLERANCE = 1e-3
-# For many items a trace is estimated from random signs. One vector errs by a tenth of the width's own uncertainty.
-_PROBES, _PROBE_SEED, _PROBE_ACCURACY = 2, 19, 1e-2
+# From this many items on traces are estimated from vectors of random signs, for an exact one takes the cube of the items.
+ESTIMATED_ITEMS = 400
+_PROBES, _PROBE_SEED, _PROBE_ACCURACY = 4, 19, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ class _Spread:
 
     def __init__(self, likelihood: Likelihood, mode: Mode) -> None:
         self._likelihood, self._probability = likelihood, mode.probability
-        dense = likelihood.data.n < SPARSE_ITEMS
+        dense = likelihood.data.n < ESTIMATED_ITEMS
         self._covariance = likelihood.covariance(mode.probability) if dense else None
 
     def solve(self, target: Floats) -> Floats:

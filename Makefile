@@ -9,11 +9,12 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	&& echo "$$name" && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+COMPARED := .venv/.compared
 
 # Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
 TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
-BENCHMARKS := scoring decider callbacks failover
+BENCHMARKS := scoring estimators decider callbacks failover
 # Arguments for pytest: `make test ARGS="-k submit -x"`.
 ARGS ?=
 
@@ -48,12 +49,13 @@ check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Run all benchmarks; best on a machine with nothing else to do
+bench: $(COMPARED) ## Run all benchmarks; best on a machine with nothing else to do
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: $(INSTALLED) ## Resolve pyproject.toml again into the two lock files
 	$(COMPILE) --extra build --output-file requirements.lock
 	$(COMPILE) --extra test --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## Remove .venv, builds and caches; the data in var/ stays
 	rm -rf .venv build dist cj_stream.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -78,3 +80,8 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Libraries that the benchmarks compare with: for no other purpose.
+$(COMPARED): $(INSTALLED) requirements-bench.lock
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock; \
+	then touch $@; else echo "make: the benchmarks run without the libraries to compare with" >&2; fi

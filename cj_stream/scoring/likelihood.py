@@ -8,6 +8,9 @@ import numpy as np
 
 from cj_stream.scoring.data import Anchors, Comparisons, Floats, Integers, sum_per_item
 
+# A matrix of this size is inverted in one go.
+_LARGEST_BLOCK = 200
+
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
@@ -131,12 +134,12 @@ class Likelihood:
         """Inverse curvature, (size, size): the covariance of centred theta and b, or 0 for anchors and their pairs."""
         curvature = self.curvature(probability)
         if self.anchors is None:
-            covariance = np.linalg.inv(curvature)
+            covariance = inverse(curvature)
             covariance[: self.data.n, : self.data.n] -= 1.0 / self.data.n  # the direction of the mean
         else:
             covariance = np.zeros_like(curvature)
-            covariance[np.ix_(self.free, self.free)] = np.linalg.inv(self.of_free(curvature))
-        return 0.5 * (covariance + covariance.T)
+            covariance[np.ix_(self.free, self.free)] = inverse(self.of_free(curvature))
+        return covariance
 
     def logit_variance(self, covariance: Floats) -> Floats:
         """(m,) variances of the logits, from the covariance (size, size) of the parameters."""
@@ -153,3 +156,24 @@ class Likelihood:
         curvature[n] = curvature[:, n] = self.gather(information)
         curvature[n, n] += self.position_precision
         return curvature
+
+
+def inverse(matrix: Floats) -> Floats:
+    """Return the inverse of a symmetric, positive definite matrix; symmetric up to rounding.
+
+    Large ones by blocks (Banachiewicz 1937): half the operations of a general inverse.
+    """
+    n = len(matrix)
+    if n <= _LARGEST_BLOCK:
+        whole = np.linalg.inv(matrix)
+        return 0.5 * (whole + whole.T)
+    half = n // 2
+    corner, side = inverse(matrix[:half, :half]), matrix[half:, :half]
+    across = side @ corner
+    result = np.empty_like(matrix)
+    rest = inverse(matrix[half:, half:] - across @ side.T)
+    result[half:, half:] = rest
+    below = -rest @ across
+    result[half:, :half], result[:half, half:] = below, below.T
+    result[:half, :half] = corner - across.T @ below
+    return result

@@ -60,8 +60,7 @@ def newton_step(likelihood: Likelihood, probability: Floats, gradient: Floats) -
         return conjugate_gradients(likelihood, probability, gradient, min(0.1, float(np.abs(gradient).max())))
     curvature = likelihood.curvature(probability)
     if likelihood.anchors is None:
-        whole: Floats = np.linalg.solve(curvature, gradient)
-        return whole
+        return np.linalg.solve(curvature, gradient).astype(np.float64, copy=False)
     curvature = likelihood.of_free(curvature)
     step = np.zeros(likelihood.size)
     step[likelihood.free] = np.linalg.solve(curvature, gradient[likelihood.free])

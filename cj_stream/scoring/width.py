@@ -21,7 +21,7 @@ _LONGEST_STEP = math.log(2.5)
 _MAX_STEPS = 30
 # Squared length, in standard errors, of the last Newton step to the mode at a width on trial.
 _TRIAL_TOLERANCE = 1e-3
-# From this many items on traces are estimated from vectors of random signs, for an exact one takes the cube of the items.
+# From this many items on traces are estimated from random signs: exact ones take time in proportion to the items cubed.
 ESTIMATED_ITEMS = 400
 _PROBES, _PROBE_SEED, _PROBE_ACCURACY = 4, 19, 1e-2
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
 
 # Put together from pieces, so that this file does not contain what it looks for.
 REGISTRY_HOSTS = re.compile(
@@ -68,9 +68,19 @@ def test_the_runtime_lock_holds_every_pin_of_the_service() -> None:
 
 
 def test_the_development_lock_holds_every_pin_of_the_extras() -> None:
-    wanted = pins([one for extra in PROJECT["optional-dependencies"].values() for one in extra])
+    extras = dict(PROJECT["optional-dependencies"])
+    compared = pins(extras.pop("bench"))
+    wanted = pins([one for extra in extras.values() for one in extra])
     assert wanted
     assert wanted.items() <= locked_versions("requirements-dev.lock").items(), "run `make lock`"
+    assert compared.items() <= locked_versions("requirements-bench.lock").items(), "run `make lock`"
+
+
+def test_benchmarks_run_with_the_versions_that_the_service_runs_with() -> None:
+    shared = locked_versions("requirements.lock")
+    assert {
+        name: version for name, version in locked_versions("requirements-bench.lock").items() if name in shared
+    } == {name: version for name, version in shared.items() if name != "setuptools"}
 
 
 def test_tests_run_with_the_versions_that_the_service_runs_with() -> None:

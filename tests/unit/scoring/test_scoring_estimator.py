@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cj_stream.scoring.data import Anchors, Comparisons, Floats
 from cj_stream.scoring.estimator import PRIOR_SD_FLOOR, map_estimate, map_scores
-from cj_stream.scoring.likelihood import Likelihood
+from cj_stream.scoring.likelihood import Likelihood, inverse
 from cj_stream.scoring.newton import SPARSE_ITEMS
 from cj_stream.scoring.width import ESTIMATED_ITEMS
 
@@ -295,3 +295,12 @@ def test_the_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         truth = theta - theta.mean()
         covered += ((low <= truth) & (truth <= high)).tolist()
     assert 0.9 < np.mean(covered) < 0.99
+
+
+@pytest.mark.parametrize("n", [1, 7, 200, 201, 463])
+def test_large_matrices_are_inverted_by_blocks(n: int) -> None:
+    root = np.random.default_rng(n).normal(size=(n, n))
+    matrix = root @ root.T + n * np.eye(n)
+    found = inverse(matrix)
+    assert np.abs(found @ matrix - np.eye(n)).max() < 1e-10
+    assert np.abs(found - found.T).max() < 1e-15

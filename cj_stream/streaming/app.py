@@ -16,7 +16,6 @@ from cj_stream.streaming.faust_worker import QuietWorker
 from cj_stream.streaming.local_store import FolderInUseError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
-from cj_stream.streaming.sources import verify_sources
 
 SETTLE_SECONDS = 10.0
 
@@ -53,7 +52,6 @@ class HardenedApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Check what the worker needs, and lock the local store before any table is opened."""
-        verify_sources()
         self.engine.watchdog.watch_loop()
         self.engine.watchdog.start()
         await self.before_start()

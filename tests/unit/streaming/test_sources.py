@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,3 +94,14 @@ def test_faust_without_its_compiled_stream_is_refused(refused: list[str], monkey
     with pytest.raises(RefusedError):
         sources.verify_sources()
     assert "NO_CYTHON" in refused[0]
+
+
+def test_no_worker_is_built_before_the_sources_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RefusedError(NOT_CONFIGURED)
+
+    monkeypatch.setattr(sources, "verify_sources", refuse)
+    monkeypatch.delitem(sys.modules, "cj_stream.app", raising=False)
+    monkeypatch.setattr("cj_stream.operations.logs.configure_logs", lambda _settings: None)
+    with pytest.raises(RefusedError):
+        importlib.import_module("cj_stream.app")

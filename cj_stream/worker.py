@@ -24,7 +24,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
-from cj_stream.domain.policy import Policy
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
@@ -74,6 +74,13 @@ def policy_of(settings: Settings) -> Policy:
         max_comparisons=settings.max_comparisons,
         max_concurrent_comparisons=settings.max_concurrent_comparisons,
         retention=settings.retention_days * 24 * 3600,
+        judging=Judging(
+            pairing=settings.pairing_policy,
+            wave_size=settings.wave_size,
+            judgements_per_pair=settings.judgements_per_pair,
+            stop_rules=settings.stop_rules,
+            certainty_target=settings.grade_certainty_target,
+        ),
     )
 
 

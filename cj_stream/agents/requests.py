@@ -76,6 +76,10 @@ def requested(request: AssessmentRequest) -> BatchRequested:
         context=msgspec.structs.replace(context, traceparent=None),
         max_comparisons=request.max_comparisons,
         completion_threshold_pct=None if threshold is None else round(threshold * 100),
+        pairing=request.pairing_policy,
+        stop_rules=request.stop_rules,
+        reliability_target=request.reliability_target,
+        grade_boundaries=request.grade_boundaries,
     )
     digest = sha256(msgspec.msgpack.encode(event)).hexdigest()
     correlation_id: UUID = request.correlation_id or content_uuid(digest)

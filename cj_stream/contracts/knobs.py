@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Struct
 from pydantic import BeforeValidator, Field
 
-from cj_stream.contracts.fields import LARGEST_INTEGER, Integer, Number, WireModel
+from cj_stream.contracts.fields import LARGEST_INTEGER, Identifier, Integer, Number, WireModel
 from cj_stream.contracts.refusal import validated
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 BatchingMode = Literal["per_request", "serial_bundle", "provider_batch_api"]
 _MODES: tuple[BatchingMode, ...] = get_args(BatchingMode)
@@ -20,7 +22,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Knobs(Struct, frozen=True, kw_only=True):
     """What the requester wants of this one batch; ``None`` leaves it to the service's settings.
 
-    ``completion_threshold`` is a share, 0.5-1.0. ``traceparent`` is a W3C trace context.
+    ``completion_threshold`` is a share, 0.5-1.0. ``traceparent`` is a W3C trace context. A grade boundary is a point on
+    the centred scale, logits, or the id of the essay that marks it.
     """
 
     max_comparisons: int | None = None
@@ -29,6 +32,10 @@ class Knobs(Struct, frozen=True, kw_only=True):
     max_concurrent_batches: int | None = None
     batching_mode: BatchingMode | None = None
     traceparent: str | None = None
+    pairing_policy: PairingPolicy | None = None
+    stop_rules: tuple[StopRule, ...] | None = None
+    reliability_target: float | None = None
+    grade_boundaries: tuple[float | str, ...] = ()
 
 
 def _lower(value: object) -> object:
@@ -40,6 +47,11 @@ class _BatchConfig(WireModel):
     max_concurrent_batches: Annotated[Integer, Field(ge=1, le=5)] | None = None
     partial_completion_threshold: Annotated[Number, Field(ge=0.5, le=1)] | None = None
     llm_batching_mode_override: Annotated[BatchingMode, BeforeValidator(_lower)] | None = None
+    # Ours: other readers of the topic ignore fields that they do not know.
+    pairing_policy: Annotated[PairingPolicy, BeforeValidator(_lower)] | None = None
+    stop_rules: Annotated[list[Annotated[StopRule, BeforeValidator(_lower)]], Field(max_length=len(StopRule))] | None = None
+    reliability_target: Annotated[Number, Field(ge=0, le=1)] | None = None
+    grade_boundaries: Annotated[list[Number | Identifier], Field(max_length=100)] | None = None
 
 
 class _Metadata(WireModel):
@@ -62,6 +74,10 @@ def read_knobs(metadata: Mapping[str, Any]) -> Knobs:
         max_concurrent_batches=config.max_concurrent_batches,
         batching_mode=_hint(metadata.get("llm_batching_mode_hint")) or config.llm_batching_mode_override,
         traceparent=_trace(metadata.get("traceparent")),
+        pairing_policy=config.pairing_policy,
+        stop_rules=None if config.stop_rules is None else tuple(config.stop_rules),
+        reliability_target=config.reliability_target,
+        grade_boundaries=tuple(config.grade_boundaries or ()),
     )
 
 

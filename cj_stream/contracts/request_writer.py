@@ -81,6 +81,10 @@ def _metadata(request: AssessmentRequest) -> dict[str, Any]:
         "max_concurrent_batches": request.max_concurrent_batches,
         "partial_completion_threshold": request.completion_threshold,
         "llm_batching_mode_override": request.batching_mode,
+        "pairing_policy": request.pairing_policy,
+        "stop_rules": None if request.stop_rules is None else list(request.stop_rules),
+        "reliability_target": request.reliability_target,
+        "grade_boundaries": list(request.grade_boundaries) or None,
     }
     knobs = {
         "max_comparisons": request.max_comparisons,

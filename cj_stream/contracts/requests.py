@@ -15,6 +15,8 @@ from cj_stream.contracts.envelope import as_envelope, read_object, refuse_larger
 from cj_stream.contracts.fields import Identifier, Integer, Number, WireModel, clip, readable_identifier, readable_uuid
 from cj_stream.contracts.knobs import BatchingMode, read_knobs
 from cj_stream.contracts.refusal import Refused, validated
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 EVENT_TYPE = "huleedu.els.cj_assessment.requested.v1"
 EVENT_NAME = "els.cj_assessment.requested"
@@ -75,6 +77,10 @@ class AssessmentRequest(Struct, frozen=True, kw_only=True):
     batch_size: int | None = None
     max_concurrent_batches: int | None = None
     batching_mode: BatchingMode | None = None
+    pairing_policy: PairingPolicy | None = None
+    stop_rules: tuple[StopRule, ...] | None = None
+    reliability_target: float | None = None
+    grade_boundaries: tuple[float | str, ...] = ()
     traceparent: str | None = None
     requested_at: datetime | None = None
 
@@ -163,11 +169,13 @@ def _normal_form(document: Mapping[str, Any], max_essays: int) -> AssessmentRequ
     envelope = as_envelope(document)
     request = validated(_Request, envelope.data, "data")
     knobs = read_knobs(envelope.metadata or {})
+    essays = _checked_essays(request.essays_for_cj, max_essays)
+    _refuse_unknown_marks(knobs.grade_boundaries, essays)
     prompt = request.student_prompt_ref and request.student_prompt_ref.references
     return AssessmentRequest(
         batch_id=_required_batch_id(envelope.data),
         correlation_id=envelope.correlation_id,
-        essays=_checked_essays(request.essays_for_cj, max_essays),
+        essays=essays,
         language=request.language,
         course_code=request.course_code,
         overrides=_overrides(request.llm_config_overrides or _Overrides()),
@@ -235,6 +243,15 @@ def _checked_essays(essays: list[_Essay], max_essays: int) -> tuple[Essay, ...]:
         detail = f"{field} has the essay id {clip(repr(essay_id), 80)} {count} times: send every essay once."
         raise Refused("duplicate_essay_ids", detail, field=field)
     return tuple(Essay(essay.essay_id, essay.text_storage_id) for essay in essays)
+
+
+def _refuse_unknown_marks(boundaries: tuple[float | str, ...], essays: tuple[Essay, ...]) -> None:
+    known = {essay.essay_id for essay in essays}
+    unknown = next((mark for mark in boundaries if isinstance(mark, str) and mark not in known), None)
+    if unknown is not None:
+        field = "metadata.batch_config_overrides.grade_boundaries"
+        detail = f"{field} names {clip(repr(unknown), 80)}, which is not among the essays: name an essay or give a number."
+        raise Refused("invalid_value", detail, field=field)
 
 
 def _overrides(wire: _Overrides) -> Overrides:

@@ -108,20 +108,35 @@ class Batch:
 
     @property
     def iteration_size(self) -> int:
-        """Comparisons planned in the current iteration."""
+        """Comparisons of the newest plan."""
         return len(self.plans[-1].pairs) if self.plans else 0
 
     @property
     def awaited_in_iteration(self) -> bool:
-        """Whether a comparison of the current iteration is to be submitted or awaits its callback."""
+        """Whether a comparison of the newest plan is to be submitted or awaits its callback."""
         start = self.plans[-1].first_index if self.plans else 0
         return any(i >= start for i in self.progress.planned) or any(i >= start for i in self.progress.accepted)
 
     @property
     def unused_pairs(self) -> int:
-        """Pairs of usable essays that no plan holds yet."""
+        """Comparisons of usable essays that may still be planned."""
         n = len(self.usable)
-        return n * (n - 1) // 2 - len(self.comparisons)
+        return n * (n - 1) // 2 * self.roster.policy.judging.judgements_per_pair - len(self.comparisons)
+
+    @property
+    def round_size(self) -> int:
+        """Pairs of a round, in which every essay takes part once (all but one of an odd number); at least 1."""
+        return max(len(self.usable) // 2, 1)
+
+    @property
+    def pairs_per_iteration(self) -> int:
+        """Pairs of an iteration, planned together or in several waves; at least 1."""
+        return max(len(self.usable) * self.roster.policy.comparisons_per_essay // 2, 1)
+
+    @property
+    def iteration(self) -> int:
+        """The number of the current iteration, 0 before the first plan."""
+        return -(-len(self.comparisons) // self.pairs_per_iteration)
 
     def pair(self, index: int) -> tuple[int, int]:
         """Return the roster positions that comparison ``index`` compares, first-presented first."""

@@ -1,21 +1,20 @@
 """The judgement loop: what a batch does next, decided from its state alone.
 
-An iteration closes when enough of its comparisons have verdicts, or when nothing of it is awaited any more. Then the
-model is fitted; after the fit, either a stopping rule ends the batch or the next iteration is planned.
+What was planned together closes when enough of its comparisons have verdicts, or when nothing of it is awaited any
+more. Then the model is fitted, if a round of verdicts or more has come since the last fit; after the fit, either a
+stopping rule ends the batch or the next pairs are planned.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import renew
 from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
-from cj_stream.domain.records import Content, Plan, Scores
+from cj_stream.domain.records import Content, Plan
 from cj_stream.domain.states import BatchState, Decision
 from cj_stream.scoring.stopping import Progress as ScoringProgress
-from cj_stream.scoring.stopping import StopReason, largest_change, stop_reason
+from cj_stream.scoring.stopping import StopReason, stop_reason
 
 LOW_SUCCESS_RATE = "low_success_rate"
 NO_USABLE_ESSAYS = "no_usable_essays"
@@ -35,6 +34,9 @@ def advance(draft: Draft) -> None:
             _note_decision(draft, decision)
             draft.control(partial_scoring_triggered=True)
             _score(draft)
+        elif decision is Decision.GENERATE_ADAPTIVE_PAIRS:
+            _note_decision(draft, decision)
+            draft.become(BatchState.GENERATING_PAIRS)
 
 
 def decide_waiting(batch: Batch) -> Decision:
@@ -45,16 +47,21 @@ def decide_waiting(batch: Batch) -> Decision:
     if not iteration_closed(batch):
         return Decision.WAIT
     if _last_iteration(batch) is None:
-        return Decision.TRIGGER_PARTIAL_SCORING
+        return Decision.TRIGGER_PARTIAL_SCORING if _round_came(batch) else Decision.GENERATE_ADAPTIVE_PAIRS
     return Decision.TRIGGER_FINAL_SCORING if success_suffices(batch) else Decision.PUBLISH_FAILURE
 
 
 def iteration_closed(batch: Batch) -> bool:
-    """Whether enough of the current iteration has verdicts, or nothing of it is awaited any more."""
+    """Whether enough of the newest plan has verdicts, or nothing of it is awaited any more."""
     threshold = batch.roster.policy.completion_threshold_pct * batch.iteration_size
     return batch.progress.judged_in_iteration * 100 >= threshold or not (
         batch.awaited_in_iteration or batch.progress.retry_pool
     )
+
+
+def _round_came(batch: Batch) -> bool:
+    fitted = batch.scores[-1].verdicts if batch.scores else 0
+    return batch.progress.judged - fitted >= batch.round_size
 
 
 def success_suffices(batch: Batch) -> bool:
@@ -80,7 +87,7 @@ def _last_iteration(batch: Batch) -> StopReason | None:
         return StopReason.PAIRS_EXHAUSTED
     if batch.total_comparisons >= policy.max_comparisons:
         return StopReason.BUDGET_SPENT
-    if batch.control.iteration >= policy.max_iterations:
+    if batch.total_comparisons >= policy.max_iterations * batch.pairs_per_iteration:
         return StopReason.ITERATIONS_SPENT
     return None
 
@@ -119,14 +126,15 @@ def pairs_planned(draft: Draft, event: PairsPlanned) -> None:
 
 
 def scores_computed(draft: Draft, event: ScoresComputed) -> None:
-    """Keep the fit, then end the batch or have the next iteration planned."""
+    """Keep the fit, then end the batch or have the next pairs planned."""
     if draft.batch.state is not BatchState.SCORING or event.scoring_round != draft.batch.control.scoring_round:
         draft.note(NoteKind.EVENT_STALE, "scores computed")
         return
     draft.put(event.scores)
     draft.control(fits=event.scores.fit)
     draft.touch()
-    _note_stability(draft)
+    if event.scores.largest_change is not None:
+        draft.note(NoteKind.SCORES_CHANGED, value=event.scores.largest_change)
     reason = draft.batch.control.stop_reason or _stopping_rule(draft.batch)
     if reason is None:
         _note_decision(draft, Decision.GENERATE_ADAPTIVE_PAIRS)
@@ -179,15 +187,17 @@ def _finish(draft: Draft, state: BatchState) -> None:
 
 def _stopping_rule(batch: Batch) -> str | None:
     policy, current = batch.roster.policy, batch.scores[-1]
-    previous = batch.scores[-2] if len(batch.scores) > 1 else None
     return stop_reason(
         ScoringProgress(
+            rules=policy.judging.stop_rules,
             reliability=current.reliability,
-            previous_reliability=previous.reliability if previous else None,
+            previous_reliability=current.previous_reliability,
             reliability_target=policy.reliability_target,
-            largest_change=_change(previous, current) if previous else None,
+            largest_change=current.largest_change,
             stability_threshold=policy.stability_threshold,
-            iteration=batch.control.iteration,
+            grade_certainty=current.grade_certainty,
+            certainty_target=policy.judging.certainty_target,
+            iteration=batch.total_comparisons // batch.pairs_per_iteration,
             max_iterations=policy.max_iterations,
             comparisons_planned=batch.total_comparisons,
             max_comparisons=policy.max_comparisons,
@@ -196,16 +206,6 @@ def _stopping_rule(batch: Batch) -> str | None:
             connected=current.components == 1,
         )
     )
-
-
-def _note_stability(draft: Draft) -> None:
-    scores: tuple[Scores, ...] = draft.batch.scores
-    if len(scores) > 1:
-        draft.note(NoteKind.SCORES_CHANGED, value=_change(scores[-2], scores[-1]))
-
-
-def _change(before: Scores, after: Scores) -> float:
-    return largest_change(np.array(before.theta), np.array(after.theta))
 
 
 def _note_decision(draft: Draft, decision: Decision) -> None:

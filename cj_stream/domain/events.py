@@ -11,6 +11,8 @@ from enum import StrEnum
 import msgspec
 
 from cj_stream.domain.records import Context, Essay, Origin, Scores, Slot
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 
 class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
@@ -31,6 +33,10 @@ class BatchRequested(Event, frozen=True):
     completion_threshold_pct: int | None = None
     origin: Origin | None = None
     """Identifies the record of the request; None in messages from before it was noted."""
+    pairing: PairingPolicy | None = None
+    stop_rules: tuple[StopRule, ...] | None = None
+    reliability_target: float | None = None
+    grade_boundaries: tuple[float | str, ...] = ()
 
 
 class Callback(Event, frozen=True):

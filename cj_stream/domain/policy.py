@@ -4,6 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
+
+
+class Judging(msgspec.Struct, frozen=True, array_like=True):
+    """How the pairs of one batch are chosen, and what may end it early."""
+
+    pairing: PairingPolicy = PairingPolicy.ADAPTIVE
+    wave_size: int | None = None
+    """Pairs planned at a time; None: a whole iteration."""
+    judgements_per_pair: int = 1
+    stop_rules: tuple[StopRule, ...] = tuple(StopRule)
+    certainty_target: float = 0.9
+    """Expected share of right grades that ends a batch with boundaries."""
+    grade_boundaries: tuple[float | str, ...] = ()
+    """Each a point on the centred scale, logits, or the id of the essay that marks it."""
+
 
 class Policy(msgspec.Struct, frozen=True, array_like=True):
     """Limits, thresholds and deadlines of one batch. Times are seconds, shares are 0 to 1."""
@@ -26,3 +43,4 @@ class Policy(msgspec.Struct, frozen=True, array_like=True):
     max_comparisons: int = 20_000
     max_concurrent_comparisons: int = 100
     retention: float = 7 * 24 * 3600.0
+    judging: Judging = Judging()

@@ -77,9 +77,13 @@ class Content(Row, frozen=True):
 
 
 class Plan(Row, frozen=True):
-    """The pairs of one iteration, as positions in the roster, first-presented essay first."""
+    """Pairs planned together, as positions in the roster, first-presented essay first.
+
+    That is an iteration, or a wave of it where the policy has a wave size.
+    """
 
     iteration: int
+    """The number of the plan, from 1."""
     first_index: int
     pairs: tuple[tuple[int, int], ...]
 
@@ -133,6 +137,12 @@ class Scores(Row, frozen=True):
     components: int
     """Connected components of the comparison graph."""
     position_bias: float | None = None
+    previous_reliability: float | None = None
+    """EAP reliability without the verdicts of the last round (half as many as essays); None when there were no more."""
+    largest_change: float | None = None
+    """Largest absolute change of a score over the last round, logits."""
+    grade_certainty: float | None = None
+    """Expected share of right grades; None without boundaries."""
 
 
 class Origin(Row, frozen=True):
@@ -160,7 +170,7 @@ class Control(Row, frozen=True):
     """Last time the provider, the content service or an operator moved this batch."""
     state_since: float
     iteration: int = 0
-    """Plans that count; the current iteration's number."""
+    """Plans that count."""
     fits: int = 0
     """Scores that count."""
     scoring_round: int = 0

@@ -94,9 +94,16 @@ def _start(event: BatchRequested, policy: Policy, at: float, run: int, origins: 
 
 
 def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
-    limit = event.max_comparisons or policy.max_comparisons
+    limit, judging = event.max_comparisons or policy.max_comparisons, policy.judging
     return msgspec.structs.replace(
         policy,
+        reliability_target=policy.reliability_target if event.reliability_target is None else event.reliability_target,
+        judging=msgspec.structs.replace(
+            judging,
+            pairing=event.pairing or judging.pairing,
+            stop_rules=judging.stop_rules if event.stop_rules is None else event.stop_rules,
+            grade_boundaries=event.grade_boundaries,
+        ),
         max_comparisons=min(policy.max_comparisons, limit),
         completion_threshold_pct=event.completion_threshold_pct or policy.completion_threshold_pct,
     )

@@ -11,7 +11,7 @@ class BatchState(StrEnum):
     INITIALIZING = "INITIALIZING"
     """Accepted; the texts are being loaded."""
     GENERATING_PAIRS = "GENERATING_PAIRS"
-    """The pairs of the next iteration are being chosen."""
+    """The next pairs are being chosen."""
     WAITING_CALLBACKS = "WAITING_CALLBACKS"
     """Comparisons are submitted, verdicts are awaited."""
     SCORING = "SCORING"
@@ -36,7 +36,7 @@ _ENDED_EARLY = {BatchState.FAILED, BatchState.CANCELLED}
 TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
     BatchState.INITIALIZING: frozenset({BatchState.GENERATING_PAIRS, BatchState.COMPLETED, *_ENDED_EARLY}),
     BatchState.GENERATING_PAIRS: frozenset({BatchState.WAITING_CALLBACKS, BatchState.SCORING, *_ENDED_EARLY}),
-    BatchState.WAITING_CALLBACKS: frozenset({BatchState.SCORING, *_ENDED_EARLY}),
+    BatchState.WAITING_CALLBACKS: frozenset({BatchState.SCORING, BatchState.GENERATING_PAIRS, *_ENDED_EARLY}),
     BatchState.SCORING: frozenset({BatchState.GENERATING_PAIRS, BatchState.COMPLETED, *_ENDED_EARLY}),
     BatchState.COMPLETED: frozenset(),
     BatchState.FAILED: frozenset(),

@@ -110,7 +110,7 @@ class Metrics:
         self.duration.observe((control.finished_at or control.state_since) - control.created_at)
         if batch.state is BatchState.COMPLETED:
             self.progress.observe(batch.progress_pct)
-            self.iterations.observe(control.iteration)
+            self.iterations.observe(batch.iteration)
 
 
 class _States(Collector):

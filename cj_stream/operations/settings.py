@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -67,12 +69,25 @@ class Settings(BaseSettings):
     completion_threshold_pct: Annotated[int, Field(ge=50, le=100)] = Field(
         95, description="Share of an iteration with verdicts at which it closes, percent."
     )
-    score_stability_threshold: Positive = Field(0.05, description="Largest score change that counts as stable, logits.")
-    reliability_target: Share = Field(0.9, description="EAP reliability that ends a batch, in two consecutive fits.")
+    score_stability_threshold: Positive = Field(0.05, description="Largest score change over a round of verdicts that counts as stable, logits.")
+    reliability_target: Share = Field(0.9, description="EAP reliability that ends a batch, now and a round of verdicts ago.")
     max_iterations: Count = Field(5, description="Largest number of iterations of a batch.")
     comparisons_per_essay: Count = Field(4, description="Comparisons that each essay takes part in per iteration.")
     random_iterations: Count = Field(
-        1, description="Iterations of random matchings before pairs are chosen adaptively."
+        1, description="Iterations of random matchings before adaptive pairs; at least 3 comparisons per essay."
+    )
+    pairing_policy: PairingPolicy = Field(
+        PairingPolicy.ADAPTIVE, description="adaptive: informative pairs after the random ones; random: random throughout."
+    )
+    wave_size: Count | None = Field(None, description="Pairs planned at a time; unset: a whole iteration.")
+    judgements_per_pair: Count = Field(
+        1, le=10, description="How often a pair may be compared; again only when all pairs were, in the other order."
+    )
+    stop_rules: Annotated[tuple[StopRule, ...], NoDecode] = Field(
+        tuple(StopRule), description="What may end a batch early: any of reliability, stability, decisions; or none."
+    )
+    grade_certainty_target: Share = Field(
+        0.9, description="Expected share of right grades that ends a batch whose request gives grade boundaries."
     )
     max_comparisons: Count = Field(20_000, le=MAX_COMPARISONS, description="Largest number of comparisons in a batch.")
     max_essays: Count = Field(2_000, description="Largest number of essays in a batch.")
@@ -130,6 +145,14 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field("console", description="Logs for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+    @field_validator("stop_rules", mode="before")
+    @classmethod
+    def _named_rules(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        return [] if names == ["none"] else names
 
     @model_validator(mode="after")
     def _deadlines_fit(self) -> Self:

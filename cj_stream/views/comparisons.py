@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +22,6 @@ def comparisons_page(
 ) -> dict[str, Any]:
     """Return ``limit`` comparisons from ``offset`` on, of one status or of any; ``total`` counts all of that status."""
     rows = [row for row in batch.comparisons if status is None or row.status is status]
-    starts = [plan.first_index for plan in batch.plans]
 
     def shown(row: Comparison) -> dict[str, Any]:
         pair = batch.essay_ids(row.index)
@@ -35,7 +33,7 @@ def comparisons_page(
             attempt=row.attempt,
             pair=pair,
         )
-        return _comparison(row, batch.plans[bisect_right(starts, row.index) - 1].iteration, pair, request)
+        return _comparison(row, row.index // batch.pairs_per_iteration + 1, pair, request)
 
     return {
         "batch_id": batch.batch_id,

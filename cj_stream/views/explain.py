@@ -45,7 +45,7 @@ def _waiting_for(batch: Batch) -> str:
         case BatchState.INITIALIZING:
             return f"The texts of {len(batch.roster.essays)} essays are being loaded from the content service."
         case BatchState.GENERATING_PAIRS:
-            return f"The pairs of iteration {batch.control.iteration + 1} are being chosen."
+            return f"The pairs of iteration {_next_iteration(batch)} are being chosen."
         case BatchState.WAITING_CALLBACKS:
             return _waiting_for_callbacks(batch)
         case BatchState.SCORING:
@@ -60,12 +60,17 @@ def _waiting_for(batch: Batch) -> str:
 def _waiting_for_callbacks(batch: Batch) -> str:
     progress, policy = batch.progress, batch.roster.policy
     enough = ceil(policy.completion_threshold_pct * batch.iteration_size / 100)
+    wave = "" if policy.judging.wave_size is None else f"Wave {batch.control.iteration}, in i"
     return (
-        f"Iteration {batch.control.iteration} of at most {policy.max_iterations} has "
+        f"{wave or 'I'}teration {batch.iteration} of at most {policy.max_iterations} has "
         f"{progress.judged_in_iteration} of {batch.iteration_size} verdicts and closes at {enough}: "
         f"{len(progress.accepted)} comparison(s) await their callback, {len(progress.planned)} are to be submitted, "
         f"{len(progress.retry_pool)} failed and may be tried again."
     )
+
+
+def _next_iteration(batch: Batch) -> int:
+    return batch.total_comparisons // batch.pairs_per_iteration + 1
 
 
 def _next_event(batch: Batch, opened_at: float) -> dict[str, str] | None:
@@ -93,7 +98,7 @@ def _what(effect: Effect, batch: Batch) -> str:
         case LoadContent():
             return f"load the texts of {len(batch.roster.essays)} essays"
         case PlanPairs():
-            return f"choose the pairs of iteration {effect.iteration}"
+            return f"choose the pairs of iteration {_next_iteration(batch)}"
         case Submit():
             first, second = batch.essay_ids(effect.index)
             return f"submit comparison {effect.index}, attempt {effect.attempt}: {first} and {second}"

@@ -34,7 +34,7 @@ def result(batch: Batch) -> dict[str, Any] | None:
         },
         "verdicts": newest.verdicts if newest else 0,
         "comparisons": batch.total_comparisons,
-        "iterations": batch.control.iteration,
+        "iterations": batch.iteration,
         "components": newest.components if newest else 1,
         "ranking": [_line(essay) for essay in ranked],
         "failed_essays": failed_essays(batch),

@@ -34,7 +34,7 @@ def summary(batch: Batch, place: Place) -> dict[str, Any]:
         "finished_at": iso_time_or_none(control.finished_at),
         "essays": len(batch.roster.essays),
         "usable_essays": len(batch.usable),
-        "current_iteration": control.iteration,
+        "current_iteration": batch.iteration,
         "max_iterations": batch.roster.policy.max_iterations,
         "total_comparisons": batch.total_comparisons,
         "submitted_comparisons": sum(_was_submitted(row) for row in batch.comparisons),
@@ -85,7 +85,7 @@ def expected_comparisons(batch: Batch) -> int:
         return batch.total_comparisons
     policy, n = batch.roster.policy, len(batch.usable if batch.content else batch.roster.essays)
     wanted = policy.max_iterations * (n * policy.comparisons_per_essay // 2)
-    return min(wanted, n * (n - 1) // 2, policy.max_comparisons)
+    return min(wanted, n * (n - 1) // 2 * policy.judging.judgements_per_pair, policy.max_comparisons)
 
 
 def failed_essays(batch: Batch) -> list[dict[str, Any]]:

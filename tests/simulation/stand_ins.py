@@ -72,13 +72,13 @@ class _Watchdog:
 _fits: dict[tuple[int, bytes, bytes, bytes], Fit] = {}
 
 
-def _remembered_fit(data: Comparisons) -> Fit:
+def _remembered_fit(data: Comparisons, *, position: bool) -> Fit:
     """Fit as `map_estimate` does: the same verdicts are fitted for planning, for scoring and for the known result."""
     key = (data.n, data.first.tobytes(), data.second.tobytes(), data.first_wins.tobytes())
     if key not in _fits:
         if len(_fits) > FITS_KEPT:
             _fits.clear()
-        _fits[key] = map_estimate(data)
+        _fits[key] = map_estimate(data, position=position)
     return _fits[key]
 
 

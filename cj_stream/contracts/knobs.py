@@ -49,7 +49,9 @@ class _BatchConfig(WireModel):
     llm_batching_mode_override: Annotated[BatchingMode, BeforeValidator(_lower)] | None = None
     # Ours: other readers of the topic ignore fields that they do not know.
     pairing_policy: Annotated[PairingPolicy, BeforeValidator(_lower)] | None = None
-    stop_rules: Annotated[list[Annotated[StopRule, BeforeValidator(_lower)]], Field(max_length=len(StopRule))] | None = None
+    stop_rules: (
+        Annotated[list[Annotated[StopRule, BeforeValidator(_lower)]], Field(max_length=len(StopRule))] | None
+    ) = None
     reliability_target: Annotated[Number, Field(ge=0, le=1)] | None = None
     grade_boundaries: Annotated[list[Number | Identifier], Field(max_length=100)] | None = None
 

@@ -250,7 +250,9 @@ def _refuse_unknown_marks(boundaries: tuple[float | str, ...], essays: tuple[Ess
     unknown = next((mark for mark in boundaries if isinstance(mark, str) and mark not in known), None)
     if unknown is not None:
         field = "metadata.batch_config_overrides.grade_boundaries"
-        detail = f"{field} names {clip(repr(unknown), 80)}, which is not among the essays: name an essay or give a number."
+        detail = (
+            f"{field} names {clip(repr(unknown), 80)}, which is not among the essays: name an essay or give a number."
+        )
         raise Refused("invalid_value", detail, field=field)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import PairsPlanned, ScoresComputed
-from cj_stream.domain.records import Comparison, ComparisonStatus, Scores
+from cj_stream.domain.records import ComparisonStatus, Scores
 from cj_stream.scoring.certainty import classification_accuracy
 from cj_stream.scoring.data import Comparisons
 from cj_stream.scoring.estimator import map_estimate
@@ -37,13 +37,16 @@ class PairsTask:
 
 @dataclass(frozen=True)
 class FitTask:
-    """What scores are computed from; ``verdicts`` in the order in which they came."""
+    """What scores are computed from; ``verdicts`` in the order of the plan, whenever they came."""
 
     fit: int
     iteration: int
     verdicts: Comparisons
     round_size: int
-    boundaries: tuple[float | int, ...]
+    levels: Sequence[float]
+    """Grade boundaries as points on the scale."""
+    marks: Sequence[int]
+    """Grade boundaries as essays."""
 
 
 def plan(batch: Batch) -> PairsPlanned:
@@ -98,16 +101,17 @@ def pairs_planned(batch: Batch, pairs: Sequence[Pair]) -> PairsPlanned:
 def fit_task(batch: Batch) -> FitTask:
     """Return the task of computing the scores."""
     position = _positions(batch)
-    essay = {batch.roster.essays[at].id: i for at, i in position.items()}
+    essays = {batch.roster.essays[at].id: i for at, i in position.items()}
     pairs = [(position[a], position[b]) for plan in batch.plans for a, b in plan.pairs]
-    marks = batch.roster.policy.judging.grade_boundaries
+    boundaries = batch.roster.policy.judging.grade_boundaries
     return FitTask(
         fit=batch.control.fits + 1,
         iteration=batch.iteration,
         verdicts=_verdicts(batch, pairs),
         round_size=batch.round_size,
+        levels=[level for level in boundaries if not isinstance(level, str)],
         # An essay that could not be loaded marks no boundary.
-        boundaries=tuple(essay.get(mark, mark) for mark in marks if not isinstance(mark, str) or mark in essay),
+        marks=[essays[mark] for mark in boundaries if isinstance(mark, str) and mark in essays],
     )
 
 
@@ -129,9 +133,9 @@ def compute_scores(task: FitTask) -> Scores:
         wins=tuple(float(wins) for wins in fit.wins_per_item),
         components=fit.components,
         position_bias=fit.position_bias and fit.position_bias.estimate,
-        previous_reliability=before and _finite(before.reliability),
-        largest_change=before and largest_change(before.theta, fit.theta),
-        grade_certainty=classification_accuracy(fit, task.boundaries) if task.boundaries else None,
+        previous_reliability=_finite(before.reliability) if before else None,
+        largest_change=largest_change(before.theta, fit.theta) if before else None,
+        grade_certainty=classification_accuracy(fit, task.levels, task.marks),
     )
 
 
@@ -143,7 +147,7 @@ def scores_computed(batch: Batch, scores: Scores) -> ScoresComputed:
 
 
 def fitted(verdicts: Comparisons) -> Fit:
-    """Fit the model as batches do: with the advantage of being presented first, which costs nothing where there is none."""
+    """Fit the model as batches do: with the advantage of being presented first, which costs nothing if it is nil."""
     return map_estimate(verdicts, position=True)
 
 
@@ -170,14 +174,9 @@ def _positions(batch: Batch) -> dict[int, int]:
 
 def _verdicts(batch: Batch, pairs: Sequence[Pair]) -> Comparisons:
     judged = [row for row in batch.comparisons if row.status is ComparisonStatus.JUDGED]
-    judged.sort(key=_when)
     compared = np.array([pairs[row.index] for row in judged], dtype=np.int64).reshape(-1, 2)
     first_wins = np.array([row.winner == "A" for row in judged], dtype=np.float64)
     return Comparisons(len(batch.usable), compared[:, 0], compared[:, 1], first_wins)
-
-
-def _when(row: Comparison) -> tuple[float, int]:
-    return row.completed_at or 0.0, row.index
 
 
 def _finite(value: float | None) -> float | None:

@@ -69,15 +69,20 @@ class Settings(BaseSettings):
     completion_threshold_pct: Annotated[int, Field(ge=50, le=100)] = Field(
         95, description="Share of an iteration with verdicts at which it closes, percent."
     )
-    score_stability_threshold: Positive = Field(0.05, description="Largest score change over a round of verdicts that counts as stable, logits.")
-    reliability_target: Share = Field(0.9, description="EAP reliability that ends a batch, now and a round of verdicts ago.")
+    score_stability_threshold: Positive = Field(
+        0.05, description="Largest score change over a round of verdicts that counts as stable, logits."
+    )
+    reliability_target: Share = Field(
+        0.9, description="EAP reliability that ends a batch, now and a round of verdicts ago."
+    )
     max_iterations: Count = Field(5, description="Largest number of iterations of a batch.")
     comparisons_per_essay: Count = Field(4, description="Comparisons that each essay takes part in per iteration.")
     random_iterations: Count = Field(
         1, description="Iterations of random matchings before adaptive pairs; at least 3 comparisons per essay."
     )
     pairing_policy: PairingPolicy = Field(
-        PairingPolicy.ADAPTIVE, description="adaptive: informative pairs after the random ones; random: random throughout."
+        PairingPolicy.ADAPTIVE,
+        description="adaptive: informative pairs after the random ones; random: random throughout.",
     )
     wave_size: Count | None = Field(None, description="Pairs planned at a time; unset: a whole iteration.")
     judgements_per_pair: Count = Field(

@@ -10,40 +10,41 @@ import numpy as np
 from cj_stream.scoring.data import Floats
 from cj_stream.scoring.fit import Fit
 
+_SMALLEST_VARIANCE = 1e-300
 
-def classification_accuracy(fit: Fit, boundaries: Sequence[float | int]) -> float:
-    """Return the expected share of items whose grade is the right one (Rudner 2005), normal approximation.
 
-    Each item is given the grade between the boundaries its score lies between; the probability that its true score
-    lies there too is averaged over the items. An item that marks a boundary is left out: it is where it is.
+def classification_accuracy(fit: Fit, levels: Sequence[float] = (), marks: Sequence[int] = ()) -> float | None:
+    """Return the expected share of items that get the right grade (Rudner 2005), normal approximation.
+
+    Each item is given its most probable grade, and the probabilities are averaged over the items. An item that marks a
+    boundary is left out: it stands where it stands. None without boundaries.
 
     Args:
         fit: scores and their covariance.
-        boundaries: each a point on the centred scale, logits (a float), or the index of the item that marks it (an
-            int); in any order, at least one.
-
-    Raises:
-        ValueError: there is no boundary, or an index is not that of an item.
+        levels: boundaries as points on the centred scale, logits.
+        marks: boundaries as indices of the items that mark them.
 
     """
-    if not boundaries:
-        raise ValueError("there are no boundaries: give at least one")
-    wrong = [boundary for boundary in boundaries if isinstance(boundary, int) and not 0 <= boundary < fit.n]
-    if wrong:
-        raise ValueError(f"boundary {wrong[0]} is not the index of one of {fit.n} items")
-    above = np.array(sorted((_probability_above(fit, boundary) for boundary in boundaries), key=lambda row: -row.mean()))
-    edges = np.vstack((np.ones(fit.n), above, np.zeros(fit.n)))
-    in_grade = (edges[:-1] - edges[1:]).max(axis=0)  # the most probable grade is the one its score lies in
-    judged = np.setdiff1d(np.arange(fit.n), [boundary for boundary in boundaries if isinstance(boundary, int)])
-    return float(in_grade[judged].mean()) if len(judged) else 1.0
+    graded = np.setdiff1d(np.arange(fit.n), marks)
+    if not (len(levels) + len(marks) and len(graded)):
+        return None
+    above = [_above_level(fit, level) for level in levels] + [_above_item(fit, mark) for mark in marks]
+    from_lowest = sorted(above, key=lambda probabilities: -float(probabilities.sum()))
+    edges = np.vstack((np.ones(fit.n), *from_lowest, np.zeros(fit.n)))
+    return float((edges[:-1] - edges[1:]).max(axis=0)[graded].mean())
 
 
-def _probability_above(fit: Fit, boundary: float | int) -> Floats:
-    """(n,) probability that the true score of each item lies above the boundary."""
+def _above_level(fit: Fit, level: float) -> Floats:
+    return _normal_share(fit.theta - level, np.diag(fit.covariance))
+
+
+def _above_item(fit: Fit, item: int) -> Floats:
     variance = np.diag(fit.covariance)
-    level = float(boundary)
-    if isinstance(boundary, int):
-        variance = variance + variance[boundary] - 2.0 * fit.covariance[:, boundary]
-        level = float(fit.theta[boundary])
-    standardized = (fit.theta - level) / np.sqrt(np.maximum(variance, 1e-300))
+    shared = fit.covariance[:, item]
+    return _normal_share(fit.theta - fit.theta[item], variance + variance[item] - 2.0 * shared)
+
+
+def _normal_share(difference: Floats, variance: Floats) -> Floats:
+    """(n,) probability that a normal variable of this mean and variance is positive."""
+    standardized = difference / np.sqrt(np.maximum(variance, _SMALLEST_VARIANCE))
     return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in standardized.tolist()])

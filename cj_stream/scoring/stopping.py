@@ -97,8 +97,8 @@ def largest_change(previous_theta: Floats, theta: Floats) -> float:
 def stop_reason(progress: Progress) -> StopReason | None:
     """Return why to stop now, the best news first, or None to go on.
 
-    Reliability, stability and certainty count only on a connected graph with at least ``MIN_COMPARISONS_PER_ESSAY`` comparisons
-    of each essay, unless there is no pair left that could add any.
+    Reliability, stability and certainty count only on a connected graph with at least ``MIN_COMPARISONS_PER_ESSAY``
+    comparisons of each essay, unless there is no pair left that could add any.
     """
     rules = (
         (StopReason.RELIABILITY_REACHED, _may_end(StopRule.RELIABILITY, progress) and _reliable(progress)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.views.times import iso_time, iso_time_or_none
 
@@ -71,7 +72,7 @@ def detail(batch: Batch, place: Place, newest_run: int) -> dict[str, Any]:
         "failure_details": dict(control.failure_details),
         "failed_essays": failed_essays(batch),
         "outcomes": _outcomes(batch),
-        "policy": msgspec.structs.asdict(roster.policy),
+        "policy": _policy(roster.policy),
         "runs": newest_run,
     }
 
@@ -92,6 +93,11 @@ def failed_essays(batch: Batch) -> list[dict[str, Any]]:
     """Return the essays that could not take part, in the order of the request, and why."""
     unusable = batch.content.unusable if batch.content else {}
     return [{"essay_id": batch.roster.essays[i].id, "reason": unusable[i]} for i in sorted(unusable)]
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(policy) | {"judging": msgspec.structs.asdict(policy.judging)}
+    return cast("dict[str, Any]", msgspec.to_builtins(fields))
 
 
 def _was_submitted(row: Comparison) -> bool:

@@ -15,6 +15,8 @@ from msgspec import structs
 
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides, read_request
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 CURRENT = "request_current.json"
 EVENT = UUID("feec6f51-042f-4068-9091-8b6f43684318")
@@ -66,6 +68,10 @@ requests = st.builds(
     batch_size=absent | st.integers(10, 200),
     max_concurrent_batches=absent | st.integers(1, 5),
     batching_mode=absent | st.sampled_from(["per_request", "serial_bundle", "provider_batch_api"]),
+    pairing_policy=absent | st.sampled_from(PairingPolicy),
+    stop_rules=absent | st.sets(st.sampled_from(StopRule)).map(tuple),
+    reliability_target=absent | st.floats(0, 1),
+    grade_boundaries=st.lists(st.floats(-5, 5), max_size=3).map(tuple),
     traceparent=absent | st.just("00-be9a6c5678f85478d174b1f350859442-45d5841cc58d41bb-01"),
     requested_at=st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
 )

@@ -240,6 +240,38 @@ def test_the_case_of_a_hint_does_not_matter() -> None:
     assert read_changed("metadata", knobs).batching_mode == "provider_batch_api"
 
 
+def test_how_pairs_are_chosen_and_when_to_stop_can_be_asked_for() -> None:
+    mark = document(CURRENT)["data"]["essays_for_cj"][0]["essay_id"]
+    wishes = {
+        "pairing_policy": "Random",
+        "stop_rules": ["decisions", "reliability"],
+        "reliability_target": 0.8,
+        "grade_boundaries": [-1, 0.5, mark],
+    }
+    request = read_changed("metadata", {"batch_config_overrides": wishes})
+    assert (request.pairing_policy, request.reliability_target) == ("random", 0.8)
+    assert request.stop_rules == ("decisions", "reliability")
+    assert request.grade_boundaries == (-1.0, 0.5, mark)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"pairing_policy": "guess"},
+        {"stop_rules": ["never"]},
+        {"reliability_target": 1.1},
+        {"grade_boundaries": [True]},
+        {"grade_boundaries": ["no such essay"]},
+        {"grade_boundaries": 3},
+    ],
+)
+def test_a_wish_that_cannot_be_met_fails_the_request(wish: dict[str, object]) -> None:
+    with pytest.raises(Refused) as caught:
+        read_changed("metadata", {"batch_config_overrides": wish})
+    assert caught.value.answerable
+    assert str(caught.value.field).startswith(f"metadata.batch_config_overrides.{next(iter(wish))}")
+
+
 @pytest.mark.parametrize("value", ["", "00-xyz", 5, "00-" + "a" * 5000])
 def test_a_trace_context_that_is_none_is_dropped(value: object) -> None:
     assert read_changed("metadata.traceparent", value).traceparent is None

@@ -11,10 +11,12 @@ from story import FIRST, Replies, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event, VerdictReceived
-from cj_stream.domain.policy import Policy
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Submit
+from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.stopping import StopRule
 
 policies = st.builds(
     Policy,
@@ -29,6 +31,14 @@ policies = st.builds(
     random_iterations=st.integers(1, 3),
     max_comparisons=st.integers(1, 200),
     max_concurrent_comparisons=st.integers(1, 40),
+    judging=st.builds(
+        Judging,
+        pairing=st.sampled_from(PairingPolicy),
+        wave_size=st.none() | st.integers(1, 20),
+        judgements_per_pair=st.integers(1, 2),
+        stop_rules=st.sets(st.sampled_from(StopRule)).map(tuple),
+        grade_boundaries=st.sampled_from([(), (0.0, "essay-0")]),
+    ),
 )
 
 
@@ -104,7 +114,7 @@ def check_end(batch: Batch, story: Story) -> None:
     policy = batch.roster.policy
     assert batch.total_comparisons <= policy.max_comparisons
     assert all(row.attempt <= policy.max_attempts for row in batch.comparisons)
-    assert batch.control.iteration <= policy.max_iterations
+    assert batch.iteration <= policy.max_iterations
     if batch.state is BatchState.COMPLETED:
         assert batch.scores[-1].verdicts == batch.progress.judged > 0
         assert [row.rank for row in ranking(batch)] == list(range(1, len(batch.usable) + 1))

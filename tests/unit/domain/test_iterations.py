@@ -10,10 +10,11 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.decisions import decide_waiting, iteration_closed
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.events import PairsPlanned, ScoresComputed
-from cj_stream.domain.policy import Policy
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import BatchState, Decision
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score
+from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopReason
 
 MANY_PAIRS = 12  # essays: 66 pairs, of which an iteration plans 24
@@ -26,10 +27,11 @@ def judge_some(story: Story, count: int, start: int = 0) -> Batch:
     return story.batch
 
 
-def scored(batch: Batch, theta: tuple[float, ...], reliability: float | None) -> ScoresComputed:
-    """The report of a fit as real as can be, but for its scores and reliability."""
+def scored(batch: Batch, **fields: float | None) -> ScoresComputed:
+    """The report of a fit as real as can be, but for these figures; of itself it reaches nothing."""
     report = judgement.score(batch)
-    return replace(report, scores=replace(report.scores, theta=theta, reliability=reliability))
+    figures = {"reliability": 0.5, "previous_reliability": 0.5, "largest_change": 1.0, **fields}
+    return replace(report, scores=replace(report.scores, **figures))
 
 
 def test_an_iteration_plans_four_comparisons_per_essay() -> None:
@@ -121,28 +123,112 @@ def test_the_last_iteration_is_followed_by_the_final_scoring(policy: Policy, ess
     assert story.finish().state is BatchState.COMPLETED
 
 
-def test_a_batch_ends_after_two_fits_that_reach_the_reliability_target() -> None:
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"reliability": 0.9, "previous_reliability": 0.9}, StopReason.RELIABILITY_REACHED),
+        ({"reliability": 0.95, "previous_reliability": 0.89}, None),
+        ({"reliability": 0.95, "previous_reliability": None}, None),
+        ({"largest_change": 0.049}, StopReason.SCORES_STABLE),
+        ({"grade_certainty": 0.9}, StopReason.DECISIONS_CERTAIN),
+        ({"grade_certainty": 0.89}, None),
+    ],
+)
+def test_a_batch_ends_when_a_rule_holds_on_enough_comparisons(
+    figures: dict[str, float | None], reason: StopReason | None
+) -> None:
     story = Story(MATCHINGS)
     story.start(MANY_PAIRS)
-    for fit, state in ((1, BatchState.GENERATING_PAIRS), (2, BatchState.COMPLETED)):
-        judge_some(story, 24, start=24 * (fit - 1))
-        theta = tuple(float(fit * (i - 5.5)) for i in range(MANY_PAIRS))
-        story.tell(scored(story.batch, theta, reliability=0.95))
-        assert story.batch.state is state
-        story.carry_out(PlanPairs)
-    assert story.batch.control.stop_reason == StopReason.RELIABILITY_REACHED
+    judge_some(story, 24)
+    story.tell(scored(story.batch, **figures))
+    assert story.batch.state is BatchState.GENERATING_PAIRS, "4 comparisons per essay are too few"
+    story.carry_out(PlanPairs)
+    judge_some(story, 24, start=24)
+    story.tell(scored(story.batch, **figures))
+    assert (story.batch.control.stop_reason, story.batch.finished) == (reason, reason is not None)
 
 
-def test_a_batch_ends_when_its_scores_are_stable() -> None:
-    story = Story(MATCHINGS)
+def test_a_fit_tells_how_it_differs_from_the_one_a_round_ago() -> None:
+    story = Story()
     story.start(MANY_PAIRS)
-    for fit in (1, 2):
-        judge_some(story, 24, start=24 * (fit - 1))
-        theta = tuple(i - 5.5 + 0.04 * (fit - 1) * (-1) ** i for i in range(MANY_PAIRS))
-        story.tell(scored(story.batch, theta, reliability=0.5))
-        story.carry_out(PlanPairs)
-    assert (story.batch.state, story.batch.control.stop_reason) == (BatchState.COMPLETED, StopReason.SCORES_STABLE)
-    assert NoteKind.SCORES_CHANGED in story.seen
+    judge_some(story, 18)
+    before = judgement.score(story.batch).scores
+    judge_some(story, 6, start=18)
+    now = judgement.score(story.batch).scores
+    assert now.previous_reliability == pytest.approx(before.reliability)
+    change = max(abs(a - b) for a, b in zip(now.theta, before.theta, strict=True))
+    assert now.largest_change == pytest.approx(change)
+
+
+def test_it_makes_no_difference_in_which_order_the_verdicts_come() -> None:
+    fits = []
+    for order in (range(24), reversed(range(24))):
+        story = Story(Policy(completion_threshold_pct=100))
+        story.start(MANY_PAIRS)
+        for index in order:
+            story.tell(story.verdict(index), after=1)
+        fits.append(judgement.score(story.batch).scores)
+    assert fits[0] == fits[1]
+
+
+def test_an_iteration_can_be_planned_in_waves() -> None:
+    story = Story(Policy(judging=Judging(wave_size=5), completion_threshold_pct=100))
+    story.start(MANY_PAIRS)
+    sizes, fits = [], []
+    while not story.batch.finished and story.batch.total_comparisons < 40:
+        batch = story.batch
+        sizes.append(batch.iteration_size)
+        judge_some(story, batch.iteration_size, start=batch.total_comparisons - batch.iteration_size)
+        story.carry_out(Score, PlanPairs)
+        fits.append(len(story.batch.scores))
+    assert sizes[:6] == [5, 5, 5, 5, 4, 5], "a wave does not reach into the next iteration"
+    assert fits[:5] == [0, 1, 1, 2, 2], "a fit after every round of 6 verdicts, not after every wave"
+    assert story.batch.iteration == 2
+
+
+@pytest.mark.parametrize("wave_size", [1, 4, 24, None])
+def test_whatever_the_wave_size_a_batch_begins_with_the_same_number_of_random_rounds(wave_size: int | None) -> None:
+    story = Story(Policy(judging=Judging(wave_size=wave_size), completion_threshold_pct=100))
+    batch = story.start(MANY_PAIRS)
+    while batch.total_comparisons < 24:
+        assert judgement.pairs_task(batch).random
+        batch = judge_some(story, batch.iteration_size, start=batch.total_comparisons - batch.iteration_size)
+        story.carry_out(Score, PlanPairs)
+        batch = story.batch
+    judge_some(story, batch.iteration_size, start=24 - batch.iteration_size)
+    assert not judgement.pairs_task(story.batch).random
+
+
+def test_with_random_pairing_no_pair_is_chosen_by_the_scores() -> None:
+    story = Story(Policy(judging=Judging(pairing=PairingPolicy.RANDOM)))
+    story.start(MANY_PAIRS)
+    judge_some(story, 24)
+    assert judgement.pairs_task(story.batch).random
+
+
+def test_pairs_in_flight_are_planned_with_and_failed_ones_are_not() -> None:
+    story = Story(Policy(max_attempts=1))
+    story.start(MANY_PAIRS)
+    judge_some(story, 21)
+    story.tell(story.error(21))
+    task = judgement.pairs_task(story.batch)
+    assert list(task.pending) == [task.history[22], task.history[23]]
+
+
+def test_pairs_can_be_judged_again_in_the_other_order_once_all_were_judged() -> None:
+    story = Story(Policy(judging=Judging(judgements_per_pair=2, stop_rules=())))
+    story.tell(requested(4))
+    batch = story.play(judges)
+    pairs = [batch.pair(row.index) for row in batch.comparisons]
+    assert (len(pairs), batch.control.stop_reason) == (12, StopReason.PAIRS_EXHAUSTED)
+    assert {(b, a) for a, b in pairs[:6]} == set(pairs[6:])
+
+
+def test_a_boundary_is_a_level_or_an_essay_and_one_without_text_marks_none() -> None:
+    story = Story(unusable={2: "blank"})
+    story.start(MANY_PAIRS, grade_boundaries=(0.5, "essay-3", "essay-2", "essay-0"))
+    task = judgement.fit_task(story.batch)
+    assert (list(task.levels), list(task.marks)) == ([0.5], [2, 0])
 
 
 def test_a_final_ranking_holds_every_verdict_there_is() -> None:

@@ -7,11 +7,12 @@ from story import FIRST, SECOND, START, Story, requested
 
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.outcomes import unpublished
-from cj_stream.domain.policy import Policy
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import Origin
 from cj_stream.domain.requests import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
+from cj_stream.scoring.pairing import PairingPolicy
 
 ALL_BUT_PUBLISH = (LoadContent, PlanPairs, Score)
 
@@ -183,6 +184,17 @@ def test_a_second_copy_does_nothing_whatever_has_happened_since(number: int) -> 
     assert ([note.kind for note in change.notes], change.rows) == ([NoteKind.REQUEST_REPEATED], ())
     assert story.batch == before
     assert before.run == 2
+
+
+def test_a_request_can_say_how_its_batch_is_judged_and_another_setting_stays() -> None:
+    settings = Policy(reliability_target=0.9, judging=Judging(wave_size=7))
+    plain = Story(settings).start(3).roster.policy
+    assert plain == settings
+    asked = Story(settings).start(
+        3, pairing=PairingPolicy.RANDOM, stop_rules=(), reliability_target=0.0, grade_boundaries=(0.5,)
+    )
+    wanted = Judging(pairing=PairingPolicy.RANDOM, wave_size=7, stop_rules=(), grade_boundaries=(0.5,))
+    assert asked.roster.policy == Policy(reliability_target=0.0, judging=wanted)
 
 
 def test_a_request_from_another_partition_is_no_copy_whatever_its_offset() -> None:

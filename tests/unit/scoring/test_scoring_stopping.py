@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cj_stream.scoring.stopping import Progress, StopReason, largest_change, stop_reason
+from cj_stream.scoring.stopping import Progress, StopReason, StopRule, largest_change, stop_reason
 
 RUNNING = Progress(
+    rules=tuple(StopRule),
     reliability=0.7,
     previous_reliability=0.6,
     reliability_target=0.9,
     largest_change=0.4,
     stability_threshold=0.05,
+    grade_certainty=0.8,
+    certainty_target=0.9,
     iteration=3,
     max_iterations=5,
     comparisons_planned=180,
@@ -25,6 +28,7 @@ RUNNING = Progress(
 )
 RELIABLE = replace(RUNNING, reliability=0.91, previous_reliability=0.9)
 STABLE = replace(RUNNING, largest_change=0.049)
+CERTAIN = replace(RUNNING, grade_certainty=0.9)
 
 
 def test_a_running_batch_goes_on() -> None:
@@ -36,6 +40,7 @@ def test_a_running_batch_goes_on() -> None:
     [
         (RELIABLE, StopReason.RELIABILITY_REACHED),
         (STABLE, StopReason.SCORES_STABLE),
+        (CERTAIN, StopReason.DECISIONS_CERTAIN),
         (replace(RUNNING, unused_pairs=0), StopReason.PAIRS_EXHAUSTED),
         (replace(RUNNING, iteration=5), StopReason.ITERATIONS_SPENT),
         (replace(RUNNING, comparisons_planned=1000), StopReason.BUDGET_SPENT),
@@ -62,7 +67,28 @@ def test_scores_that_changed_by_the_threshold_or_an_unknown_amount_are_not_stabl
     assert stop_reason(replace(RUNNING, largest_change=change)) is None
 
 
-@pytest.mark.parametrize("progress", [RELIABLE, STABLE])
+@pytest.mark.parametrize(
+    ("progress", "rule"),
+    [(RELIABLE, StopRule.RELIABILITY), (STABLE, StopRule.STABILITY), (CERTAIN, StopRule.DECISIONS)],
+)
+def test_a_rule_that_the_batch_does_not_have_never_stops_it(progress: Progress, rule: StopRule) -> None:
+    assert stop_reason(replace(progress, rules=set(StopRule) - {rule})) is None
+    assert stop_reason(replace(progress, rules={rule})) is not None
+
+
+def test_without_boundaries_no_decision_is_certain() -> None:
+    assert stop_reason(replace(RUNNING, grade_certainty=None)) is None
+
+
+def test_spent_pairs_iterations_and_budgets_end_a_batch_without_any_rule() -> None:
+    free = replace(RUNNING, rules=())
+    assert stop_reason(free) is None
+    assert stop_reason(replace(free, unused_pairs=0)) is StopReason.PAIRS_EXHAUSTED
+    assert stop_reason(replace(free, iteration=5)) is StopReason.ITERATIONS_SPENT
+    assert stop_reason(replace(free, comparisons_planned=1000)) is StopReason.BUDGET_SPENT
+
+
+@pytest.mark.parametrize("progress", [RELIABLE, STABLE, CERTAIN])
 @pytest.mark.parametrize("weak", [{"min_comparisons_per_essay": 7}, {"connected": False}])
 def test_good_numbers_on_too_few_comparisons_do_not_stop(progress: Progress, weak: dict[str, Any]) -> None:
     assert stop_reason(replace(progress, **weak)) is None

@@ -74,9 +74,10 @@ GOLDEN: list[tuple[Row, str, str]] = [
         (
             "01000000000012d68798a862617463682dc3a502d92431313131313131312d313131312d343131312d383131312d3131313131313131"
             "31313131a264319292a26531a2733192a26532a2733299a27376a4454e4735a170a7636f6d7061726598a66f70656e6169a16dcb3fb9"
-            "99999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0011cb40cc200000000000cb4105180000"
+            "99999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0012cb40cc200000000000cb4105180000"
             "000000cb40ac2000000000000314cb3fe999999999999a0acb40540000000000005fcb3fa999999999999acb3feccccccccccccd0504"
-            "01cd4e2064cb4122750000000000cf4000000000000001"
+            "01cd4e2064cb412275000000000096a86164617074697665c00193ab72656c696162696c697479a973746162696c697479a964656369"
+            "73696f6e73cb3feccccccccccccd90cf4000000000000001"
         ),
     ),
     (
@@ -124,11 +125,15 @@ GOLDEN: list[tuple[Row, str, str]] = [
             wins=(7.0, 9.5),
             components=1,
             position_bias=0.125,
+            previous_reliability=0.75,
+            largest_change=0.25,
+            grade_certainty=0.5,
         ),
         "7362617463682dc3a5000000000200000002",
         (
-            "01000000000012d6879b02031892cb3fe0000000000000cbbfe000000000000092cb3fd0000000000000cb3fe8000000000000cb3fec"
-            "cccccccccccdc092081092cb401c000000000000cb402300000000000001cb3fc0000000000000"
+            "01000000000012d6879e02031892cb3fe0000000000000cbbfe000000000000092cb3fd0000000000000cb3fe8000000000000cb3fec"
+            "cccccccccccdc092081092cb401c000000000000cb402300000000000001cb3fc0000000000000cb3fe8000000000000cb3fd0000000"
+            "000000cb3fe0000000000000"
         ),
     ),
     (
@@ -219,6 +224,19 @@ def test_a_row_from_before_a_field_was_added_at_the_end_gets_its_default() -> No
     older = decode_row(key, header + msgspec.msgpack.encode(fields[:-1]))
     assert isinstance(older, Comparison)
     assert (older.error_message, older.answered) == ("why", False)
+
+
+@pytest.mark.parametrize(("number", "added"), [(0, 1), (4, 3)])
+def test_rows_from_before_the_rules_of_judging_were_stored_get_the_defaults(number: int, added: int) -> None:
+    row, key, value = GOLDEN[number]
+    fields = msgspec.msgpack.decode(bytes.fromhex(value)[9:])
+    kept = [*fields[:6], fields[6][:-added], *fields[7:]] if isinstance(row, Roster) else fields[:-added]
+    older = decode_row(bytes.fromhex(key), bytes.fromhex(value)[:9] + msgspec.msgpack.encode(kept))
+    if isinstance(older, Scores):
+        assert (older.previous_reliability, older.largest_change, older.grade_certainty) == (None, None, None)
+        assert older.position_bias == 0.125
+    else:
+        assert older == row
 
 
 def test_a_heartbeat_is_a_position_and_nothing_else() -> None:

@@ -2,6 +2,9 @@
 
 Hazard in Faust 0.15.3: a worker that was stopped and continues (SIGSTOP, a frozen machine) handles its queued events
 and produces, although its partitions belong to somebody else by then; at-least-once producers are not fenced.
+
+Tests: ``test_fence.py``, ``test_sender.py`` (nothing is sent by a worker that the group may have dropped); the mutation
+"a worker out of touch goes on" in ``tests/simulation``; a frozen worker in ``tests/kafka/test_lost_workers.py``.
 """
 
 from __future__ import annotations

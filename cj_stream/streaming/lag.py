@@ -1,6 +1,10 @@
 """Whether a topic has been read: compared with the broker's end offsets, not with what was fetched last.
 
-``highwater`` is the value of the last fetch, so a worker that is cut off would always report that it has caught up.
+Hazard in Faust 0.15.3: ``highwater`` is the value of the last fetch, so a worker that is cut off would always report
+that it has caught up, and time out batches whose callbacks lie unread. What nobody gets to read is committed by the
+owner of the partition once it is idle (`reading`).
+
+Tests: ``test_lag.py``; ``tests/kafka/test_transactions.py``.
 """
 
 from __future__ import annotations

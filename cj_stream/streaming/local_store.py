@@ -3,6 +3,8 @@
 Hazard in Faust 0.15.3: RocksDB is written at once, the changelog is acknowledged later. Killed in between and started
 on the same folder, a worker finds the event applied and writes nothing: the row exists on that disk only, and the next
 owner of the partition has never heard of it.
+
+Tests: ``test_local_store.py``; ``tests/kafka/test_worker_start.py`` (two workers on one folder).
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""The process is the unit of retry: what cannot go on safely ends it, and a supervisor starts it again."""
+"""The process is the unit of retry: what cannot go on safely ends it, and a supervisor starts it again.
+
+Hazard in Faust 0.15.3: whatever ends the handling of a message, an exception or a cancellation, the message is
+acknowledged (``_cython/streams.pyx`` 112-161) and the agent restarted: the message is gone (upstream issues 315, 527).
+And asyncio only logs what a callback raises.
+
+Tests: ``test_agents_end.py``, ``test_sender.py``.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Hazard in Faust 0.15.3 (upstream issue 596): ``Recovery.on_recovery_completed`` (``tables/recovery.py`` 649-660) resumes
 the source partitions before it seeks them to their committed offsets, with the flow already active; what arrives in
 between is cleared and never read again. Here the order is: seek, then resume, with no await in between.
+
+Test: ``test_recovery.py``.
 """
 
 from __future__ import annotations

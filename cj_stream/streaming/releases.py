@@ -2,6 +2,11 @@
 
 An event is handled, its rows and messages are acknowledged, its offset is committed, and only then does the dispatcher
 learn of the batch as it was after the event. Killed before: nothing has been started. Killed after: `todo` finds it.
+
+Hazard in Faust 0.15.3: its own way to hold messages back until the commit lets those of the next event go too
+(``app/_attached.py`` 220) and knows no other effects than messages.
+
+Tests: ``test_releases.py``; the mutation "effects start before the commit" in ``tests/simulation``.
 """
 
 from __future__ import annotations

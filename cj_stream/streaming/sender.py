@@ -4,6 +4,8 @@ Hazards in Faust 0.15.3: a failed produce is only logged and the source offset c
 (``topics.py`` 463-479); ``Producer.flush`` returns while a record is between buffer and broker
 (``transport/producer.py`` 82-126). So nothing here goes through Faust's buffer: a commit waits for what is
 outstanding (see ``consumer.py``), and a record that cannot be delivered ends the process.
+
+Test: ``test_sender.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""What is checked before a worker starts: that the broker answers, and that every topic is as it has to be."""
+"""What is checked before a worker starts: that the broker answers, and that every topic is as it has to be.
+
+Hazard in Faust 0.15.3: a topic that is missing is left out of the assignment without a word
+(``assignor/partition_assignor.py`` 180), and with other partitions than the table's it is assigned apart from it.
+
+Test: ``tests/kafka/test_worker_start.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiokafka.structs import TopicPartition
+
+from cj_stream.streaming.lag import caught_up
+
+FIRST, SECOND = TopicPartition("callbacks", 0), TopicPartition("callbacks", 1)
+
+
+class Broker:
+    """Answers as a consumer does, in the place of its thread."""
+
+    def __init__(self) -> None:
+        self.ends = {FIRST: 5, SECOND: 7}
+        self.commits: dict[TopicPartition, int | None] = {FIRST: 5, SECOND: 7}
+        self.asked = 0
+
+    def app(self) -> Any:
+        thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
+        return cast("Any", SimpleNamespace(consumer=SimpleNamespace(_thread=thread)))
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return {0, 1} if topic == "callbacks" else None
+
+    async def _call(self, method: Any, *args: Any) -> Any:
+        return await method(*args)
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, _partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict(self.ends)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        self.asked += 1
+        if self.asked > 4:
+            self.commits[SECOND] = self.ends[SECOND]
+        return self.commits[partition]
+
+
+async def test_a_topic_is_read_when_the_commits_reach_what_the_broker_holds() -> None:
+    assert await caught_up(Broker().app(), "callbacks", 5)
+
+
+async def test_a_commit_that_comes_in_time_is_waited_for() -> None:
+    broker = Broker()
+    broker.commits[SECOND] = None
+    assert await caught_up(broker.app(), "callbacks", 5)
+
+
+async def test_unread_messages_are_not_waited_for_without_end() -> None:
+    broker = Broker()
+    broker.commits[SECOND] = 6
+    assert not await caught_up(broker.app(), "callbacks", 0)
+
+
+async def test_an_unknown_topic_is_not_called_read() -> None:
+    assert not await caught_up(Broker().app(), "no such topic", 5)
+
+
+async def test_an_empty_topic_is_read_though_nobody_has_committed() -> None:
+    broker = Broker()
+    broker.ends = {FIRST: 0, SECOND: 0}
+    broker.commits = {FIRST: None, SECOND: None}
+    assert await caught_up(broker.app(), "callbacks", 0)

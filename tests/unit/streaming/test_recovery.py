@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.recovery import SeekFirstRecovery
+from cj_stream.worker import Worker
+
+SOURCE, CHANGELOG = TP("cj.batch.events.v1", 2), TP("changelog", 2)
+
+
+class Recovered:
+    """The real recovery, whose tables are rebuilt, on an app that notes what is asked of it."""
+
+    def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[str] = []
+        self.assigned: list[set[int]] = []
+        self.at_seek = lambda: None
+        app: Any = worker.app
+        consumer = SimpleNamespace(
+            assignment=lambda: {SOURCE, CHANGELOG},
+            perform_seek=self._seek,
+            resume_partitions=self._resumed,
+            resume_flow=lambda: self.steps.append("flow"),
+        )
+        monkeypatch.setattr(app.__class__, "consumer", consumer)
+        monkeypatch.setattr(app.__class__, "_fetcher", SimpleNamespace(maybe_start=self._nothing))
+        monkeypatch.setattr(app.flow_control, "resume", lambda: self.steps.append("streams"))
+        monkeypatch.setattr(app.engine.opener, "assigned", self.assigned.append)
+        monkeypatch.setattr(app.assignor, "assigned_standbys", set)
+        app.consumer_generation_id = 7
+        self.recovery = SeekFirstRecovery(app, app.tables)
+        monkeypatch.setattr(self.recovery, "_is_changelog_tp", lambda tp: tp == CHANGELOG)
+        monkeypatch.setattr(
+            self.recovery,
+            "tables",
+            SimpleNamespace(values=list, on_actives_ready=lambda: None, on_standbys_ready=lambda: None),
+        )
+
+    async def _nothing(self) -> None:
+        """Start nothing."""
+
+    async def _seek(self) -> None:
+        self.steps.append("seek begins")
+        self.at_seek()
+        await asyncio.sleep(0)
+        self.steps.append("seek ends")
+
+    def _resumed(self, partitions: set[TP]) -> None:
+        assert partitions == {SOURCE}
+        self.steps.append("sources")
+
+
+@pytest.fixture
+async def recovered(monkeypatch: pytest.MonkeyPatch) -> Recovered:
+    return Recovered(Worker(Settings()), monkeypatch)
+
+
+async def test_partitions_are_sought_before_anything_flows(recovered: Recovered) -> None:
+    await recovered.recovery.on_recovery_completed(7)
+    assert recovered.steps == ["seek begins", "seek ends", "sources", "streams", "flow"]
+    assert recovered.assigned == [{2}]
+
+
+async def test_partitions_that_are_taken_away_during_the_seek_do_not_flow(recovered: Recovered) -> None:
+    recovered.at_seek = lambda: setattr(recovered.recovery, "_revoked", True)
+    await recovered.recovery.on_recovery_completed(7)
+    assert recovered.steps == ["seek begins", "seek ends"]
+    assert recovered.assigned == []
+
+
+async def test_a_recovery_of_an_earlier_assignment_lets_nothing_flow(recovered: Recovered) -> None:
+    await recovered.recovery.on_recovery_completed(6)
+    assert recovered.steps == []
+    assert recovered.assigned == []

@@ -1,8 +1,8 @@
 """The hardened Faust app: at-least-once, one partition one writer, nothing started before it is durable.
 
-Hazards in Faust 0.15.3: its producer is not idempotent, so a retry may put an older row after a newer one; SIGTERM sends
-no ``on_partitions_revoked``, so nothing would wait for what is under way; and what was written to the local database is
-not known to be acknowledged when the process ends (``app/base.py`` 1706-1744).
+Hazards in Faust 0.15.3: its producer is not idempotent, so a retry may put an older row after a newer one; SIGTERM
+sends no ``on_partitions_revoked``, so nothing would wait for what is under way; and what was written to the local
+database is not known to be acknowledged when the process ends (``app/base.py`` 1706-1744).
 
 Tests: ``test_barrier.py``; ``tests/kafka/test_lost_workers.py`` (a stopped worker goes on where it was).
 """

@@ -4,11 +4,11 @@ Hazard in Faust 0.15.3: ``Consumer._commit_offsets`` (``transport/consumer.py`` 
 commits, so an offset can be committed before the changelog record that it caused is acknowledged. Here the commit
 first waits for everything the sender has outstanding, and afterwards releases the effects of what was committed.
 
-Hazard, ditto: a fetch under way looks at the live set of active partitions, and to aiokafka an empty set means all of
-them (0.14.0, ``consumer/fetcher.py`` 1221). Recovery empties the set before it seeks the sources, partition by partition; so
-that fetch takes what the first of them have, ``Consumer.getmany`` (759) drops it as not active, and the next record is
-booked as the end of a compaction gap (1215): lost, and committed over. Here a fetch sees the set as it was when it
-began, and is cut off before anything is sought.
+Hazard, ditto: a fetch under way looks at the live set of active partitions, and to aiokafka 0.14.0 an empty set means
+all of them (``consumer/fetcher.py`` 1221). Recovery empties the set before it seeks the sources, partition by
+partition; so that fetch takes what the first of them have, ``Consumer.getmany`` (759) drops it as not active, and the
+next record is booked as the end of a compaction gap (1215): lost, and committed over. Here a fetch sees the set as it
+was when it began, and is cut off before anything is sought.
 
 Tests: ``test_barrier.py``, ``test_fetching.py``, ``test_reading.py``; the mutation "a commit does not wait for what is
 outstanding" in ``tests/simulation``.

@@ -4,8 +4,9 @@ After recovery a worker has the table, but not yet what was sent to the partitio
 there unread must not be submitted again. So the worker sends a marker to its own partition and starts effects only
 when it has read the marker: everything sent before has then been applied.
 
-Hazard in Faust 0.15.3: no signal tells this. ``on_partitions_assigned`` comes before recovery, ``on_rebalance_complete``
-before the generation is checked and the partitions are sought (``tables/recovery.py`` 628, 642-653).
+Hazard in Faust 0.15.3: no signal tells this. ``on_partitions_assigned`` comes before recovery,
+``on_rebalance_complete`` before the generation is checked and the partitions are sought (``tables/recovery.py`` 628,
+642-653).
 
 Tests: ``test_opening.py``; the mutation "effects start before the marker is read" in ``tests/simulation``.
 """

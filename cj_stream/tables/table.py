@@ -2,6 +2,8 @@
 
 Hazard in Faust 0.15.3: recovery applies changelog records in the order they stand there, so a record that a cut-off
 worker wrote late rolls the state back. Here recovery keeps the record with the highest position, see `codec`.
+
+Test: the mutation "recovery takes the last record, whatever its position" in ``tests/simulation``.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class Outage:
             trial.history.note("nobody is ready", after=round(time.monotonic() - start, 1))
             await asyncio.sleep(max(0.0, start + self.seconds - time.monotonic()))
             for worker, effort in before.items():
-                trial.history.note("away", worker=worker.name, **_efforts_since(worker, effort))
+                _check_effort(trial, worker, effort, time.monotonic() - start)
         finally:
             await asyncio.to_thread(kafka.start)
         trial.history.note("broker back", away=round(time.monotonic() - start, 1))
@@ -186,6 +186,9 @@ def kill(trial: Trial, worker: WorkerProcess) -> None:
     trial.history.note("killed", worker=worker.name)
 
 
+LINES_OF_A_START, LINES_PER_SECOND = 60, 1.0
+SECONDS_OF_A_START, LOAD = 5.0, 0.3
+"""What a worker may log, and what it may take of a processor, while there is no broker."""
 Effort = tuple[int, int, float]
 """Lines logged, process number, and processor seconds taken by it."""
 
@@ -198,7 +201,12 @@ def _effort(worker: WorkerProcess) -> Effort:
     return lines, worker.pid, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _efforts_since(worker: WorkerProcess, before: Effort) -> dict[str, float]:
+def _check_effort(trial: Trial, worker: WorkerProcess, before: Effort, away: float) -> None:
+    """Nobody fills its log or spins while there is no broker."""
     lines, pid, seconds = _effort(worker)
-    same = pid == before[1]
-    return {"lines": lines - before[0], "cpu_seconds": round(seconds - before[2] if same else seconds, 2)}
+    logged, spent = lines - before[0], seconds - before[2] if pid == before[1] else seconds
+    trial.history.note("away", worker=worker.name, lines=logged, cpu_seconds=round(spent, 2), seconds=round(away, 1))
+    if logged > LINES_OF_A_START + LINES_PER_SECOND * away:
+        trial.broken.append(f"{worker.name} logged {logged} lines in {away:.0f} s without a broker")
+    if spent > SECONDS_OF_A_START + LOAD * away:
+        trial.broken.append(f"{worker.name} took {spent:.1f} s of a processor in {away:.0f} s without a broker")

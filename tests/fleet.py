@@ -34,11 +34,13 @@ TESTS = Path(__file__).parent
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings as the environment variables that give them."""
     values = {name: getattr(settings, name) for name in Settings.model_fields}
-    return {
-        f"CJ_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    return {f"CJ_{name.upper()}": _written(value) for name, value in values.items() if value is not None}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 class WorkerProcess:

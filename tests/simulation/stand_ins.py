@@ -130,7 +130,6 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.PartitionBatches": CheckedBatches,
     "cj_stream.worker.Metrics": lambda _: METRICS,
     "cj_stream.worker.Watchdog": _Watchdog,
-    "cj_stream.streaming.app.verify_sources": lambda *_: None,
     "cj_stream.worker.LocalStore": lambda _: owner().node.disk,
     "cj_stream.worker.add_views": lambda _: None,
     "cj_stream.worker.check_topics": _nothing,

@@ -120,7 +120,8 @@ class Worker:
         self.invalid_share = InvalidShare(settings)
         self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics, self.invalid_share)
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
-        self.dispatcher = Dispatcher(self._effects(), self._report, settings.submission_workers)
+        self.effects = self._effects()
+        self.dispatcher = Dispatcher(self.effects, self._report, settings.submission_workers)
         self.timeouts = self._timeouts_agent()
 
     async def take_name(self) -> None:
@@ -159,6 +160,7 @@ class Worker:
 
     async def close(self) -> None:
         """Close the connections to the outside."""
+        self.effects.close()
         await self.provider.close()
         await self.content.close()
 

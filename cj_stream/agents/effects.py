@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
+from cj_stream.agents.computing import ComputationLostError, Computing
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
@@ -33,10 +34,14 @@ from cj_stream.provider.dispatcher import PostponedError
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.sender import Sender
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
 log = structlog.get_logger(__name__)
 
 CONTENT_PAUSE = 5.0
 BUSY_PAUSE = 2.0
+COMPUTING_PAUSE = 1.0
 LOADS_AT_ONCE = 16
 
 
@@ -66,6 +71,7 @@ class Effects:
         self._correlation_ids = correlation_ids
         self._fence = fence
         self._metrics = metrics
+        self._computing = Computing()
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
             LoadContent: self._load_content,
@@ -79,6 +85,10 @@ class Effects:
         """Carry out ``effect``; raises `PostponedError` when it has to wait and left no trace."""
         self._fence.check()
         return await self._handlers[type(effect)](effect, batch, partition)
+
+    def close(self) -> None:
+        """Break off what is being computed."""
+        self._computing.close()
 
     async def _load_content(self, effect: LoadContent, batch: Batch, _partition: int) -> ContentLoaded:
         try:
@@ -104,10 +114,18 @@ class Effects:
             raise PostponedError(f"the content service is not available: {unavailable}", CONTENT_PAUSE) from unavailable
 
     async def _plan_pairs(self, _effect: PlanPairs, batch: Batch, _partition: int) -> Event:
-        return await asyncio.to_thread(judgement.plan, batch)
+        pairs = await self._computed(batch, judgement.pairs_task, judgement.choose_pairs)
+        return judgement.pairs_planned(batch, pairs)
 
     async def _score(self, _effect: Score, batch: Batch, _partition: int) -> Event:
-        return await asyncio.to_thread(judgement.score, batch)
+        scores = await self._computed(batch, judgement.fit_task, judgement.compute_scores)
+        return judgement.scores_computed(batch, scores)
+
+    async def _computed(self, batch: Batch, task: Callable[[Batch], Task], compute: Callable[[Task], Result]) -> Result:
+        try:
+            return await self._computing.run(len(batch.usable), lambda: task(batch), compute)
+        except ComputationLostError as lost:
+            raise PostponedError(str(lost), COMPUTING_PAUSE) from lost
 
     async def _submit(self, effect: Submit, batch: Batch, partition: int) -> Event:
         try:

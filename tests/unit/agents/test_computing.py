@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from story import Story, requested
+from until import until
+
+from cj_stream.agents.computing import SMALL_ESSAYS, ComputationLostError, Computing
+from cj_stream.domain import judgement
+from cj_stream.domain.todo import LoadContent
+
+LARGE = SMALL_ESSAYS + 1
+ASK = "__import__('os').getpid()"
+
+
+@pytest.fixture
+def computing() -> Iterator[Computing]:
+    made = Computing()
+    yield made
+    made.close()
+
+
+async def where(computing: Computing, essays: int) -> int:
+    """The id of the process that computes for this many essays."""
+    return int(await computing.run(essays, lambda: ASK, eval))
+
+
+async def test_a_large_computation_runs_in_a_process_that_is_kept_and_a_small_one_in_this(computing: Computing) -> None:
+    elsewhere = await where(computing, LARGE)
+    assert elsewhere != os.getpid()
+    assert await where(computing, LARGE) == elsewhere
+    assert await where(computing, SMALL_ESSAYS) == os.getpid()
+
+
+async def test_pairs_and_scores_are_the_same_wherever_they_are_computed(computing: Computing) -> None:
+    story = Story()
+    story.tell(requested(12))
+    story.carry_out(LoadContent)
+    pairs = await computing.run(LARGE, lambda: judgement.pairs_task(story.batch), judgement.choose_pairs)
+    assert judgement.pairs_planned(story.batch, pairs) == judgement.plan(story.batch)
+    story.tell(judgement.plan(story.batch))
+    for index in range(20):
+        story.tell(story.verdict(index))
+    scores = await computing.run(LARGE, lambda: judgement.fit_task(story.batch), judgement.compute_scores)
+    assert judgement.scores_computed(story.batch, scores) == judgement.score(story.batch)
+
+
+async def test_what_is_asked_for_at_the_same_time_is_answered_each_with_its_own(computing: Computing) -> None:
+    asked = [computing.run(LARGE, lambda text=text: text, str.upper) for text in ("a", "b", "c")]
+    assert await asyncio.gather(*asked) == ["A", "B", "C"]
+
+
+async def test_after_its_process_was_killed_the_next_computation_has_another(computing: Computing) -> None:
+    killed = await where(computing, LARGE)
+    lost = asyncio.create_task(computing.run(LARGE, lambda: "__import__('time').sleep(600)", eval))
+    await asyncio.sleep(0)
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(ComputationLostError, match="has ended, status -9"):
+        await lost
+    assert await where(computing, LARGE) != killed
+
+
+async def test_an_error_of_a_computation_is_told_and_the_process_goes_on(computing: Computing) -> None:
+    process = await where(computing, LARGE)
+    with pytest.raises(RuntimeError, match=r"(?s)a computation failed.*ZeroDivisionError"):
+        await computing.run(LARGE, lambda: "1 / 0", eval)
+    assert await where(computing, LARGE) == process
+
+
+async def test_one_who_no_longer_waits_does_not_get_the_others_answers_mixed_up(computing: Computing) -> None:
+    await where(computing, LARGE)
+    given_up = asyncio.create_task(computing.run(LARGE, lambda: "__import__('time').sleep(0.2)", eval))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+    assert await computing.run(LARGE, lambda: "'mine'", eval) == "mine"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_the_process_ends_with_the_worker_however_that_ends(busy: bool) -> None:
+    work = "__import__('time').sleep(600)" if busy else "1"
+    script = f"""if True:
+        import asyncio
+        from cj_stream.agents.computing import Computing
+        async def main():
+            computing = Computing()
+            print(await computing.run({LARGE}, lambda: {ASK!r}, eval), flush=True)
+            asyncio.create_task(computing.run({LARGE}, lambda: {work!r}, eval))
+            await asyncio.sleep(600)
+        asyncio.run(main())"""
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert worker.stdout is not None
+    process = int(await worker.stdout.readline())
+    assert runs(process)
+    worker.kill()
+    await worker.wait()
+    await until(lambda: not runs(process))
+
+
+def runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # One that has ended and that nobody has asked for its status is still listed.
+    state = Path(f"/proc/{process}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

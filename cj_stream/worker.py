@@ -182,9 +182,16 @@ class Worker:
             self.engine.opener,
             self.forwarder,
             lambda key, value: self.sender.send(settings.batch_timeouts_topic, key=key, value=value),
-            lambda: caught_up(self.app, settings.llm_provider_callback_topic, settings.session_timeout_seconds),
+            self._callbacks_read,
             self.metrics,
         )
+
+    async def _callbacks_read(self) -> bool:
+        settings = self.settings
+        read = await caught_up(self.app, settings.llm_provider_callback_topic, settings.session_timeout_seconds)
+        # Who was frozen has not served: by its clock every batch may be idle, although nobody could do anything.
+        self.engine.fence.check()
+        return read
 
     def _new_partition(self, partition: int) -> PartitionBatches:
         return PartitionBatches(

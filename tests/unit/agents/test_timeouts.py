@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from fake_producer import FakeProducer
+from story import BATCH, PARTITION, START, Story, requested
+
+from cj_stream.agents.timeouts import TimeoutsAgent
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.deadlines import next_due
+from cj_stream.domain.draft import Change
+from cj_stream.domain.events import PartitionOpened, TimeoutDue
+from cj_stream.domain.policy import Policy
+from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.opening import Opener
+
+WIDTH = 60.0
+HOUR = 3600.0
+
+
+class Timer:
+    """The timer agent of a worker that serves one partition. ``sent`` are the events it has sent there."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.read = True
+        self.while_asking: Callable[[], None] = lambda: None
+        self.copies: list[bytes] = []
+        self.sent: list[TimeoutDue] = []
+        self.opener = Opener(FakeProducer().sender(), "events", lambda: self.now)
+        metrics = Metrics(dict)
+        forwarder = _Forwarder(self.sent)
+        self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, metrics)
+
+    async def _copy(self, key: bytes, _value: bytes) -> None:
+        self.copies.append(key)
+
+    async def _callbacks_read(self) -> bool:
+        self.while_asking()
+        return self.read
+
+    def open(self) -> None:
+        """Take the partition over, and read its marker."""
+        self.opener.assigned({PARTITION})
+        self.opener.read(PARTITION, PartitionOpened(batch_id="", nonce=self.opener._nonces[PARTITION]))
+
+    async def look(self, after: float) -> list[TimeoutDue]:
+        """Let the windows close ``after`` more seconds, and return what was sent because of it."""
+        self.now += after
+        self.sent.clear()
+        await self.agent.close_windows(self.now)
+        return list(self.sent)
+
+
+class _Forwarder(Forwarder):
+    def __init__(self, sent: list[TimeoutDue]) -> None:
+        self._sent = sent
+
+    def forward(self, partition: int, event: object) -> asyncio.Future[object]:
+        assert partition == PARTITION
+        assert isinstance(event, TimeoutDue)
+        self._sent.append(event)
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+@pytest.fixture
+def batch() -> Batch:
+    story = Story(Policy(retention=HOUR))
+    story.tell(requested(3))
+    return story.batch
+
+
+@pytest.fixture
+async def timer(batch: Batch) -> Timer:
+    timer = Timer()
+    timer.open()
+    timer.agent.watch(PARTITION, [batch])
+    return timer
+
+
+async def test_a_batch_is_due_when_the_window_of_its_deadline_has_closed(timer: Timer, batch: Batch) -> None:
+    due = next_due(batch, START)
+    assert due is not None
+    window_end = (due // WIDTH + 1) * WIDTH
+    assert await timer.look(window_end - START - 1) == []
+    sent = await timer.look(1)
+    assert [(event.batch_id, event.run, event.due_at, event.opened_at) for event in sent] == [(BATCH, 1, due, START)]
+    assert timer.copies == [BATCH.encode()]
+
+
+async def test_nothing_is_due_while_callbacks_lie_unread(timer: Timer) -> None:
+    timer.read = False
+    assert await timer.look(5 * HOUR) == []
+    timer.read = True
+    assert len(await timer.look(0)) == 1
+
+
+async def test_a_batch_that_nothing_came_of_is_due_again_in_the_next_window_and_not_before(timer: Timer) -> None:
+    assert len(await timer.look(5 * HOUR)) == 1
+    assert await timer.look(1) == []
+    assert len(await timer.look(2 * WIDTH)) == 1
+
+
+async def test_a_batch_that_moved_while_the_broker_was_asked_is_left_alone(timer: Timer) -> None:
+    story = Story()
+    story.now = START + 5 * HOUR
+    moved: Change = story.tell(requested(3))
+    assert moved.batch is not None
+    timer.while_asking = lambda: timer.agent.watch(PARTITION, [moved.batch] if moved.batch else [])
+    assert await timer.look(5 * HOUR) == []
+
+
+async def test_a_partition_that_was_opened_anew_while_the_broker_was_asked_is_left_alone(timer: Timer) -> None:
+    timer.while_asking = timer.open
+    assert await timer.look(5 * HOUR) == []
+
+
+async def test_a_partition_that_is_not_open_is_left_alone(timer: Timer) -> None:
+    timer.opener.revoked()
+    assert await timer.look(5 * HOUR) == []
+
+
+async def test_what_was_watched_before_a_partition_was_given_up_is_forgotten(timer: Timer, batch: Batch) -> None:
+    """It may be elsewhere by now, and is told anew with the marker. The simulation cannot see it: it does no harm."""
+    timer.agent.drop([PARTITION])
+    timer.opener.revoked()
+    timer.open()
+    assert await timer.look(5 * HOUR) == []
+    timer.agent.watch(PARTITION, [batch])
+    assert len(await timer.look(5 * HOUR)) == 1
+
+
+async def test_a_finished_batch_is_told_once_that_its_retention_is_over() -> None:
+    story = Story(Policy(retention=HOUR))
+    story.tell(requested(1))
+    timer = Timer()
+    timer.open()
+    timer.agent.watch(PARTITION, [story.finish()])
+    assert len(await timer.look(2 * HOUR)) == 1
+    assert await timer.look(2 * HOUR) == []

@@ -1,0 +1,167 @@
+"""What adaptive pairing is worth, whether what it reports can be trusted, and how long choosing pairs takes.
+
+Simulated batches. Accuracy: mean Spearman correlation with the truth, over the same essays for every scheme; adaptive
+pairs in waves of one comparison per essay. What a scheme saves is read from the curves of these means: the comparisons
+per essay, interpolated, at which adaptive pairs are as accurate as the other scheme at the last number. Standard errors
+of the saving are from 200 resamplings of the replications. Coverage: the share of 95 % intervals that hold the truth.
+Inflation: the reliability reported for coin flips, which have none. Selection: milliseconds per plan of one iteration
+(2 n pairs). Loop: the longest that an event loop, asked to wake every millisecond, did not run while a worker computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+from kit import parser, print_table, seconds_of, spread
+
+from cj_stream.agents.computing import Computing
+from cj_stream.domain.judgement import FitTask, PairsTask, choose_pairs, compute_scores
+from cj_stream.scoring.data import Comparisons, Floats
+from cj_stream.scoring.estimator import map_estimate
+from cj_stream.scoring.pairing import Pair, plan_pairs
+from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
+from cj_stream.scoring.study import Accuracy, Design, Scheme, replicate
+
+COMPARISONS = (6, 8, 10, 12, 14, 16, 18, 20)
+SPREADS = (1.0, 2.0, 3.0)
+SEED = 20
+RESAMPLINGS = 200
+
+
+def studied(design: Design, replications: int) -> Floats:
+    """(replications, numbers of comparisons, figures) of the accuracy of one design."""
+    return np.array([replicate(design, COMPARISONS, SEED + number) for number in range(replications)])
+
+
+def needed(curve: Floats, target: float) -> float:
+    """Return the comparisons per essay at which a rising curve reaches ``target``; inf if it does not."""
+    curve = np.maximum.accumulate(curve)
+    return float(np.interp(target, curve, COMPARISONS)) if curve[-1] >= target else float("inf")
+
+
+def saving(adaptive: Floats, other: Floats) -> str:
+    """How many comparisons less, percent, adaptive pairs need for the last accuracy of the other scheme."""
+    rng = np.random.default_rng(SEED)
+    rho = Accuracy._fields.index("spearman")
+
+    def once(chosen: Floats) -> float:
+        target = other[chosen, -1, rho].mean()
+        return 100.0 * (1.0 - needed(adaptive[chosen, :, rho].mean(axis=0), target) / COMPARISONS[-1])
+
+    everything = np.arange(len(adaptive))
+    resampled = [once(rng.choice(everything, len(everything))) for _ in range(RESAMPLINGS)]
+    return f"{once(everything):.0f} (SE {np.std(resampled):.1f})"
+
+
+def accuracy_rows(replications: int, essays: int) -> list[list[str]]:
+    """Return the rows of the table of accuracy."""
+    rows = []
+    for sd in SPREADS:
+        figures = {s: studied(Design(essays, sd, SimulatedJudge(), s), replications) for s in Scheme}
+        for scheme, values in figures.items():
+            means = dict(zip(Accuracy._fields, values.mean(axis=0).T, strict=True))
+            at = [COMPARISONS.index(number) for number in (10, 14, 20)]
+            saved = "" if scheme is Scheme.ADAPTIVE else saving(figures[Scheme.ADAPTIVE], values)
+            rows.append(
+                [f"{sd:g}", scheme.value, *(f"{means['spearman'][i]:.3f}" for i in at), saved]
+                + [f"{means[name][-1]:.3f}" for name in ("coverage", "reliability", "squared_correlation")]
+            )
+    return rows
+
+
+def inflation_rows(replications: int) -> list[list[str]]:
+    """Return the rows of the table of reliabilities reported for coin flips."""
+    rows = []
+    for essays in (30, 50):
+        design = Design(essays, 1.0, SimulatedJudge(JudgeKind.COIN), Scheme.ADAPTIVE)
+        reported = studied(design, replications)[:, :, Accuracy._fields.index("reliability")]
+        highest = [f"{reported[:, COMPARISONS.index(number)].max():.2f}" for number in (8, 10, 14, 20)]
+        share = 100.0 * (reported > 0.5).mean()
+        rows.append([str(essays), f"{reported.mean():.2f}", *highest, f"{share:.1f}"])
+    return rows
+
+
+def judged(essays: int, per_essay: int) -> tuple[list[Pair], Comparisons]:
+    """Return pairs and verdicts of a batch of random matchings."""
+    pairs = plan_pairs(essays, essays * per_essay // 2, [], None, SEED)
+    theta = np.random.default_rng(SEED).normal(0.0, 2.0, essays)
+    compared = np.array(pairs)
+    rng = np.random.default_rng(SEED + 1)
+    wins = SimulatedJudge().first_wins(theta[compared[:, 0]] - theta[compared[:, 1]], np.zeros(len(pairs)), rng)
+    return pairs, Comparisons(essays, compared[:, 0], compared[:, 1], wins)
+
+
+def selection_row(essays: int, repeats: int) -> list[str]:
+    """Return the row of the table of selection times."""
+    pairs, verdicts = judged(essays, min(8, essays - 1))
+    fit = map_estimate(verdicts, position=True)
+    works = (
+        lambda: plan_pairs(essays, 2 * essays, [], None, SEED),
+        lambda: plan_pairs(essays, essays // 2, pairs, fit, SEED),
+        lambda: plan_pairs(essays, 2 * essays, pairs, fit, SEED),
+        lambda: plan_pairs(essays, 1, pairs, fit, SEED),
+    )
+    return [str(essays), *(spread([1e3 * seconds for seconds in seconds_of(work, repeats)]) for work in works)]
+
+
+async def longest_block(essays: int) -> list[str]:
+    """Return the row of the table of event loop blocks, for a fit and a plan as a worker has them done."""
+    pairs, verdicts = judged(essays, min(8, essays - 1))
+    fit_task = FitTask(1, 2, verdicts, essays // 2, [], [])
+    pairs_task = PairsTask(2 * essays, pairs, verdicts, False, [], SEED, 1)
+    computing = Computing()
+    try:
+        await computing.run(essays, lambda: 0, abs)  # the start of the process is not a computation
+        blocks = [await _watched(computing.run(essays, lambda: fit_task, compute_scores))]
+        blocks.append(await _watched(computing.run(essays, lambda: pairs_task, choose_pairs)))
+        blocks.append(await _watched(asyncio.sleep(1.0)))
+    finally:
+        computing.close()
+    return [str(essays), *(f"{1e3 * block:.1f} in {took:.2f} s" for block, took in blocks)]
+
+
+async def _watched(work: object) -> tuple[float, float]:
+    """Return the longest time between two wakings while ``work`` was awaited, and how long that took, seconds."""
+    task = asyncio.ensure_future(work)  # type: ignore[call-overload] # any awaitable
+    start = last = time.perf_counter()
+    longest = 0.0
+    while not task.done():
+        await asyncio.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+    await task
+    return longest, time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parser(__doc__, repeats=3)
+    options.add_argument("--replications", type=int, default=40, help="simulated batches of each kind (default 40)")
+    options.add_argument("--essays", type=int, default=30, help="essays of the batches whose accuracy is simulated")
+    arguments = options.parse_args()
+    count = arguments.replications
+    print_table(
+        f"Accuracy, {arguments.essays} essays, {count} replications: Spearman at 10, 14, 20 comparisons per essay",
+        ["sd", "pairs", "at 10", "at 14", "at 20", "adaptive saves, %", "coverage", "reliability", "true"],
+        accuracy_rows(count, arguments.essays),
+    )
+    print_table(
+        f"Coin flips, {count} replications: the reliability that is reported after adaptive pairs",
+        ["essays", "mean", "highest at 8", "at 10", "at 14", "at 20", "above .5, %"],
+        inflation_rows(count),
+    )
+    print_table(
+        "Selection, milliseconds",
+        ["essays", "random, 2 n pairs", "adaptive, n / 2", "adaptive, 2 n", "adaptive, 1"],
+        [selection_row(essays, arguments.repeats) for essays in (10, 30, 100, 300, 1000, 2000)],
+    )
+    print_table(
+        "Longest block of the event loop, milliseconds",
+        ["essays", "fit", "plan", "nothing"],
+        [asyncio.run(longest_block(essays)) for essays in (30, 100, 300, 1000, 2000)],
+    )
+
+
+if __name__ == "__main__":
+    main()

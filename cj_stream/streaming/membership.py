@@ -5,6 +5,8 @@ and the broker drops the first. Hazards: aiokafka 0.14 heartbeats and commits wi
 hears "unknown member" and would join again, dropping the other in its turn. Faust 0.15.3 asserts that a member still
 has the address it had when its partitions were assigned (``assignor/partition_assignor.py`` 144).
 So: who is dropped ends itself (`MembershipWatch`), and before a worker joins it looks who goes by its name (`claim`).
+
+Tests: ``test_membership.py``; ``tests/kafka/test_worker_start.py`` (two workers with one name).
 """
 
 from __future__ import annotations

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from cj_stream.streaming.sight import Eye, Lag
+
+READ, UNREAD, FRESH = (TopicPartition("callbacks", number) for number in range(3))
+CHANGELOG = TopicPartition("changelog", 1)
+EVENTS = TopicPartition("events", 0)
+
+
+class Consumer:
+    """Answers as aiokafka's consumer with these partitions."""
+
+    def __init__(self, *assigned: TopicPartition) -> None:
+        self.assigned = set(assigned)
+        self.asked: set[TopicPartition] = set()
+        self._coordinator = self
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.assigned
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked.update(partitions)
+        return dict.fromkeys(partitions, 9)
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)
+
+    async def fetch_committed_offsets(self, _partitions: list[TopicPartition]) -> dict[TopicPartition, Any]:
+        return {READ: OffsetAndMetadata(9, ""), UNREAD: OffsetAndMetadata(4, ""), FRESH: OffsetAndMetadata(-1, "")}
+
+
+def eye(*, ready: bool = True) -> Eye:
+    recovery = SimpleNamespace(active_offsets={CHANGELOG: 16}, active_highwaters={CHANGELOG: 17})
+    return Eye(
+        SimpleNamespace(
+            _consumer=None,
+            rebalancing=not ready,
+            rebalancing_count=1,
+            consumer_generation_id=5,
+            engine=SimpleNamespace(opener=SimpleNamespace(ready=True, opened_at={}), events_topic="events"),
+            tables=SimpleNamespace(recovery=recovery, changelog_topics={"changelog"}),
+        )
+    )
+
+
+async def test_unread_is_what_lies_between_the_commit_and_the_end_the_broker_tells() -> None:
+    sight = await eye()._look(Consumer(READ, UNREAD, FRESH, CHANGELOG))
+    assert sight.lags == {UNREAD: Lag(4, 9), FRESH: Lag(2, 9)}
+
+
+async def test_a_worker_without_partitions_asks_the_broker_all_the_same() -> None:
+    consumer = Consumer()
+    sight = await eye()._look(consumer)
+    assert (sight.lags, consumer.asked) == ({}, {EVENTS})
+
+
+async def test_a_recovery_is_told_by_partition_and_each_step_of_it_changes_its_standing() -> None:
+    looking = eye(ready=False)
+    before = await looking._look(Consumer(CHANGELOG))
+    assert (before.ready, before.recovering) == (False, {"changelog-1": "16 of 17"})
+    looking._app.tables.recovery.active_offsets[CHANGELOG] = 17
+    after = await looking._look(Consumer(CHANGELOG))
+    assert after.recovering == {}
+    assert after.standing != before.standing
+
+
+def test_there_is_nothing_to_see_before_the_consumer_is_there() -> None:
+    assert eye().look() is None

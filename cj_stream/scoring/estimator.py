@@ -77,8 +77,7 @@ def assembled(
 ) -> Fit:
     """Put a fit together from the top of a likelihood and the covariance (size, size) of the parameters there."""
     data, n, anchors = likelihood.data, likelihood.data.n, likelihood.anchors
-    theta, of_scores = _placed(likelihood, mode), covariance[:n, :n]
-    free = np.arange(n) if anchors is None else np.setdiff1d(np.arange(n), anchors.items)
+    theta, of_scores, strong = _placed(likelihood, mode), covariance[:n, :n], strong_components(data).total
     return Fit(
         theta=theta,
         covariance=of_scores,
@@ -86,11 +85,11 @@ def assembled(
         prior_sd_eb=prior_sd_eb,
         position_bias=_position_bias(mode, covariance) if likelihood.position else None,
         reliability=reliability,
-        separation_reliability=separation_reliability(theta[free], of_scores[np.ix_(free, free)]),
+        separation_reliability=_separation_reliability(theta, of_scores, anchors),
         comparisons_per_item=data.comparisons_per_item(),
         wins_per_item=data.wins_per_item(),
-        components=components(data).total,
-        strong_components=strong_components(data).total,
+        components=components(data).total if strong > 1 else 1,
+        strong_components=strong,
         converged=mode.converged,
         iterations=mode.iterations,
         estimator=estimator,
@@ -100,6 +99,13 @@ def assembled(
 
 def _position_bias(mode: Mode, covariance: Floats) -> PositionBias:
     return PositionBias(float(mode.parameters[-1]), math.sqrt(max(float(covariance[-1, -1]), 0.0)))
+
+
+def _separation_reliability(theta: Floats, covariance: Floats, anchors: Anchors | None) -> float:
+    if anchors is None:
+        return separation_reliability(theta, covariance)
+    free = np.setdiff1d(np.arange(len(theta)), anchors.items)
+    return separation_reliability(theta[free], covariance[np.ix_(free, free)])
 
 
 def _placed(likelihood: Likelihood, mode: Mode) -> Floats:

@@ -19,7 +19,7 @@ def maximize_firth(likelihood: Likelihood) -> Mode:
 
     In an exponential family that is the likelihood times Jeffreys' prior, and the score equations are those of the
     likelihood with every outcome y replaced by y + h (1/2 - p), h the leverage of the comparison (Firth 1993, section
-    3.1; Heinze and Schemper 2002, equation 2). Finite wherever the information is not singular.
+    3.1; Heinze and Schemper 2002). Finite wherever the information is not singular.
     """
     parameters = likelihood.start()
     height = _height(likelihood, parameters)

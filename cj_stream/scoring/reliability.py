@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from cj_stream.scoring.data import Floats
 
 EAP_RELIABILITY_FORMULA = "v / (v + mean(SE^2)), v = variance of the empirical-Bayes scores"
@@ -28,8 +26,8 @@ def eap_reliability(theta: Floats, covariance: Floats) -> float:
     """
     if len(theta) < _SMALLEST_GROUP:
         return float("nan")
-    variance = np.var(theta)
-    return float(variance / (variance + np.diag(covariance).mean()))
+    variance = _variance(theta, len(theta))
+    return variance / (variance + _mean_square_error(covariance))
 
 
 def separation_reliability(theta: Floats, covariance: Floats) -> float:
@@ -42,9 +40,9 @@ def separation_reliability(theta: Floats, covariance: Floats) -> float:
         covariance: (n, n) their covariance.
 
     """
-    if len(theta) < _SMALLEST_GROUP or not np.ptp(theta):
+    if len(theta) < _SMALLEST_GROUP or theta.min() == theta.max():
         return float("nan")
-    return float(1.0 - np.diag(covariance).mean() / np.var(theta, ddof=1))
+    return 1.0 - _mean_square_error(covariance) / _variance(theta, len(theta) - 1)
 
 
 def separation_ratio_reliability(theta: Floats, covariance: Floats) -> float:
@@ -52,10 +50,10 @@ def separation_ratio_reliability(theta: Floats, covariance: Floats) -> float:
 
     For comparison with publications that use it. Arguments and NaN as for `separation_reliability`.
     """
-    if len(theta) < _SMALLEST_GROUP or not np.ptp(theta):
+    if len(theta) < _SMALLEST_GROUP or theta.min() == theta.max():
         return float("nan")
-    variance = np.var(theta, ddof=1)
-    return float(variance / (variance + np.diag(covariance).mean()))
+    variance = _variance(theta, len(theta) - 1)
+    return variance / (variance + _mean_square_error(covariance))
 
 
 def separation(reliability: float) -> float:
@@ -72,3 +70,12 @@ def separation(reliability: float) -> float:
 def strata(separation_index: float) -> float:
     """Return how many levels the scores tell apart, three errors of one wide (Wright and Masters 1982, page 106)."""
     return (4.0 * separation_index + 1.0) / 3.0
+
+
+def _variance(theta: Floats, divisor: int) -> float:
+    deviation = theta - theta.sum() / len(theta)
+    return float(deviation @ deviation) / divisor
+
+
+def _mean_square_error(covariance: Floats) -> float:
+    return float(covariance.diagonal().sum()) / len(covariance)

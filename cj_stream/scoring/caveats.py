@@ -45,7 +45,7 @@ def _about_the_graph(data: Comparisons, fit: Fit, names: Sequence[str], anchors:
             )
     for obstacle in unbounded(data, anchors):
         if obstacle.reason is not Reason.UNLINKED:
-            yield f"{_sentence(obstacle, names)}: how far they are from the others rests on {_RESTS_ON[fit.estimator]}."
+            yield f"{_sentence(obstacle, names)}: the distance to the others rests on {_RESTS_ON[fit.estimator]}."
 
 
 def _sentence(obstacle: Obstacle, names: Sequence[str]) -> str:

@@ -82,8 +82,9 @@ def unlinked(data: Comparisons, anchors: Anchors | None = None) -> list[Obstacle
 def unbounded(data: Comparisons, anchors: Anchors | None = None) -> list[Obstacle]:
     """Return why the maximum likelihood estimate of the scores is not finite; empty when it is (Ford 1957).
 
-    Anchors count as one item: what is held cannot run away. Of the groups that only won or only lost, the largest is
-    left out when there is another: it is not the one to blame.
+    Anchors count as one item: what is held cannot run away. Single items of which the same is true are one obstacle. Of
+    the groups that only won or only lost, one of more than half of the items is left out when there is another: it is
+    not the one to blame.
     """
     apart = unlinked(data, anchors)
     pieces = strong_components(data, None if anchors is None else anchors.items)
@@ -91,8 +92,7 @@ def unbounded(data: Comparisons, anchors: Anchors | None = None) -> list[Obstacl
         return apart
     alone = {item for obstacle in apart for item in obstacle.items}
     extreme = [obstacle for obstacle in _extreme(data, pieces) if not alone.issuperset(obstacle.items)]
-    largest = max((len(obstacle.items) for obstacle in extreme), default=0)
-    smaller = [obstacle for obstacle in extreme if len(obstacle.items) < largest or largest == 1]
+    smaller = [obstacle for obstacle in extreme if 2 * len(obstacle.items) <= data.n]
     return apart + (smaller or extreme)
 
 
@@ -102,11 +102,13 @@ def _extreme(data: Comparisons, pieces: Pieces) -> Iterator[Obstacle]:
     won, lost = across & (data.first_wins > 0), across & (data.first_wins < 1)
     winners = {*first[won].tolist(), *second[lost].tolist()}
     losers = {*second[won].tolist(), *first[lost].tolist()}
-    for label, group in enumerate(_groups(pieces)):
-        if label in winners - losers:
-            yield Obstacle(Reason.UNBEATEN, group)
-        if label in losers - winners:
-            yield Obstacle(Reason.WINLESS, group)
+    groups = _groups(pieces)
+    for reason, labels in ((Reason.UNBEATEN, winners - losers), (Reason.WINLESS, losers - winners)):
+        found = [groups[label] for label in sorted(labels)]
+        single = tuple(sorted(group[0] for group in found if len(group) == 1))
+        yield from (
+            Obstacle(reason, group) for group in ([single] if single else []) + [g for g in found if len(g) > 1]
+        )
 
 
 def _groups(pieces: Pieces) -> list[tuple[int, ...]]:

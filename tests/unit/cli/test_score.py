@@ -96,7 +96,7 @@ def test_the_table_shows_items_reliability_and_warnings() -> None:
     assert outcome.exit_code == 0
     for part in ("2 items, 1 judgements, estimator map", "(EAP)", "good", "95 % interval"):
         assert part in outcome.stdout
-    assert "Warning: 'good' never lost to any other item: how far they are from the others rests on the prior." in (
+    assert "Warning: 'good' never lost to any other item: the distance to the others rests on the prior." in (
         outcome.stderr
     )
 

@@ -25,7 +25,12 @@ def obstacles(n: int, triples: list[tuple[int, int, float]], kind: Estimator = E
 
 def test_an_undefeated_and_a_winless_item_are_to_blame() -> None:
     found = obstacles(5, [*CIRCLE, (3, 0, 1), (3, 1, 1), (2, 4, 1)])
-    assert found == [Obstacle(Reason.WINLESS, (4,)), Obstacle(Reason.UNBEATEN, (3,))]
+    assert found == [Obstacle(Reason.UNBEATEN, (3,)), Obstacle(Reason.WINLESS, (4,))]
+
+
+def test_items_of_which_the_same_is_true_are_told_together() -> None:
+    found = obstacles(5, [*CIRCLE, *((extra, 0, 1.0) for extra in (3, 4))])
+    assert found == [Obstacle(Reason.UNBEATEN, (3, 4))]
 
 
 def test_the_error_names_the_items_and_what_to_use_instead() -> None:

@@ -33,18 +33,18 @@ async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
     await trial.serving()
     trial.history.note("begin", batches=len(trial.requests), verdicts=trial.total)
     for number, wave in enumerate(waves):
-        await trial.ask(0.4 + 0.6 * number / len(waves))
         await trial.poison()
-        # Half of what is allowed is there before the wave, the other half comes while it happens.
-        trial.post.allowed = max(trial.post.allowed, trial.total * (number + 1) // (len(waves) + 1))
+        # Half of a step comes before the wave, the other half while it happens.
         step = trial.total // (len(waves) + 1)
-        await trial.progress(max(trial.applied + step // 4, trial.post.allowed - step // 2))
+        trial.post.allowed = min(max(step * (number + 1), trial.applied + step), trial.total - 1)
+        await trial.ask(trial.post.allowed + 2 * step)
+        await trial.progress(trial.post.allowed - step // 2)
         trial.history.note("wave", faults=[str(fault) for fault in wave])
         await asyncio.gather(*(fault.happen(trial) for fault in wave))
         if trial.applied >= trial.total:
             raise Wrong("the faults came when everything was over")
         await trial.check_commits()
-    await trial.ask(1.0)
+    await trial.ask(trial.total)
     trial.post.allowed = trial.total
     await trial.progress(trial.total)
     await trial.post.empty()

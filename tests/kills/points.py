@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cj_stream.agents.effects import Effects
+from cj_stream.domain.events import Event, SubmissionAccepted
 from cj_stream.provider.client import ProviderClient
 from cj_stream.streaming.app import IdempotentProducer
 from cj_stream.streaming.consumer import FaustConsumer
@@ -36,7 +37,7 @@ IN_TRAFFIC = {
     "applied": "rows are acknowledged, the offset is not committed",
     "committed": "the offset is committed, what it releases is not started",
     "submitted": "the provider has accepted a comparison, nobody was told",
-    "reported": "the log has the report of an effect, nobody has read it",
+    "reported": "the log has the report of an acceptance, nobody has read it",
     "forwarded": "an input is in its home partition, its offset is not committed",
 }
 """Points that a worker passes again and again while its batches run."""
@@ -118,6 +119,16 @@ async def _write_and_pass(self: BatchTable, sender: Sender, partition: int, puts
     passing("unacknowledged")
 
 
+_report = Worker._report
+
+
+async def _report_and_pass(self: Worker, partition: int, event: Event) -> int:
+    offset = await _report(self, partition, event)
+    if isinstance(event, SubmissionAccepted):
+        passing("reported")
+    return offset
+
+
 _send = IdempotentProducer.send
 
 
@@ -174,7 +185,7 @@ def arm() -> None:
     _before(FaustConsumer, "_commit_offsets", "applied")
     _before(Releases, "committed", "committed")
     _after_awaiting(ProviderClient, "submit", "submitted")
-    _after_awaiting(Worker, "_report", "reported")
+    Worker._report = _report_and_pass
     _after_awaiting(Forwarder, "_send", "forwarded")
     _after_awaiting(Effects, "_publish", "published")
     _before(Worker, "revoked", "revoked")

@@ -68,6 +68,11 @@ class DisorderlyPost(CountingProvider):
                 await self._delivering
         await super().__aexit__(kind, error, traceback)
 
+    def check(self) -> None:
+        """Raise what has ended the delivery, if anything has."""
+        if self._delivering is not None and self._delivering.done():
+            self._delivering.result()
+
     async def publish(self, topic: str, value: bytes) -> None:
         """Keep what the desk has to publish until its turn comes."""
         assert topic == self._topic

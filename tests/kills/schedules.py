@@ -44,6 +44,8 @@ def _workers(random: Random, count: int) -> list[int]:
 
 def _kill(random: Random, worker: int, *, taken_over: bool = False) -> Kill:
     point = random.choice([None, *IN_TRAFFIC, *AT_AN_END])
+    if point in AT_AN_END:
+        return Kill(worker, point, 1, random.random() < 0.7, taken_over)
     return Kill(worker, point, random.randint(1, MOST_PASSAGES), random.random() < 0.7, taken_over)
 
 

@@ -93,13 +93,16 @@ class Trial:
         self.ledger.update()
         return len(self.ledger.judgements)
 
-    async def ask(self, share: float) -> None:
-        """Send requests until this share of all batches has been asked for; every fifth is sent twice."""
-        while self._asked < share * len(self.requests):
+    async def ask(self, verdicts: int) -> None:
+        """Send requests until their batches together need so many verdicts, or all are sent; every fifth goes twice."""
+        while self._asked < len(self.requests) and self._asked_for() < verdicts:
             request = self.requests[self._asked]
             self._asked += 1
             for _ in range(2 if self._asked % 5 == 0 else 1):
                 await self.stage.ask(request)
+
+    def _asked_for(self) -> int:
+        return sum(self.expected[request.batch_id].total_comparisons for request in self.requests[: self._asked])
 
     async def poison(self) -> None:
         """Send what nobody can read, to every topic that the workers read."""
@@ -115,6 +118,7 @@ class Trial:
         """Wait for a condition; raises `Wrong`, with how things stand, when it does not come true."""
         deadline = time.monotonic() + PATIENCE
         while True:
+            self.post.check()
             holds = condition()
             if holds if isinstance(holds, bool) else await holds:
                 return

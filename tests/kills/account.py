@@ -95,7 +95,7 @@ async def live_tables(ledger: Ledger, stage: Stage) -> list[str]:
     wrong = []
     for number, batch in ledger.batches():
         shown = await stage.fleet.batch(batch.batch_id) or {}
-        replayed = detail(batch, Place(number, shown.get("worker", "")), batch.run)
+        replayed = json.loads(json.dumps(detail(batch, Place(number, shown.get("worker", "")), batch.run)))
         if shown != replayed:
             different = {name for name in replayed if shown.get(name) != replayed[name]}
             wrong.append(f"{batch.batch_id} differs from its replay in {sorted(different)}")

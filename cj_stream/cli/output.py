@@ -14,7 +14,8 @@ from rich.console import Console
 
 console = Console()
 """For people, on standard output."""
-_error_console = Console(stderr=True)
+error_console = Console(stderr=True)
+"""For what is going on meanwhile, on standard error."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 """Adds ``--json``; the command receives it as ``as_json``."""
@@ -54,7 +55,7 @@ def reporting(*expected: type[Exception]) -> Iterator[None]:
 @contextmanager
 def progress(text: str) -> Iterator[Callable[[str], None]]:
     """Show on a terminal's standard error what is going on; call the value with each new text."""
-    with _error_console.status(text) as status:
+    with error_console.status(text) as status:
         yield status.update
 
 

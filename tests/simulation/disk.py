@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from faust.types import TP
+from simulation.broker import Record
 
 from cj_stream.tables.table import BatchTable
 
@@ -110,3 +111,10 @@ class SimTable(BatchTable):
 
     def __hash__(self) -> int:
         return 1
+
+
+class ChangelogEvent:
+    """An event of the changelog, as Faust hands it to a table."""
+
+    def __init__(self, record: Record) -> None:
+        self.message = record

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
-from simulation.broker import Broker, Record, SimProducer
+from simulation.broker import Broker, SimProducer
 from simulation.clock_loop import ClockLoop, ProcessEnded
-from simulation.disk import Disk
+from simulation.disk import ChangelogEvent, Disk
 from simulation.faust_model import SimApp, SimConsumer, SimRecovery, Stream
 
 from cj_stream.worker import Worker
@@ -202,7 +202,7 @@ class Process:
             while start < ends[number]:
                 await asyncio.sleep(self.world.chance.random() * 0.02)
                 end = min(start + self.world.chance.randint(1, 50), ends[number])
-                self.app.table.apply_changelog_batch([_Changelog(record) for record in log[start:end]])
+                self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in log[start:end]])
                 start = end
         await self.recovery.on_recovery_completed(generation)
 
@@ -291,13 +291,6 @@ class Process:
         events = self._streams.get(self.world.settings.batch_events_topic)
         handling = events.handling if events and topic == self.app.changelog_topic else None
         return handling.offset if handling is not None and handling.partition == partition else -1
-
-
-class _Changelog:
-    """An event of the changelog, as Faust hands it to a table."""
-
-    def __init__(self, record: Record) -> None:
-        self.message = record
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

@@ -1,0 +1,200 @@
+"""The mistakes of `mutations`: each stands in for a function of `cj_stream`, and does wrong what that does right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+from faust.types import TP
+from msgspec.structs import replace
+from simulation.disk import Disk
+from simulation.faust_model import _KafkaConsumer
+from simulation.world import owner
+
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.domain import comparisons, decider
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.draft import Change, Draft
+from cj_stream.domain.events import PartitionOpened, VerdictReceived
+from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
+from cj_stream.tables.batches import BatchRows
+
+# --- The domain ----------------------------------------------------------------------------------------------------
+
+_judge = comparisons.judge
+
+
+def judge_again(draft: Draft, event: VerdictReceived) -> None:
+    """A second verdict replaces the first."""
+    row = draft.batch.comparisons[event.index]
+    if row.status is ComparisonStatus.JUDGED:
+        draft.put(replace(row, winner=event.winner, attempt=event.attempt, completed_at=draft.at))
+    else:
+        _judge(draft, event)
+
+
+def judge_and_count_twice(draft: Draft, event: VerdictReceived) -> None:
+    """A verdict also settles the neighbour, as a miscounted total would."""
+    _judge(draft, event)
+    other = event.index + 1
+    if other < draft.batch.total_comparisons and draft.batch.comparisons[other].status is ComparisonStatus.PLANNED:
+        _judge(draft, replace(event, index=other))
+
+
+_advance = decider.advance
+
+
+def only_if_changed(draft: Draft) -> None:
+    """A repeat decides nothing, although the commit record of the first time may be missing."""
+    if draft._changed:
+        _advance(draft)
+
+
+def handled(handler: Callable[[Draft, VerdictReceived], None]) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: patch.dict("cj_stream.domain.decider.HANDLERS", {VerdictReceived: handler})
+
+
+# --- Commits, releases, markers -------------------------------------------------------------------------------------
+
+
+async def commit_without_waiting(self: Any, offsets: Mapping[TP, int], _start_new_transaction: bool = True) -> bool:
+    committed = await _KafkaConsumer._commit_offsets(self, offsets)
+    if committed and not self.app.rebalancing:
+        events = self.app.engine.events_topic
+        self.app.engine.releases.committed({tp.partition: at for tp, at in offsets.items() if tp.topic == events})
+    return committed
+
+
+_hold = Releases.hold
+
+
+def release_at_once(self: Releases, partition: int, offset: int, batches: Iterable[Batch]) -> None:
+    _hold(self, partition, offset, batches)
+    self.committed({partition: offset + 1})
+
+
+_assigned = Opener.assigned
+
+
+def start_when_assigned(self: Opener, partitions: set[int]) -> None:
+    """What is to be done for the recovered batches starts at once, as if nothing could lie unread."""
+    _assigned(self, partitions)
+    worker = owner().worker
+    for partition in sorted(partitions):
+        worker.released(partition, 0, list(worker.batches._batches(partition)))
+
+
+def restore_nothing(_self: Any, _batches: Iterable[Batch]) -> None:
+    """What was live is not found again."""
+
+
+_read = Opener.read
+
+
+def opened_for_nothing(self: Opener, partition: int, marker: PartitionOpened) -> bool:
+    """The partition opens, and what is to be done for its batches is not looked up."""
+    _read(self, partition, marker)
+    return False
+
+
+# --- Rows -----------------------------------------------------------------------------------------------------------
+
+_store = BatchRows.store
+
+
+async def control_row_first(self: BatchRows, partition: int, change: Change, offset: int) -> None:
+    controls = tuple(row for row in change.rows if isinstance(row, Control))
+    details = tuple(row for row in change.rows if not isinstance(row, Control))
+    turned = Change(change.batch, (*controls, *details), change.notes, change.deleted)
+    await _store(self, partition, turned, offset)
+
+
+def lowest_position(value: bytes) -> int:
+    """Positions the wrong way round: recovery keeps the lower one."""
+    return -int.from_bytes(value[1:9], "big")
+
+
+def last_wins(_value: bytes) -> int:
+    """Recovery takes the records as they come, as Faust does."""
+    return 0
+
+
+# --- Forwarding, effects, time ---------------------------------------------------------------------------------------
+
+
+def _promise_forgotten(_self: Sender, _what: str) -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+_start = Forwarder._start
+
+
+def start_without_promise(self: Forwarder, partition: int) -> Any:
+    with patch.object(Sender, "promise", _promise_forgotten):
+        return _start(self, partition)
+
+
+_committed = Dispatcher.committed
+
+
+def kept_in_hand(self: Dispatcher, partition: int, _position: int, batches: Iterable[Batch]) -> None:
+    _committed(self, partition, 0, batches)
+
+
+def nothing_in_hand(self: Dispatcher, partition: int, position: int, batches: Iterable[Batch]) -> None:
+    """Each commit forgets what is under way."""
+    for effect in [effect for effect in self._in_hand if not self._in_hand[effect].task]:
+        del self._in_hand[effect]
+    _committed(self, partition, position, batches)
+
+
+async def always_read(*_: Any) -> bool:
+    return True
+
+
+def trusting_open(self: Disk) -> None:
+    self.clean = False
+
+
+async def first_event(self: BatchesAgent, message: Any) -> list[bytes]:
+    data = await _events(self, message)
+    return data[:1]
+
+
+_events = BatchesAgent._events
+
+
+def any_attempt(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def no_turns(self: Forwarder, *args: Any) -> None:
+    """Each message is handed to the producer when it likes, so a small one overtakes a large one."""
+    _forwarder_init(self, *args)
+    self._turns = defaultdict(_NoLock)  # type: ignore[assignment]
+
+
+class _NoLock:
+    async def __aenter__(self) -> None:
+        """Do not wait."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Free nothing."""
+
+
+_forwarder_init = Forwarder.__init__
+
+
+def idle_until_whoever_serves(batch: Batch, _opened_at: float) -> float:
+    """Idle time goes on while nobody serves."""
+    since = max(batch.control.activity_at, batch.control.state_since)
+    return since + batch.roster.policy.batch_timeout

@@ -1,11 +1,13 @@
 """What adaptive pairing is worth, whether what it reports can be trusted, and how long choosing pairs takes.
 
 Simulated batches. Accuracy: mean Spearman correlation with the truth, over the same essays for every scheme; adaptive
-pairs in waves of one comparison per essay. What a scheme saves is read from the curves of these means: the comparisons
-per essay, interpolated, at which adaptive pairs are as accurate as the other scheme at the last number. Standard errors
+pairs in waves of one comparison per essay. What they save is read from the curves of these means: the comparisons per
+essay, interpolated, at which adaptive pairs are as accurate as the other scheme at the last number. Standard errors
 of the saving are from 200 resamplings of the replications. Coverage: the share of 95 % intervals that hold the truth.
-Inflation: the reliability reported for coin flips, which have none. Selection: milliseconds per plan of one iteration
-(2 n pairs). Loop: the longest that an event loop, asked to wake every millisecond, did not run while a worker computed.
+Inflation: the reliability reported for coin flips, which have none. Stopping: the verdicts per essay at which a batch
+reaches its reliability target; they should not depend on how many pairs are planned at a time. Selection:
+milliseconds to choose pairs from a fit. Loop: the longest that an event loop, asked to wake every millisecond, did not
+run while a worker computed; the last column is the same while nothing is computed.
 """
 
 from __future__ import annotations
@@ -14,15 +16,23 @@ import asyncio
 import time
 
 import numpy as np
-from kit import parser, print_table, seconds_of, spread
+from kit import BenchmarkError, parser, print_table, seconds_of, spread
 
 from cj_stream.agents.computing import Computing
+from cj_stream.domain import judgement
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.decider import decide
+from cj_stream.domain.events import BatchRequested, ContentLoaded, Event, VerdictReceived
 from cj_stream.domain.judgement import FitTask, PairsTask, choose_pairs, compute_scores
+from cj_stream.domain.policy import Judging, Policy
+from cj_stream.domain.records import Context, Essay
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Score, Submit, todo
 from cj_stream.scoring.data import Comparisons, Floats
 from cj_stream.scoring.estimator import map_estimate
 from cj_stream.scoring.pairing import Pair, plan_pairs
 from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.study import Accuracy, Design, Scheme, replicate
+from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.study import Accuracy, Design, Scheme, replicate, spearman
 
 COMPARISONS = (6, 8, 10, 12, 14, 16, 18, 20)
 SPREADS = (1.0, 2.0, 3.0)
@@ -36,9 +46,8 @@ def studied(design: Design, replications: int) -> Floats:
 
 
 def needed(curve: Floats, target: float) -> float:
-    """Return the comparisons per essay at which a rising curve reaches ``target``; inf if it does not."""
-    curve = np.maximum.accumulate(curve)
-    return float(np.interp(target, curve, COMPARISONS)) if curve[-1] >= target else float("inf")
+    """Return the comparisons per essay at which a rising curve reaches ``target``; the last number if it does not."""
+    return float(np.interp(target, np.maximum.accumulate(curve), COMPARISONS))
 
 
 def saving(adaptive: Floats, other: Floats) -> str:
@@ -80,6 +89,55 @@ def inflation_rows(replications: int) -> list[list[str]]:
         highest = [f"{reported[:, COMPARISONS.index(number)].max():.2f}" for number in (8, 10, 14, 20)]
         share = 100.0 * (reported > 0.5).mean()
         rows.append([str(essays), f"{reported.mean():.2f}", *highest, f"{share:.1f}"])
+    return rows
+
+
+def ended(policy: Policy, essays: int, sd: float, seed: int) -> tuple[float, float]:
+    """Play a batch through the decider; return its verdicts per essay and the Spearman correlation with the truth."""
+    theta = np.random.default_rng([seed, 0]).normal(0.0, sd, essays)
+    rng = np.random.default_rng([seed, 1])
+    named = tuple(Essay(id=f"essay-{i}", storage_id=f"text-{i}") for i in range(essays))
+    request = BatchRequested(
+        batch_id=f"batch-{seed}", correlation_id="request", digest="", essays=named, context=Context()
+    )
+    batch = decide(None, request, policy, 0.0).batch
+    while batch is not None and not batch.finished:
+        batch = decide(batch, _report(todo(batch)[0], batch, theta, rng), policy, 0.0).batch
+    if batch is None or not batch.scores:
+        raise BenchmarkError(f"the batch of seed {seed} has ended without scores")
+    newest = batch.scores[-1]
+    return 2.0 * newest.verdicts / essays, spearman(np.array(newest.theta), theta)
+
+
+def _report(effect: Effect, batch: Batch, theta: Floats, rng: np.random.Generator) -> Event:
+    match effect:
+        case LoadContent():
+            return ContentLoaded(batch_id=batch.batch_id, run=batch.run)
+        case PlanPairs():
+            return judgement.plan(batch)
+        case Score():
+            return judgement.score(batch)
+        case Submit():
+            first, second = batch.pair(effect.index)
+            wins = SimulatedJudge().first_wins(theta[[first]] - theta[[second]], np.zeros(1), rng)[0]
+            return VerdictReceived(
+                batch_id=batch.batch_id, run=batch.run, index=effect.index, attempt=1, winner="A" if wins else "B"
+            )
+    raise BenchmarkError(f"a running batch asks for {effect}")
+
+
+def stopping_rows(replications: int, essays: int) -> list[list[str]]:
+    """Return the rows of the table of where batches stop."""
+    rows = []
+    for target in (0.8, 0.9):
+        for wave_size in (5, essays // 2, essays, 2 * essays):
+            judging = Judging(wave_size=wave_size, stop_rules=(StopRule.RELIABILITY,))
+            policy = Policy(reliability_target=target, max_iterations=10, judging=judging)
+            ends = np.array([ended(policy, essays, 2.0, SEED + number) for number in range(replications)])
+            per_essay, rho = ends.mean(axis=0)
+            rows.append(
+                [f"{target:g}", str(wave_size), f"{np.median(ends[:, 0]):.1f}", f"{per_essay:.1f}", f"{rho:.3f}"]
+            )
     return rows
 
 
@@ -150,6 +208,11 @@ def main() -> None:
         f"Coin flips, {count} replications: the reliability that is reported after adaptive pairs",
         ["essays", "mean", "highest at 8", "at 10", "at 14", "at 20", "above .5, %"],
         inflation_rows(count),
+    )
+    print_table(
+        f"Where a batch stops, {arguments.essays} essays, sd 2, {count // 2} replications: verdicts per essay",
+        ["reliability target", "wave size", "median", "mean", "Spearman"],
+        stopping_rows(count // 2, arguments.essays),
     )
     print_table(
         "Selection, milliseconds",

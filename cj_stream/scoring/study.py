@@ -99,7 +99,7 @@ def accuracy(fit: Fit, theta: Floats) -> Accuracy:
     within = np.abs(fit.theta - truth) <= _Z_95 * fit.standard_error
     correlation = _correlation(fit.theta, truth)
     return Accuracy(
-        spearman=_correlation(_ranks(fit.theta), _ranks(truth)),
+        spearman=spearman(fit.theta, truth),
         kendall=_kendall(fit.theta, truth),
         rmse=float(np.sqrt(np.mean((fit.theta - truth) ** 2))),
         squared_correlation=correlation**2,
@@ -107,6 +107,11 @@ def accuracy(fit: Fit, theta: Floats) -> Accuracy:
         coverage=float(within.mean()),
         spread_ratio=float(fit.theta.std() / truth.std()),
     )
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Return the correlation of the ranks of two lists of scores (n,)."""
+    return _correlation(_ranks(a), _ranks(b))
 
 
 class _Batch:

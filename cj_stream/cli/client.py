@@ -18,6 +18,7 @@ Answer = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
 OPENING_SECONDS = 20.0
 """How long a partition may take to open, before the 503 is given to the caller."""
+_PAGE = 1000
 _NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
 
 
@@ -77,6 +78,17 @@ class ViewsClient:
     async def explain(self, batch_id: str) -> Answer:
         """Return what a batch is waiting for."""
         return await self._ask("GET", _path(batch_id, "explain"))
+
+    async def verdicts(self, batch_id: str, run: int) -> list[Answer]:
+        """Return every judged comparison of a run, in the order of planning."""
+        rows: dict[int, Answer] = {}  # a verdict that comes between two pages moves rows to the next one
+        offset, total = 0, 1
+        while offset < total:
+            query = f"?run={run}&status=JUDGED&offset={offset}&limit={_PAGE}"
+            page = await self._ask("GET", _path(batch_id, "comparisons") + query)
+            rows |= {row["index"]: row for row in page["comparisons"]}
+            offset, total = offset + _PAGE, page["total"]
+        return [rows[index] for index in sorted(rows)]
 
     async def error_counts(self, batch_id: str) -> dict[str, int]:
         """Return how many comparisons failed with which error code, the most frequent first."""

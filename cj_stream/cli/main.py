@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "dlq": Entry("cj_stream.cli.dlq:dlq", "Look at refused input, send it again, or delete it."),
     "score": Entry("cj_stream.cli.score:score", "Score a file of judgements from anywhere, without a worker."),
     "simulate": Entry("cj_stream.cli.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
+    "report": Entry("cj_stream.cli.report:report", "Write an HTML page about a batch or a file of judgements."),
     "gateway": Entry("cj_stream.cli.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
     "kafka": Entry("cj_stream.cli.kafka:kafka", "Start and stop an Apache Kafka for development."),
     "topics": Entry("cj_stream.cli.topics:topics", "Create, check and list the topics."),

@@ -21,7 +21,7 @@ def read_anchors(pairs: Sequence[str], content: bytes | None) -> dict[str, float
         ValueError: an anchor cannot be read, or is given two scores; the text says which.
 
     """
-    given = [_pair(pair) for pair in pairs] + (_rows(content) if content is not None else [])
+    given = [read_pair(pair) for pair in pairs] + (_rows(content) if content is not None else [])
     anchors: dict[str, float] = {}
     for name, theta in given:
         if anchors.setdefault(name, theta) != theta:
@@ -48,21 +48,27 @@ def anchors_among(items: Sequence[str], anchors: dict[str, float]) -> Anchors | 
     )
 
 
-def _pair(text: str) -> tuple[str, float]:
-    name, separator, theta = text.rpartition("=")
+def read_pair(text: str, what: str = "theta") -> tuple[str, float]:
+    """Return an item and its ``what`` from a text of the form ``id=number``.
+
+    Raises:
+        ValueError: it is not of that form.
+
+    """
+    name, separator, value = text.rpartition("=")
     if not separator or not name.strip():
-        raise ValueError(f"the anchor {text!r} is not of the form id=theta, such as essay-7=1.25")
-    return name.strip(), _theta(theta, f"of the anchor {name.strip()!r}")
+        raise ValueError(f"the anchor {text!r} is not of the form id={what}, such as essay-7=1.25")
+    return name.strip(), _finite(value, what, f"of the anchor {name.strip()!r}")
 
 
-def _theta(text: str, where: str) -> float:
+def _finite(text: str, what: str, where: str) -> float:
     try:
-        theta = float(text.strip())
+        value = float(text.strip())
     except ValueError:
-        theta = math.nan
-    if not math.isfinite(theta):
-        raise ValueError(f"the score {text.strip()!r} {where} is not a number of logits")
-    return theta
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"the {what} {text.strip()!r} {where} is not a finite number")
+    return value
 
 
 def _rows(content: bytes) -> list[tuple[str, float]]:
@@ -76,7 +82,7 @@ def _rows(content: bytes) -> list[tuple[str, float]]:
             raise ValueError(f"line {line} of the anchors needs two columns, id and theta")
         if place == 0 and not _is_number(row[1]):
             continue  # the headings
-        anchors.append((row[0].strip(), _theta(row[1], f"in line {line} of the anchors")))
+        anchors.append((row[0].strip(), _finite(row[1], "theta", f"in line {line} of the anchors")))
     return anchors
 
 

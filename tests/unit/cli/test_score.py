@@ -237,7 +237,7 @@ def test_anchors_hold_scores_from_options_and_files(tmp_path: Path) -> None:
     [
         ("x=1", "there is no item 'x' to be an anchor"),
         ("a", "'a' is not of the form id=theta"),
-        ("a=high", "the score 'high' of the anchor 'a' is not a number"),
+        ("a=high", "the theta 'high' of the anchor 'a' is not a finite number"),
     ],
 )
 def test_bad_anchors_are_refused(option: str, message: str) -> None:

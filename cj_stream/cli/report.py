@@ -1,0 +1,174 @@
+"""``cj-stream report``: a page about a batch, or about a file of judgements, that can be kept, printed and sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from cj_stream.cli.marking import MarkRequest, mark_options
+from cj_stream.cli.options import ask, url_option
+from cj_stream.cli.output import fail, reporting
+from cj_stream.cli.report_batch import batch_data
+from cj_stream.cli.score_file import read_judgements
+from cj_stream.report.study import Study
+from cj_stream.scoring.caveats import caveats
+from cj_stream.scoring.data import Comparisons, Judges
+from cj_stream.scoring.estimates import estimate
+from cj_stream.scoring.existence import NoEstimateError
+from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.quality import assess
+
+_MISSING_EXTRA = (
+    "the report needs {name}, which is not installed: install cj-stream with its extra `report` "
+    "(pip install 'cj-stream[report]'), or run `make setup` in a clone"
+)
+_EPILOG = """\b
+Examples:
+  cj-stream report my-batch --output ranking.html
+  cj-stream report judgements.csv --marks 0,100 --grades C,-0.5,B,0.8,A
+  cj-stream report judgements.csv --mark essay-3=40 --mark essay-8=85
+\b
+Grades and their boundaries take turns, lowest first. A boundary is a score in logits, or item:ID for the score of an
+item: --grades "C,-0.5,B,item:essay-7,A".
+"""
+
+_TOLD = 20
+
+
+class _Source(NamedTuple):
+    """Judgements with their origin: the fields of `Study` that are known before the scores are."""
+
+    title: str
+    items: tuple[str, ...]
+    data: Comparisons
+    judges: Judges | None
+    ordered: bool
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    adaptive: bool | None
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("source", metavar="ID|FILE")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the page here; - is standard output.  [default: the name of what it is about, ending in .html]",
+)
+@click.option(
+    "--estimator",
+    "kind",
+    type=click.Choice([str(kind) for kind in Estimator]),
+    default=str(Estimator.MAP),
+    show_default=True,
+    help="As for `cj-stream score`.",
+)
+@click.option("--position", is_flag=True, help="Fit the advantage of being presented first into the scores.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and rank intervals.")
+@mark_options
+@url_option
+def report(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    source: str,
+    output: Path | None,
+    kind: str,
+    position: bool,
+    seed: int,
+    marks: str | None,
+    mark_anchors: tuple[str, ...],
+    grades: str | None,
+    urls: tuple[str, ...],
+) -> None:
+    """Write an HTML page about a batch (by its ID), or about a CSV FILE of judgements as `cj-stream score` reads it.
+
+    Ranking, uncertainty, reliability, misfit, judges, position bias, and how all of it was computed. The page needs
+    no network: it can be printed, kept and sent.
+    """
+    make_page = _page_maker()
+    with reporting(ValueError, OSError):
+        origin = _from_file(source) if _is_file(source) else _from_batch(source, urls)
+        if position and not origin.ordered:
+            raise ValueError(f"{source} does not say which item was presented first: do without --position")
+        fit = _estimated(origin, Estimator(kind), position=position)
+        marking = MarkRequest(marks, mark_anchors, grades).made(fit, origin.items)
+        study = Study(
+            title=origin.title,
+            items=origin.items,
+            data=origin.data,
+            ordered=origin.ordered,
+            fit=fit,
+            quality=assess(origin.data, fit, origin.judges, ordered=origin.ordered, seed=seed),
+            marking=marking,
+            facts=origin.facts,
+            warnings=(*origin.warnings, *caveats(origin.data, fit, origin.items)),
+            adaptive=origin.adaptive,
+            seed=seed,
+        )
+        _write(make_page(study), output or _default_name(origin.title))
+
+
+def _page_maker() -> Callable[[Study], str]:
+    try:
+        from cj_stream.report.page import page  # noqa: PLC0415 -- of an extra that may not be installed
+    except ModuleNotFoundError as error:
+        fail(_MISSING_EXTRA.format(name=error.name))
+    return page
+
+
+def _is_file(source: str) -> bool:
+    """Whether it is a file rather than the id of a batch. A file that is not there is told as such, not asked for."""
+    path = Path(source)
+    return source == "-" or path.exists() or path.suffix.lower() in {".csv", ".tsv", ".txt"}
+
+
+def _from_file(source: str) -> _Source:
+    with click.open_file(source, "rb") as opened:
+        content = opened.read()
+    try:
+        found = read_judgements(content)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    left_out = [f"Line {problem.line} of the file was left out: {problem.text}." for problem in found.problems]
+    title = "judgements" if source == "-" else Path(source).name
+    facts = (("file", title), ("SHA-256 of the file", hashlib.sha256(content).hexdigest()))
+    warnings = (*_shortened(left_out), *found.notes)
+    return _Source(title, found.items, found.comparisons, found.judges, found.ordered, facts, warnings, None)
+
+
+def _shortened(sentences: list[str]) -> list[str]:
+    more = len(sentences) - _TOLD
+    return sentences if more <= 0 else [*sentences[:_TOLD], f"{more} more lines of the file were left out."]
+
+
+def _from_batch(batch_id: str, urls: tuple[str, ...]) -> _Source:
+    found = ask(urls, lambda client: batch_data(client, batch_id))
+    return _Source(batch_id, found.items, found.data, found.judges, True, found.facts, found.warnings, found.adaptive)
+
+
+def _estimated(origin: _Source, kind: Estimator, *, position: bool) -> Fit:
+    try:
+        return estimate(origin.data, kind, position=position)
+    except NoEstimateError as error:
+        raise ValueError(error.text(origin.items)) from error
+
+
+def _default_name(title: str) -> Path:
+    """Return a name for the page: titles are anybody's text, so nothing but letters, digits, dots and dashes stays."""
+    plain = re.sub(r"[^\w.-]+", "-", title, flags=re.ASCII).strip(".-")[:80]
+    return Path(f"{plain or 'report'}.html")
+
+
+def _write(text: str, output: Path) -> None:
+    if str(output) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror}")
+    click.echo(f"Wrote {output}")

@@ -51,6 +51,8 @@ class _Source(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     adaptive: bool | None
+    position: bool
+    """Whether the scores are always fitted with the position term, as those of a batch are."""
 
 
 @click.command(epilog=_EPILOG)
@@ -68,7 +70,9 @@ class _Source(NamedTuple):
     show_default=True,
     help="As for `cj-stream score`.",
 )
-@click.option("--position", is_flag=True, help="Fit the advantage of being presented first into the scores.")
+@click.option(
+    "--position", is_flag=True, help="Fit the advantage of being presented first, as is always done for a batch."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and rank intervals.")
 @mark_options
 @url_option
@@ -94,7 +98,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
         origin = _from_file(source) if _is_file(source) else _from_batch(source, urls)
         if position and not origin.ordered:
             raise ValueError(f"{source} does not say which item was presented first: do without --position")
-        fit = _estimated(origin, Estimator(kind), position=position)
+        fit = _estimated(origin, Estimator(kind), position=position or origin.position)
         marking = MarkRequest(marks, mark_anchors, grades).made(fit, origin.items)
         study = Study(
             title=origin.title,
@@ -137,7 +141,7 @@ def _from_file(source: str) -> _Source:
     title = "judgements" if source == "-" else Path(source).name
     facts = (("file", title), ("SHA-256 of the file", hashlib.sha256(content).hexdigest()))
     warnings = (*_shortened(left_out), *found.notes)
-    return _Source(title, found.items, found.comparisons, found.judges, found.ordered, facts, warnings, None)
+    return _Source(title, found.items, found.comparisons, found.judges, found.ordered, facts, warnings, None, False)
 
 
 def _shortened(sentences: list[str]) -> list[str]:
@@ -147,7 +151,9 @@ def _shortened(sentences: list[str]) -> list[str]:
 
 def _from_batch(batch_id: str, urls: tuple[str, ...]) -> _Source:
     found = ask(urls, lambda client: batch_data(client, batch_id))
-    return _Source(batch_id, found.items, found.data, found.judges, True, found.facts, found.warnings, found.adaptive)
+    return _Source(
+        batch_id, found.items, found.data, found.judges, True, found.facts, found.warnings, found.adaptive, True
+    )
 
 
 def _estimated(origin: _Source, kind: Estimator, *, position: bool) -> Fit:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cj_stream.cli.client import ViewsClient
 from cj_stream.scoring.data import Comparisons, Judges
+from cj_stream.scoring.pairing import PairingPolicy
 
 Answer = Mapping[str, Any]
 
@@ -41,14 +42,13 @@ async def batch_data(client: ViewsClient, batch_id: str) -> BatchData:
     items = tuple(row["essay_id"] for row in result["ranking"])
     index = {name: place for place, name in enumerate(items)}
     triples = [(index[row["essay_a_id"]], index[row["essay_b_id"]], float(row["winner"] == "Essay A")) for row in rows]
-    random_iterations = detail["policy"]["random_iterations"]
     return BatchData(
         items,
         Comparisons.from_triples(len(items), triples),
         _judges(rows),
         tuple(_facts(result, detail)),
         tuple(_warnings(result, len(rows))),
-        any(row["iteration"] > random_iterations for row in rows),
+        _adaptive(rows, detail["policy"]),
     )
 
 
@@ -56,6 +56,11 @@ def _judges(rows: Sequence[Answer]) -> Judges:
     told = [" ".join(str(row[part]) for part in ("provider", "model") if row[part]) for row in rows]
     names = tuple(sorted(set(told)))
     return Judges(names, np.array([names.index(name) for name in told], dtype=np.int64))
+
+
+def _adaptive(rows: Sequence[Answer], policy: Answer) -> bool:
+    beyond = any(row["iteration"] > policy["random_iterations"] for row in rows)
+    return beyond and policy["judging"]["pairing"] != PairingPolicy.RANDOM
 
 
 def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
@@ -71,7 +76,13 @@ def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
         ("seed of the pairing", str(detail["processing_metadata"]["seed"])),
         ("digest of the request", str(detail["processing_metadata"]["digest"])),
     ]
-    return [*facts, *((f"policy: {name.replace('_', ' ')}", str(value)) for name, value in detail["policy"].items())]
+    policy = dict(detail["policy"])
+    settings = policy.pop("judging") | policy
+    return [*facts, *((f"policy: {name.replace('_', ' ')}", _told(value)) for name, value in settings.items())]
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _warnings(result: Answer, verdicts: int) -> list[str]:

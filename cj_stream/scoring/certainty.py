@@ -28,17 +28,19 @@ def classification_accuracy(fit: Fit, levels: Sequence[float] = (), marks: Seque
     graded = np.setdiff1d(np.arange(fit.n), marks)
     if not (len(levels) + len(marks) and len(graded)):
         return None
-    above = [_above_level(fit, level) for level in levels] + [_above_item(fit, mark) for mark in marks]
+    above = [chance_above_level(fit, level) for level in levels] + [chance_above_item(fit, mark) for mark in marks]
     from_lowest = sorted(above, key=lambda probabilities: -float(probabilities.sum()))
     edges = np.vstack((np.ones(fit.n), *from_lowest, np.zeros(fit.n)))
     return float((edges[:-1] - edges[1:]).max(axis=0)[graded].mean())
 
 
-def _above_level(fit: Fit, level: float) -> Floats:
+def chance_above_level(fit: Fit, level: float) -> Floats:
+    """(n,) probability that each item is truly above a point of the scale, logits; normal approximation."""
     return _normal_share(fit.theta - level, np.diag(fit.covariance))
 
 
-def _above_item(fit: Fit, item: int) -> Floats:
+def chance_above_item(fit: Fit, item: int) -> Floats:
+    """(n,) probability that each item is truly better than this one, of which it says .5; normal approximation."""
     variance = np.diag(fit.covariance)
     shared = fit.covariance[:, item]
     return _normal_share(fit.theta - fit.theta[item], variance + variance[item] - 2.0 * shared)

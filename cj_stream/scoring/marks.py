@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from cj_stream.scoring.certainty import chance_above_item, chance_above_level
 from cj_stream.scoring.data import Floats, Integers
 from cj_stream.scoring.fit import Fit
 
@@ -165,15 +165,8 @@ class Grading:
 
 
 def _reaching(fit: Fit, level: float, item: int) -> Floats:
-    difference, variance = fit.theta - level, np.diag(fit.covariance)
-    if item >= 0:
-        variance = variance + variance[item] - 2.0 * fit.covariance[:, item]
-        variance[item] = 0.0
-    error = np.sqrt(np.maximum(variance, 0.0))
-    known = error > 0.0
-    standardized = np.divide(difference, error, out=np.zeros_like(error), where=known)
-    return np.where(known, _normal(standardized), (difference >= 0.0).astype(np.float64))
-
-
-def _normal(values: npt.NDArray[np.float64]) -> Floats:
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in values.tolist()])
+    if item < 0:
+        return chance_above_level(fit, level)
+    chances = chance_above_item(fit, item)
+    chances[item] = 1.0  # it is the boundary
+    return chances

@@ -211,7 +211,8 @@ def comparison(index: int, a: str, b: str, winner: str, **changes: Any) -> dict[
 
 
 def serve(views: FakeViews, rows: list[dict[str, Any]], **changes: Any) -> None:
-    policy = {"random_iterations": 1, "reliability_target": 0.9}
+    judging = {"pairing": "adaptive", "grade_boundaries": [], "stop_rules": ["reliability", "stability"]}
+    policy = {"random_iterations": 1, "reliability_target": 0.9, "judging": judging}
     metadata = {"seed": 17, "digest": "abc123"}
     views.answer("/batches/b1", (200, detail(failed_comparisons=2, policy=policy, processing_metadata=metadata)))
     views.answer("/batches/b1/result", (200, result(verdicts=len(rows)) | changes))
@@ -228,7 +229,9 @@ def test_a_batch_has_a_page_with_its_stopping_reason_its_judges_and_its_policy(r
     page = Page(Path("b1.html").read_text(encoding="utf-8"))
     assert ["stopped because", "reliability reached"] in page.rows
     assert ["policy: reliability target", "0.9"] in page.rows
+    assert ["policy: stop rules", "reliability, stability"] in page.rows
     assert ["seed of the pairing", "17"] in page.rows
+    assert any(row[0] == "position term in the scores" and row[1].startswith("fitted: ") for row in page.rows)
     assert [row[:2] for row in page.rows if row[0] in {"good", "bad"} and len(row) > 9] == [["good", "1"], ["bad", "2"]]
     assert "anthropic m1" in {row[0] for row in page.rows}
     assert "Pairs were chosen adaptively." in page.text

@@ -4,11 +4,11 @@ Two workers share the partitions, and small batches are asked for on each partit
 seen by the provider: when submissions for a partition stop and when they come again. So everything is in it: the
 session, the new distribution, the table's recovery, the opening marker, and the way of a request through the service.
 
-- "its partitions work again": from the signal until each partition of the worker that went has a submission again.
-- "the others stand still": the longest time without a submission on a partition of the worker that stayed.
-- "process gone": from the signal to the end of the process.
+- "its partitions": the longest time that one of the worker that goes has no submission, from the signal on.
+- "the others": the longest time that a partition of the worker that stays has none.
+- "stopped after": from SIGTERM to the end of the process.
 
-Without any signal the longest pause is that of the first row. A worker that is started again is so at once, as by a
+Without any signal the longest pauses are those of the first row. A worker that is started again is so at once, as by a
 supervisor; "under another name" is what it would be without static membership. Runs alternate between the two workers.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -39,11 +40,11 @@ QUIET_SECONDS = 10.0
 
 
 class Pauses(NamedTuple):
-    """Seconds, see above; ``gone`` is nan where no process ended."""
+    """Seconds, see above; ``stopped`` is None where nothing was stopped."""
 
-    works_again: float
+    lost: float
     others: float
-    gone: float
+    stopped: float | None
 
 
 class Pair:
@@ -163,40 +164,42 @@ async def pauses(pair: Pair, victim: WorkerProcess, survivor: WorkerProcess, way
     """Measure one, and have both workers again afterwards."""
     lost = set(await victim.open_partitions())
     start = time.monotonic()
-    end = asyncio.create_task(_end_of(victim))
+    end = asyncio.create_task(_end_of(victim.process))
     await WAYS[way](pair, victim, survivor)
     await pair.flows()
-    gaps = {number: _longest(times, start) for number, times in pair.submissions(start - 1).items()}
-    gone = end.result() - start if end.done() else float("nan")
+    gaps = {number: _longest_gap(times, start) for number, times in pair.submissions(start - 1).items()}
+    stopped_at = await end if way.startswith("SIGTERM") else None
     end.cancel()
     if victim.has_ended():
         victim.start()
         await pair.shared()
         await pair.flows()
-    works_again = max(after for number, (_, after) in gaps.items() if number in lost) - start
-    return Pauses(works_again, max(after - at for number, (at, after) in gaps.items() if number not in lost), gone)
+    return Pauses(
+        max(gap for number, gap in gaps.items() if number in lost),
+        max(gap for number, gap in gaps.items() if number not in lost),
+        None if stopped_at is None else stopped_at - start,
+    )
 
 
-def _longest(times: Sequence[float], start: float) -> tuple[float, float]:
-    """Return the two neighbours in ``times`` that are furthest apart and end after ``start``."""
-    pairs = [(at, after) for at, after in pairwise(times) if after > start]
-    return max(pairs, key=lambda pair: pair[1] - pair[0])
+def _longest_gap(times: Sequence[float], start: float) -> float:
+    return max(after - max(at, start) for at, after in pairwise(times) if after > start)
 
 
-async def _end_of(worker: WorkerProcess) -> float:
-    await asyncio.to_thread(worker.process.wait)
+async def _end_of(process: subprocess.Popen[bytes]) -> float:
+    await asyncio.to_thread(process.wait)
     return time.monotonic()
 
 
 @asynccontextmanager
-async def loaded_pair(bootstrap: str, folder: Path, session: float, rate: float) -> AsyncIterator[Pair]:
+async def loaded_pair(bootstrap: str, folder: Path, session: float, options: Namespace) -> AsyncIterator[Pair]:
     """Run two workers under load, on an installation of their own."""
     settings = Settings(app_id=folder.name, assessment_request_topic=f"{folder.name}.{_REQUESTS}")
     requests = next(spec for spec in registry(settings) if spec.name == settings.assessment_request_topic)
     # As many as there are of the log: requests for a partition then come in where the partition is served.
     await create_topics(bootstrap, [replace(requests, partitions=settings.partitions)], 1)
-    async with installation(bootstrap, folder, session_timeout_seconds=session) as stage:
-        pair = Pair(stage, rate)
+    changes = {"session_timeout_seconds": session, "heartbeat_seconds": options.heartbeat}
+    async with installation(bootstrap, folder, **changes) as stage:
+        pair = Pair(stage, options.rate)
         for worker in pair.workers:
             worker.start()
         await pair.shared()
@@ -213,21 +216,22 @@ _REQUESTS = Settings.model_fields["assessment_request_topic"].default
 
 async def measured(bootstrap: str, folder: Path, session: float, way: str, options: Namespace) -> list[str]:
     """Return a row of the table."""
-    async with loaded_pair(bootstrap, folder, session, options.rate) as pair:
+    async with loaded_pair(bootstrap, folder, session, options) as pair:
         found = []
         for number in range(options.repeats):
             victim, survivor = pair.workers if number % 2 else reversed(pair.workers)
             found.append(await pauses(pair, victim, survivor, way))
-    gone = [one.gone for one in found]
-    again, others = spread([one.works_again for one in found]), spread([one.others for one in found])
-    nothing_went = way == "nothing"
-    return [way, f"{session:g} s", "-" if nothing_went else again, others, "-" if nothing_went else spread(gone)]
+    ends = [one.stopped for one in found if one.stopped is not None]
+    figures = [spread([one.lost for one in found]), spread([one.others for one in found])]
+    return [way, f"{session:g} s", *figures, spread(ends) if ends else "-"]
 
 
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__, repeats=3)
     options.add_argument("--sessions", type=float, nargs="+", default=[10, 6], help="session timeouts, seconds")
+    heartbeat = Settings.model_fields["heartbeat_seconds"].default
+    options.add_argument("--heartbeat", type=float, default=heartbeat, help=f"their interval (default {heartbeat:g} s)")
     options.add_argument("--rate", type=float, default=2.0, help="batches asked for per second and partition")
     options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what to do to a worker")
     arguments = options.parse_args()
@@ -238,14 +242,8 @@ def main() -> None:
                 own = folder / f"session-{session:g}-{number}"
                 rows.append(asyncio.run(measured(bootstrap, own, session, way, arguments)))
     print_table(
-        f"Failover, two workers, seconds ({arguments.repeats} runs)",
-        [
-            "what happens to a worker",
-            "session",
-            "its partitions work again",
-            "the others stand still",
-            "process gone",
-        ],
+        f"Partitions stand still, two workers, seconds ({arguments.repeats} runs, heartbeat {arguments.heartbeat:g} s)",
+        ["what happens to a worker", "session", "its partitions", "the others", "stopped after"],
         rows,
     )
 

@@ -54,8 +54,9 @@ def rows_of_a_batch() -> tuple[list[Row], Control, Control]:
 
 
 def _comparisons(batch: Batch, now: float) -> list[Comparison]:
-    judged = [change_of(batch, index) for index in range(OPEN, batch.total_comparisons)]
-    return [msgspec.structs.replace(row, submitted_at=now) for row in (*batch.comparisons[:OPEN], *judged)]
+    judged = change_of(batch, OPEN)
+    rows = [judged if row.index >= OPEN else row for row in batch.comparisons]
+    return [msgspec.structs.replace(row, index=index, submitted_at=now) for index, row in enumerate(rows)]
 
 
 async def fill(stage: Installation, count: int) -> int:

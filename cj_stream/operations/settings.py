@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     )
     replication_factor: Count = Field(1, description="Replicas of our own topics; 3 in production.")
     session_timeout_seconds: Positive = Field(10, description="A worker silent for this long loses its partitions.")
-    heartbeat_seconds: Positive = Field(1, description="Interval of the group heartbeats.")
+    heartbeat_seconds: Positive = Field(0.5, description="Interval of the group heartbeats.")
     commit_interval_seconds: Positive = Field(
         0.2, description="Offsets are committed, and effects released, this often."
     )

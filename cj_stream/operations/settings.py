@@ -172,6 +172,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _session_outlives_a_late_heartbeat(self) -> Self:
+        if self.heartbeat_seconds > self.session_timeout_seconds / 4:
+            raise ValueError(
+                f"CJ_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}) must be at most a quarter of "
+                f"CJ_SESSION_TIMEOUT_SECONDS ({self.session_timeout_seconds:g}): a worker without an answer for half a "
+                "session ends itself, and one late answer is no reason to"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _limit_can_be_reached(self) -> Self:
         if self.invalid_input_minimum > self.invalid_input_window:
             raise ValueError(

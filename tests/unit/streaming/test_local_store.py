@@ -46,3 +46,21 @@ def test_a_folder_serves_one_worker_at_a_time(tmp_path: Path) -> None:
         LocalStore(tmp_path).open()
     first.close(clean=True)
     LocalStore(tmp_path).open()
+
+
+def test_a_folder_keeps_its_name_when_its_database_is_thrown_away(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.open()
+    name = store.worker_id()
+    store.close(clean=True)
+    leave(tmp_path, clean=False)
+    again = LocalStore(tmp_path)
+    again.open()
+    assert again.worker_id() == name
+
+
+def test_each_folder_has_a_name_of_its_own(tmp_path: Path) -> None:
+    stores = [LocalStore(tmp_path / name) for name in ("a", "b")]
+    for store in stores:
+        store.open()
+    assert len({store.worker_id() for store in stores}) == len(stores)

@@ -1,6 +1,6 @@
 """How long a worker takes from its start until it serves all partitions, against the rows in its table.
 
-One worker, eight partitions. The changelog is filled with the rows of batches of 30 essays and 450 comparisons, nearly
+One worker, eight partitions. The changelog is filled with the rows of batches of 30 essays and 225 comparisons, nearly
 all with a verdict; one batch in ten is still running, as most of a table is finished batches that wait for the end of
 their retention. The worker is started
 
@@ -19,9 +19,11 @@ import shutil
 import signal
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from aiokafka import AIOKafkaProducer
 from decider import accepted_batch, change_of
 from installation import Installation, installation
 from kit import WorkerProcess, local_broker, parser, print_table, spread, until
@@ -63,18 +65,25 @@ async def fill(stage: Installation, count: int) -> int:
     """Write at least ``count`` rows to the changelog; return how many they are."""
     details, running, ended = rows_of_a_batch()
     written = number = 0
-    while written < count:
-        name = f"batch-{number}"
-        rows = [*details, ended if number % RUNNING else running]
-        partition = home_partition(name, stage.settings.partitions)
-        for row in rows:
-            own = msgspec.structs.replace(row, batch_id=name) if isinstance(row, Roster) else row
-            key, value = row_key(name, 1, row), encode_row(own, 0)
-            await stage.producer.send(changelog_topic(stage.settings), value, key, partition)
-        written += len(rows)
-        number += 1
-    await stage.producer.flush()
+    sent = []
+    servers = stage.settings.kafka_bootstrap
+    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=2**19) as producer:
+        while written < count:
+            rows = [*details, ended if number % RUNNING else running]
+            for key, value, partition in encoded(f"batch-{number}", rows, stage.settings.partitions):
+                sent.append(await producer.send(changelog_topic(stage.settings), value, key, partition))
+            written += len(rows)
+            number += 1
+        await asyncio.gather(*sent)
     return written
+
+
+def encoded(name: str, rows: Sequence[Row], partitions: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield the key, the value and the partition of each row of a batch of this name."""
+    partition = home_partition(name, partitions)
+    for row in rows:
+        own = msgspec.structs.replace(row, batch_id=name) if isinstance(row, Roster) else row
+        yield row_key(name, 1, row), encode_row(own, 0), partition
 
 
 async def ready(stage: Installation, worker: WorkerProcess) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import click
 
@@ -14,10 +14,11 @@ from cj_stream.cli.marking import MarkRequest, mark_options
 from cj_stream.cli.options import ask, url_option
 from cj_stream.cli.output import fail, reporting
 from cj_stream.cli.report_batch import batch_data
+from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import read_judgements
 from cj_stream.report.study import Study
 from cj_stream.scoring.caveats import caveats
-from cj_stream.scoring.data import Comparisons, Judges
+from cj_stream.scoring.data import Anchors, Comparisons, Judges
 from cj_stream.scoring.estimates import estimate
 from cj_stream.scoring.existence import NoEstimateError
 from cj_stream.scoring.fit import Estimator, Fit
@@ -73,6 +74,8 @@ class _Source(NamedTuple):
 @click.option(
     "--position", is_flag=True, help="Fit the advantage of being presented first, as is always done for a batch."
 )
+@click.option("--anchor", "anchor_pairs", multiple=True, metavar="ID=THETA", help="Hold the score of an item.")
+@click.option("--anchors", "anchor_file", type=click.File("rb"), help="CSV with the columns id and theta to hold.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and rank intervals.")
 @mark_options
 @url_option
@@ -82,6 +85,8 @@ def report(  # noqa: PLR0913 -- one parameter for each option
     output: Path | None,
     kind: str,
     position: bool,
+    anchor_pairs: tuple[str, ...],
+    anchor_file: BinaryIO | None,
     seed: int,
     marks: str | None,
     mark_anchors: tuple[str, ...],
@@ -98,7 +103,9 @@ def report(  # noqa: PLR0913 -- one parameter for each option
         origin = _from_file(source) if _is_file(source) else _from_batch(source, urls)
         if position and not origin.ordered:
             raise ValueError(f"{source} does not say which item was presented first: do without --position")
-        fit = _estimated(origin, Estimator(kind), position=position or origin.position)
+        known = read_anchors(anchor_pairs, anchor_file.read() if anchor_file else None)
+        anchors = anchors_among(origin.items, known)
+        fit = _estimated(origin, Estimator(kind), position=position or origin.position, anchors=anchors)
         marking = MarkRequest(marks, mark_anchors, grades).made(fit, origin.items)
         study = Study(
             title=origin.title,
@@ -109,7 +116,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
             quality=assess(origin.data, fit, origin.judges, ordered=origin.ordered, seed=seed),
             marking=marking,
             facts=origin.facts,
-            warnings=(*origin.warnings, *caveats(origin.data, fit, origin.items)),
+            warnings=(*origin.warnings, *caveats(origin.data, fit, origin.items, anchors)),
             adaptive=origin.adaptive,
             seed=seed,
         )
@@ -156,9 +163,9 @@ def _from_batch(batch_id: str, urls: tuple[str, ...]) -> _Source:
     )
 
 
-def _estimated(origin: _Source, kind: Estimator, *, position: bool) -> Fit:
+def _estimated(origin: _Source, kind: Estimator, *, position: bool, anchors: Anchors | None) -> Fit:
     try:
-        return estimate(origin.data, kind, position=position)
+        return estimate(origin.data, kind, position=position, anchors=anchors)
     except NoEstimateError as error:
         raise ValueError(error.text(origin.items)) from error
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
+from cj_stream.cli.marking import MarkRequest, mark_options
 from cj_stream.cli.output import console, echo_json, fail, json_option, reporting, warn
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import Judgements, Problem, read_judgements
-from cj_stream.cli.score_output import print_scored, scored, scored_csv
+from cj_stream.cli.score_output import marked, print_scored, scored, scored_csv
 from cj_stream.cli.score_quality import print_quality
 from cj_stream.scoring.caveats import caveats
 from cj_stream.scoring.data import Anchors
@@ -28,6 +29,7 @@ Examples:
   cj-stream score judgements.csv
   cj-stream score judgements.csv --position --json > scores.json
   cj-stream score judgements.csv --anchor essay-3=-1.2 --anchor essay-8=0.9 --csv
+  cj-stream score judgements.csv --marks 0,100 --grades C,-0.5,B,item:essay-7,A
 \b
 The file is a CSV with a heading (comma, semicolon or tab; UTF-8):
   judge,left,right,winner          the winner by its id, or left, right, tie
@@ -49,15 +51,19 @@ Exit codes: 0 scored, 1 no result, 3 scored, but rows were left out.
 @click.option("--position", is_flag=True, help="Also estimate the advantage of being presented first.")
 @click.option("--anchor", "anchor_pairs", multiple=True, metavar="ID=THETA", help="Hold the score of an item.")
 @click.option("--anchors", "anchor_file", type=click.File("rb"), help="CSV with the columns id and theta to hold.")
+@mark_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print the items as CSV.")
 @json_option
-def score(
+def score(  # noqa: PLR0913 -- a parameter for each option
     *,
     file: str,
     kind: str,
     position: bool,
     anchor_pairs: tuple[str, ...],
     anchor_file: BinaryIO | None,
+    marks: str | None,
+    mark_anchors: tuple[str, ...],
+    grades: str | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -72,8 +78,11 @@ def score(
         judgements = _read(file, position=position)
         anchors = anchors_among(judgements.items, known)
     fit = _estimated(judgements, Estimator(kind), position=position, anchors=anchors)
+    with reporting(ValueError):
+        marking = MarkRequest(marks, mark_anchors, grades).made(fit, judgements.items)
     warnings = [*judgements.notes, *caveats(judgements.comparisons, fit, judgements.items, anchors)]
-    _print(judgements, fit, [*_left_out(judgements.problems), *warnings], as_csv=as_csv, as_json=as_json)
+    result = scored(judgements.comparisons, fit, judgements.items, [*_left_out(judgements.problems), *warnings])
+    _print(judgements, fit, marked(result, fit, judgements.items, marking), as_csv=as_csv, as_json=as_json)
     _report(judgements.problems)
     for warning in [] if as_json else warnings:
         warn(warning)
@@ -102,8 +111,7 @@ def _estimated(judgements: Judgements, kind: Estimator, *, position: bool, ancho
         fail(error.text(judgements.items))
 
 
-def _print(judgements: Judgements, fit: Fit, warnings: list[str], *, as_csv: bool, as_json: bool) -> None:
-    result = scored(judgements.comparisons, fit, judgements.items, warnings)
+def _print(judgements: Judgements, fit: Fit, result: dict[str, Any], *, as_csv: bool, as_json: bool) -> None:
     if as_json:
         echo_json(result)
     elif as_csv:

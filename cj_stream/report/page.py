@@ -63,6 +63,7 @@ def page(study: Study) -> str:
         quality=study.quality,
         key_figures=_key_figures(study),
         method=_method(study),
+        muted=int((study.quality.items.infit < LOWEST_USUAL).sum()),
         **_tables(study),
         **_plots(study),
         **_constants(),

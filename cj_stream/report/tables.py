@@ -120,9 +120,9 @@ def boundary_table(study: Study, grading: Grading) -> Table:
 
 
 def misfit_table(study: Study) -> Table:
-    """Return the items that fit the model badly, worst first."""
+    """Return the items on which judges disagree more than the model says, worst first."""
     misfit, names, flags = study.quality.items, shown_items(study), _flags(study.quality.items)
-    unusual = np.flatnonzero(misfit.unusual | misfit.out_of_range).tolist()
+    unusual = np.flatnonzero(misfit.unusual | (misfit.infit > HIGHEST_USUAL)).tolist()
     rows = [
         (names[i], flags[i], number(misfit.infit[i]), number(misfit.outfit[i]), str(study.fit.comparisons_per_item[i]))
         for i in sorted(unusual, key=lambda i: -float(misfit.infit[i]))

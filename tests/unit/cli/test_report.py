@@ -114,6 +114,13 @@ def test_the_same_judgements_give_the_same_page_and_another_seed_another_one() -
     assert "seed of splits and rank intervals" in page_of(content, "--seed", "7")
 
 
+def test_anchors_keep_their_scores_and_the_page_says_so() -> None:
+    page = Page(page_of(circle("abcd"), "--anchor", "a=2.5", "--anchor", "c=1.5"))
+    held = {row[0]: row[3:5] for row in page.rows if len(row) == 10}
+    assert (held["a"], held["c"]) == (["+2.50", "0.00"], ["+1.50", "0.00"])
+    assert ["scale", "2 anchors held"] in page.rows
+
+
 def test_marks_by_anchors_have_no_more_digits_than_their_errors() -> None:
     pairs = [("a", "b"), ("b", "c"), ("a", "c"), ("c", "b")]
     content = csv_of([("j", first, second, first) for first, second in pairs for _ in range(5)])

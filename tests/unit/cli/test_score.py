@@ -256,3 +256,30 @@ def test_all_items_tied_have_a_score_of_zero_and_no_ssr() -> None:
     assert [item["theta"] for item in result["items"]] == [0, 0, 0]
     assert result["reliability"]["ssr"] is None
     assert math.isclose(result["reliability"]["eap"], 0.0)
+
+
+def test_marks_and_grades_are_added_when_asked_for() -> None:
+    rows = "".join(f"j1,{pair}\n" for pair in ("a,b,a", "b,c,b", "a,c,a", "c,b,c", "b,a,b") * 5)
+    content = "judge,left,right,winner\n" + rows
+    options = ("--marks", "0,100", "--grades", "low,-0.3,high")
+    items = scored(content, *options)["items"]
+    assert [(item["id"], item["mark"], item["grade"]) for item in items] == [
+        ("a", 100, "high"),
+        ("b", items[1]["mark"], items[1]["grade"]),
+        ("c", 0, "low"),
+    ]
+    for item in items:
+        assert 0.5 < item["grade_probability"] <= 1
+        assert item["mark"] % 10 == 0, "the error is in the tens, and so are the digits"
+    table = list(csv.DictReader(score(content, "--csv", *options).stdout.splitlines()))
+    assert [row["mark"] for row in table] == [str(item["mark"]) for item in items]
+    assert list(table[0])[-4:] == ["mark", "mark_se", "grade", "grade_probability"]
+    shown = score(content, *options).stdout
+    assert f"100 ± {items[0]['mark_se']}" in shown
+    assert f"high ({items[0]['grade_probability']:.0%})" in shown
+
+
+def test_marks_that_cannot_be_made_are_refused() -> None:
+    outcome = score(CIRCLE, "--mark", "a=3")
+    assert outcome.exit_code == 1
+    assert "give at least two" in outcome.stderr

@@ -68,6 +68,8 @@ class CountingProvider:
         self.held: list[Callback] = []
         self.partitions: Callable[[], int | None] = lambda: None
         """Chooses the partition of each callback; without a choice they are spread by chance, as the provider's."""
+        self.accept_seconds = 0.0
+        """How long each submission waits for its answer after it was counted."""
         self.url = ""
         self._topic = settings.llm_provider_callback_topic
         self._mailbox: Mailbox | None = None
@@ -121,4 +123,5 @@ class CountingProvider:
             body = await request.json()
             self.submissions[body["correlation_id"]] += 1
             self.requests[body["correlation_id"]] = body
+            await asyncio.sleep(self.accept_seconds)
         return await handler(request)

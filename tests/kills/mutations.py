@@ -1,7 +1,7 @@
 """Known mistakes that a worker of the kill suite can have, to show that the suite finds them.
 
-`python -m kills.run 1 --schedule SCHEDULE --mutation NAME` must fail for each of them; a wave of the short schedule, or
-the unharmed one, is enough: see `MUTATIONS`.
+`python -m kills.run 1 --schedule SCHEDULE --mutation NAME` must fail for each of them; a wave of the short schedule is
+enough: see `MUTATIONS`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from cj_stream.domain.decider import HANDLERS
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import VerdictReceived
 from cj_stream.domain.records import ComparisonStatus, Control
-from cj_stream.provider.dispatcher import Dispatcher
-from cj_stream.streaming import consumer, fence
 from cj_stream.streaming.consumer import BarrierConsumer
-from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.sender import Sender
@@ -68,12 +65,6 @@ def _start_before_the_marker_is_read() -> None:
     Opener.assigned = started
 
 
-def _no_fence() -> None:
-    Fence.check = lambda _: None
-    for module in (consumer, fence):
-        module.end_process = lambda *_, **__: None
-
-
 def _judge_again() -> None:
     def judged(draft: Draft, event: VerdictReceived) -> None:
         row = draft.batch.comparisons[event.index]
@@ -107,24 +98,11 @@ def _forget_promises() -> None:
     Sender.promise = forgotten
 
 
-def _give_up_without_waiting() -> None:
-    async def dropped(self: Dispatcher, partitions: Any, _patience: float) -> None:
-        gone = set(partitions)
-        for key in [key for key, (partition, _) in self._batches.items() if partition in gone]:
-            self._forget(key)
-        for effect in [effect for effect, job in self._in_hand.items() if job.partition in gone]:
-            self._in_hand.pop(effect)
-
-    Dispatcher.drop = dropped
-
-
 MUTATIONS: dict[str, Callable[[], None]] = {
     "commit-without-waiting": _commit_without_waiting,  # short-1
     "trust-the-local-store": _trust_the_local_store,  # short-5
     "start-before-the-marker": _start_before_the_marker_is_read,  # short-3
-    "no-fence": _no_fence,  # short-2
     "judge-again": _judge_again,  # any
     "control-row-first": _control_row_first,  # short-2
     "forget-promises": _forget_promises,  # short-3
-    "give-up-without-waiting": _give_up_without_waiting,  # unharmed
 }

@@ -20,6 +20,8 @@ WORKERS = 3
 PARTITIONS = 8
 BATCHES = 42
 LATENCY_SECONDS = 0.1
+DRIP_SECONDS = 0.2
+"""Between verdicts, while faults happen."""
 
 Waves = Sequence[Sequence[Fault]]
 """What happens: waves one after the other, the faults of a wave at the same time."""
@@ -34,13 +36,21 @@ async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
     trial.history.note("begin", batches=len(trial.requests), verdicts=trial.total)
     for number, wave in enumerate(waves):
         await trial.poison()
-        # Half of a step comes before the wave, the other half while it happens.
+        # Half of a step comes before the wave; what comes while it happens, comes slowly, to last.
         step = trial.total // (len(waves) + 1)
-        trial.post.allowed = min(max(step * (number + 1), trial.applied + step), trial.total - 1)
-        await trial.ask(trial.post.allowed + 2 * step)
-        await trial.progress(trial.post.allowed - step // 2)
+        half = max(step * (number + 1) - step // 2, trial.applied + step // 4)
+        if half >= trial.total:
+            trial.history.note("left out", faults=[str(fault) for wave in waves[number:] for fault in wave])
+            break
+        await trial.ask(half + 2 * step)
+        trial.post.allowed = max(trial.post.allowed, half)
+        await trial.progress(half)
         trial.history.note("wave", faults=[str(fault) for fault in wave])
-        await asyncio.gather(*(fault.happen(trial) for fault in wave))
+        drip = asyncio.create_task(_drip(trial, step * (number + 2) - step // 3))
+        try:
+            await asyncio.gather(*(fault.happen(trial) for fault in wave))
+        finally:
+            drip.cancel()
         if trial.applied >= trial.total:
             raise Wrong("the faults came when everything was over")
         await trial.check_commits()
@@ -52,6 +62,12 @@ async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
     await trial.serving()
     await trial.stage.settled()
     await trial.check_end()
+
+
+async def _drip(trial: Trial, most: int) -> None:
+    while trial.post.allowed < most:
+        trial.post.allowed += 1
+        await asyncio.sleep(DRIP_SECONDS)
 
 
 @asynccontextmanager

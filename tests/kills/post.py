@@ -23,6 +23,8 @@ from cj_stream.operations.settings import Settings
 
 PARTITIONS = 3
 PER_SECOND = 150
+ACCEPT_SECONDS = 0.2
+"""Long enough for faults to find submissions under way."""
 SHARES = {
     "error": 0.06,
     "late": 0.08,
@@ -43,6 +45,7 @@ class DisorderlyPost(CountingProvider):
 
     def __init__(self, settings: Settings, *, seed: int, latency: float) -> None:
         super().__init__(settings, latency=latency)
+        self.accept_seconds = ACCEPT_SECONDS
         self.allowed = 0
         self.judged: set[Comparison] = set()
         self.poison: set[bytes] = set()

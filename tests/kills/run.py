@@ -2,7 +2,7 @@
 
 PYTHONPATH=tests .venv/bin/python -m kills.run 4711           # this seed
 PYTHONPATH=tests .venv/bin/python -m kills.run 0 --runs 20    # these 20
-PYTHONPATH=tests .venv/bin/python -m kills.run 1 --schedule short-2 --mutation no-fence   # has to fail
+PYTHONPATH=tests .venv/bin/python -m kills.run 1 --schedule short-5 --mutation trust-the-local-store   # has to fail
 """
 
 from __future__ import annotations

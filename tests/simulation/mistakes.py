@@ -16,11 +16,14 @@ from simulation.faust_model import _KafkaConsumer
 from simulation.world import owner
 
 from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.effects import Effects, job_id
+from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
-from cj_stream.domain.events import PartitionOpened, VerdictReceived
+from cj_stream.domain.events import OutcomePublished, PartitionOpened, VerdictReceived
 from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.domain.todo import Publish
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
@@ -198,3 +201,10 @@ def idle_until_whoever_serves(batch: Batch, _opened_at: float) -> float:
     """Idle time goes on while nobody serves."""
     since = max(batch.control.activity_at, batch.control.state_since)
     return since + batch.roster.policy.batch_timeout
+
+
+async def publish_without_waiting(self: Effects, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
+    """An outcome counts as published before the broker has it."""
+    topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
+    await self._sender.send(topic, key=event.key, value=event.value)
+    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)

@@ -16,6 +16,7 @@ from simulation import checks, end_checks, mistakes
 from simulation.disk import Disk
 
 from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.effects import Effects
 from cj_stream.domain import decider
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.provider.dispatcher import Dispatcher
@@ -112,6 +113,11 @@ MUTATIONS = (
         "downtime counts as idle time",
         lambda: patch("cj_stream.domain.deadlines._idle_until", mistakes.idle_until_whoever_serves),
         (checks.NEVER_UNJUST,),
+    ),
+    Mutation(
+        "an outcome counts as published before it is acknowledged",
+        _replaced(Effects, "_publish", mistakes.publish_without_waiting),
+        (end_checks.ONE_OUTCOME,),
     ),
     Mutation("effects stay in hand for ever", _replaced(Dispatcher, "committed", mistakes.kept_in_hand), (ENDS,)),
     Mutation(

@@ -119,6 +119,11 @@ class Plan:
             self.targeted_faults.append(
                 Targeted(topic, at, chance.choice((0, 0, 0, 1, 2, 5, 30)), chance.choice(kinds))
             )
+        if chance.random() < 0.15:
+            # Between an outcome and the report that it is published.
+            steps = chance.choice((0, 2, 5, 10, 20))
+            outcome = self.settings.assessment_completed_topic
+            self.targeted_faults.append(Targeted(outcome, chance.randint(1, 2), steps, "kill"))
         for _ in range(chance.randint(0, 3)):
             at = chance.random() * 20
             if self.manners.loses and chance.random() < 0.3:

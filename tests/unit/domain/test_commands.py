@@ -147,6 +147,17 @@ def test_retry_needs_failures(state: BatchState) -> None:
     assert [note.kind for note in change.notes] == [NoteKind.COMMAND_IGNORED]
 
 
+def test_retry_waits_for_nothing_while_a_fit_is_under_way() -> None:
+    """What failed is taken up after the fit, in the iteration that follows; until then nobody awaits callbacks."""
+    story = Story(Policy(max_attempts=1, completion_threshold_pct=50))
+    story.start(6)
+    story.tell(story.error(0))
+    for index in range(1, 7):
+        story.tell(story.verdict(index))
+    assert (story.batch.state, story.batch.progress.exhausted) == (BatchState.SCORING, 1)
+    assert story.tell(command(Action.RETRY)).rows == ()
+
+
 def test_a_command_counts_as_activity() -> None:
     story = in_state(BatchState.WAITING_CALLBACKS)
     story.tell(story.error(0))

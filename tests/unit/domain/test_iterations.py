@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from scripted_judges import errs, judges
-from story import Story, requested
+from story import BATCH, Story, requested
 
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decisions import decide_waiting, iteration_closed
 from cj_stream.domain.draft import NoteKind
-from cj_stream.domain.events import PairsPlanned, ScoresComputed
+from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import BatchState, Decision
@@ -376,3 +376,12 @@ def test_an_erring_provider_fails_a_large_batch_early() -> None:
     story.tell(requested(MANY_PAIRS))
     batch = story.play(errs)
     assert (batch.control.failure, batch.control.iteration) == ("low_success_rate", 1)
+
+
+def test_texts_that_are_reported_once_more_change_nothing() -> None:
+    """As after a crash between the report and its commit: they are loaded and reported again."""
+    story = Story()
+    batch = story.start(4)
+    change = story.tell(ContentLoaded(batch_id=BATCH, run=1, unusable={0: "blank"}))
+    assert ([note.kind for note in change.notes], change.rows) == ([NoteKind.EVENT_STALE], ())
+    assert story.batch == batch

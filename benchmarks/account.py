@@ -48,7 +48,9 @@ async def settled(scene: Scene) -> None:
         ended = _with_outcome(scene) >= _batch_ids(scene) and await scene.committed_all()
         return (ended and _is_quiet(scene, AFTERWARDS_SECONDS)) or _is_quiet(scene, QUIET_SECONDS)
 
+    await scene.served()
     await scene.until(over, "the end of all batches, or silence")
+    await scene.served()
 
 
 async def account(scene: Scene, fault_at: float) -> Account:

@@ -8,7 +8,7 @@ client's request to the broker, the store's write, the agent's turn.
 - ``handling``: the batch agent does not get on; a name in the file is that of the event it stops at
 - ``blocked``: the batch agent blocks the event loop
 - ``error``: the batch agent's next turn raises `OSError`, as a full or broken disk does; only once
-- ``seek``: the committed offsets, which recovery asks for, come late
+- ``committed``: the broker is slow to tell the committed offset of a partition
 - ``heartbeat``: the group gets no heartbeats
 - ``answer``: the answer to a produce request gets lost after the broker has acted on it; only once
 """
@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import RequestTimedOutError
 from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
-from faust.transport.consumer import Consumer
 
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.contracts.topics import changelog_topic
@@ -71,7 +71,7 @@ def inject(folder: Path, settings: Settings) -> None:
     _delay_changelog(gates, changelog_topic(settings))
     _lose_answers(gates, settings.assessment_result_topic)
     _disturb_agent(gates)
-    _delay_seek(gates)
+    _delay_committed(gates)
     _hold_heartbeats(gates)
 
 
@@ -139,15 +139,15 @@ def _names(value: bytes) -> set[str]:
     return {type(decode_event(data)).__name__ for data in decode_message(value)}
 
 
-def _delay_seek(gates: Gates) -> None:
-    perform_seek = Consumer.perform_seek
+def _delay_committed(gates: Gates) -> None:
+    committed = AIOKafkaConsumer.committed
 
-    @functools.wraps(perform_seek)
-    async def late(self: Any) -> None:
-        await gates.passed("seek")
-        await perform_seek(self)
+    @functools.wraps(committed)
+    async def late(self: Any, partition: Any) -> Any:
+        await gates.passed("committed")
+        return await committed(self, partition)
 
-    Consumer.perform_seek = late
+    AIOKafkaConsumer.committed = late
 
 
 def _hold_heartbeats(gates: Gates) -> None:

@@ -42,13 +42,16 @@ async def _verdicts_held(scene: Scene, essays: int = 20, workers: int = 1) -> No
     await scene.until(lambda: len(scene.provider.held) == 2 * essays * PARTITIONS, "all verdicts")
 
 
-async def _all_but_one(scene: Scene) -> None:
-    """Publish what is held but for one verdict of each batch, so that no batch can end yet."""
-    last = {callback.document["data"]["correlation_id"]: callback for callback in scene.provider.held}
-    kept = {scene.provider.requests[found]["metadata"]["bos_batch_id"]: callback for found, callback in last.items()}
-    scene.provider.held = list(kept.values())
-    rest = [callback for callback in last.values() if callback not in scene.provider.held]
-    await asyncio.gather(*(scene.provider.say(callback.value) for callback in rest))
+async def _all_but_one(scene: Scene, pause: float = 0.0) -> None:
+    """Publish what is held but for one verdict of each batch, so that no batch can end yet; ``pause`` between two."""
+    last = {
+        scene.provider.requests[held.correlation_id]["metadata"]["bos_batch_id"]: held for held in scene.provider.held
+    }
+    rest = [held for held in scene.provider.held if held not in last.values()]
+    scene.provider.held = list(last.values())
+    for callback in rest:
+        await scene.provider.say(callback.value)
+        await asyncio.sleep(pause)
 
 
 async def _replace_by_empty(scene: Scene) -> float:
@@ -205,27 +208,31 @@ async def _continue(scene: Scene) -> None:
 
 
 async def backlog(scene: Scene) -> float:
-    """Started with verdicts waiting, while the broker takes a second to tell the committed offsets."""
+    """Started on an empty folder with verdicts waiting in the log; handling one and telling an offset take time."""
     await _verdicts_held(scene)
     (worker,) = scene.workers
-    await worker.stop()
-    await scene.provider.release()
-    # An empty folder: with nothing to recover, nothing flows before the seek.
+    worker.fault("handling")
+    await _all_but_one(scene, pause=0.01)
+    await scene.until(lambda: len(scene.events(Callback)) == PARTITIONS * 39, "the verdicts in the log")
+    worker.kill()
     other = scene.worker()
-    other.fault("seek", "1.0")
+    other.fault("handling", "0.05")
+    other.fault("committed", "0.2")
     at = time.time()
     other.start()
     await scene.served()
+    other.no_faults()
+    await scene.provider.release()
     return at
 
 
 async def joined(scene: Scene) -> float:
-    """A second worker joins while verdicts come in, and the seek of the sources takes its time."""
+    """A second worker joins while verdicts come in; the broker takes 0.2 s to tell a committed offset."""
     await _verdicts_held(scene, essays=100)
-    scene.workers[0].fault("seek", "0.5")
+    scene.workers[0].fault("committed", "0.2")
     at = time.time()
     second = scene.worker()
-    second.fault("seek", "0.5")
+    second.fault("committed", "0.2")
     second.start()
     await scene.provider.release()
     await scene.served()
@@ -310,8 +317,9 @@ HAZARDS = (
     Hazard("rows only on a disk", ("store",), kept_folder),
     Hazard("frozen with verdicts queued", ("fence", "positions"), frozen_with_verdicts, {"max_iterations": 2}),
     Hazard("cut off with a plan queued", ("fence", "releases"), cut_off_with_a_plan),
-    Hazard("recovery with a backlog, slow seek", ("seek",), backlog),
-    Hazard("rebalance under load, slow seek", ("seek",), joined),
+    Hazard("recovery with a backlog", ("seek",), backlog),
+    Hazard("recovery with a backlog, a fetch under way", ("fetch",), backlog),
+    Hazard("rebalance under load", ("seek", "fetch"), joined),
     Hazard("acceptances unread at a takeover", ("marker",), unread_acceptances),
     Hazard("stopped while submitting", ("drain",), stopped_while_submitting),
     Hazard("joined while submitting", ("drain",), joined_while_submitting),

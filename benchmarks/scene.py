@@ -252,9 +252,9 @@ class Scene:
         return None
 
     async def judged(self, batch_id: str) -> int:
-        """Return how many comparisons of a batch have a verdict, as the views show it."""
+        """Return how many comparisons of a batch have a verdict, as the views show it, -1 while they do not answer."""
         batch = await self.view(f"/batches/{batch_id}")
-        return 0 if batch is None else int(batch["completed_comparisons"])
+        return -1 if batch is None else int(batch["completed_comparisons"])
 
 
 def _is_verdict(key: bytes | None, value: bytes | None) -> bool:

@@ -186,7 +186,7 @@ def marker() -> None:
 
 
 def seek() -> None:
-    """Resume the sources before they are sought, with a fetch under way going on meanwhile."""
+    """Resume the sources before they are sought."""
 
     async def completed(self: Any, generation_id: int = 0) -> None:
         await Recovery.on_recovery_completed(self, generation_id)
@@ -197,7 +197,6 @@ def seek() -> None:
             )
 
     replace(SeekFirstRecovery, "on_recovery_completed", completed)
-    fetch()
 
 
 def fetch() -> None:
@@ -253,10 +252,10 @@ PARTS: dict[str, Callable[[], None]] = {
         *(seek, fetch, positions, store, exceptions, settings),
     )
 }
-"""What can be taken out, by name; `seek` takes `fetch` with it."""
+"""What can be taken out, by name."""
 
 HARDENED: tuple[str, ...] = ()
-STOCK = tuple(name for name in PARTS if name != "fetch")
+STOCK = tuple(PARTS)
 
 
 def take_out(names: Iterable[str]) -> None:

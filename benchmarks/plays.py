@@ -240,7 +240,7 @@ async def joined(scene: Scene) -> float:
 
 
 async def unread_acceptances(scene: Scene) -> float:
-    """Killed when the provider has accepted everything, and the reports of that lie unread in the log; reading them takes time."""
+    """Killed when all is accepted, and the reports of that lie unread in the log, where reading takes its time."""
     scene.provider.holds = lambda _: True
     (worker,) = await scene.started()
     worker.fault("handling", "SubmissionAccepted")
@@ -308,8 +308,7 @@ async def blocked(scene: Scene) -> float:
     scene.workers[0].fault("blocked")
     at = time.time()
     await scene.provider.release()
-    await scene.within(60, lambda: scene.workers[0].ended_itself > 0)
-    if scene.workers[0].ended_itself:
+    if await scene.within(30, lambda: scene.workers[0].ended_itself > 0):
         scene.workers[0].no_faults()
     return at
 
@@ -331,5 +330,6 @@ HAZARDS = (
     Hazard("stopped while submitting", ("drain",), stopped_while_submitting, _SLOWLY),
     Hazard("joined while submitting", ("drain",), joined_while_submitting, _SLOWLY),
     Hazard("submissions before their rows are durable", ("releases",), killed_before_durable),
+    Hazard("event loop blocked", ("watchdog",), blocked, {"loop_stall_seconds": 5}),
     Hazard("lost answer to a produce request", ("idempotence",), lost_answer),
 )

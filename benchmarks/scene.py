@@ -207,12 +207,12 @@ class Scene:
 
     async def served(self) -> None:
         """Wait until the workers serve all partitions among them."""
+        await self.until(self.is_served, "the workers serve all partitions")
 
-        async def served() -> bool:
-            running = [worker for worker in self.workers if not worker.has_ended()]
-            return sum([await worker.open_partitions() for worker in running]) == PARTITIONS
-
-        await self.until(served, "the workers serve all partitions")
+    async def is_served(self) -> bool:
+        """Return whether the workers serve all partitions among them."""
+        running = [worker for worker in self.workers if not worker.has_ended()]
+        return sum([await worker.open_partitions() for worker in running]) == PARTITIONS
 
     async def committed_all(self) -> bool:
         """Return whether every input is committed."""

@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 import faust
@@ -31,6 +32,7 @@ from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.watchdog import Watchdog
 from cj_stream.tables.table import BatchTable
 from cj_stream.worker import Worker
 
@@ -224,6 +226,12 @@ def exceptions() -> None:
         raise sys.exception() or RuntimeError("no exception is being handled")
 
     replace(cj_stream.worker, "end_process", leave)
+    replace(cj_stream.worker, "ends_process", lambda _why: nullcontext())
+
+
+def watchdog() -> None:
+    """Let a worker in which something stands still stand."""
+    replace(Watchdog, "check", lambda _self, _at: None)
 
 
 def settings() -> None:
@@ -249,7 +257,7 @@ PARTS: dict[str, Callable[[], None]] = {
     part.__name__: part
     for part in (
         *(sender, idempotence, barrier, reading, releases, fence, membership, drain, marker),
-        *(seek, fetch, positions, store, exceptions, settings),
+        *(seek, fetch, positions, store, exceptions, watchdog, settings),
     )
 }
 """What can be taken out, by name."""

@@ -194,7 +194,7 @@ async def _freeze_until_taken_over(scene: Scene) -> None:
 
 async def _taken_over(scene: Scene, other: AlteredWorker) -> None:
     async def taken_over() -> bool:
-        return await other.open_partitions() == PARTITIONS
+        return len(await other.open_partitions()) == PARTITIONS
 
     await scene.until(taken_over, "the other worker has all partitions")
 

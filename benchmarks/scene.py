@@ -212,7 +212,7 @@ class Scene:
     async def is_served(self) -> bool:
         """Return whether the workers serve all partitions among them."""
         running = [worker for worker in self.workers if not worker.has_ended()]
-        return sum([await worker.open_partitions() for worker in running]) == PARTITIONS
+        return sum([len(await worker.open_partitions()) for worker in running]) == PARTITIONS
 
     async def committed_all(self) -> bool:
         """Return whether every input is committed."""

@@ -15,6 +15,7 @@ import asyncio
 import json
 import random
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +34,8 @@ KINDS = {"kill and start again": 3, "kill and replace": 2, "stop and start again
 SECONDS_BETWEEN = (2.0, 5.0)
 SECONDS_PER_BATCH = 2.0
 DOWN_SECONDS = 1.0
+TAKEOVER_SECONDS = 60.0
+"""What the last worker gets to serve everything; one that hangs does not."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ async def suffered(
         stage.provider.holds = lambda _: True
         for worker in stage.workers:
             worker.kill()
-        await stage.started()
+        stage.worker().start()
+        await stage.within(TAKEOVER_SECONDS, stage.is_served)
         await settled(stage)
         return await account(stage, stage.began), standstill
 
@@ -153,6 +157,7 @@ def main() -> None:
                     place = folder / f"chaos-{seed}-{name}-{repeat}"
                     result = asyncio.run(suffered(bootstrap, place, without, seed, arguments.seconds))
                     found.append((seed, len(plan(seed, arguments.seconds)), name, *result))
+                    print(f"seed {seed}, {name}: {result}", file=sys.stderr, flush=True)
     if arguments.json:
         names = ("seed", "faults", "worker", "standstill")
         print(json.dumps([dict(zip(names, (*row[:3], row[4]), strict=True)) | row[3]._asdict() for row in found]))

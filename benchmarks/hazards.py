@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 from account import Account, account, settled
@@ -61,11 +62,10 @@ def main() -> None:
                     try:
                         result = asyncio.run(played(bootstrap, place, hazard, mode))
                     except BenchmarkError as error:
-                        print(hazard.name, shown, error, flush=True)
+                        print(f"{hazard.name}, {shown}: not played to its end: {error}", file=sys.stderr, flush=True)
                         continue
                     found.append((hazard.name, shown, result))
-                    if not arguments.json:
-                        print(f"{hazard.name}, {shown}: {result}", flush=True)
+                    print(f"{hazard.name}, {shown}: {result}", file=sys.stderr, flush=True)
     if arguments.json:
         print(json.dumps([{"fault": fault, "worker": mode, **result._asdict()} for fault, mode, result in found]))
     else:

@@ -28,6 +28,7 @@ from cj_stream.streaming.consumer import BarrierConsumer, FencedConsumerThread
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.local_store import LocalStore
+from cj_stream.streaming.membership import MembershipWatch
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
@@ -141,7 +142,7 @@ def releases() -> None:
 def fence() -> None:
     """Let a worker that was out of touch with its group go on."""
     replace(Fence, "check", lambda _: None)
-    inherit(FencedConsumerThread, "on_start")
+    replace(MembershipWatch, "_dropped", lambda _: None)
 
 
 def membership() -> None:

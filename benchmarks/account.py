@@ -31,10 +31,12 @@ class Account(NamedTuple):
     """Comparisons whose verdict was published, but is not in the table of the worker that serves the batch now."""
     repeated: int
     """Submissions of a comparison that had been submitted before."""
+    told_again: int
+    """Results published more than once, under the same event id."""
     open: int
     """Batches without an outcome; they wait for the deadline of a comparison, an hour by default."""
     wrong: int
-    """Batches with another outcome than the verdicts make, or with more than one."""
+    """Batches with another outcome than the verdicts make, or with different ones."""
     seconds: float | None
     """From the fault until the last batch has its outcome, None when some have none."""
     restarts: int
@@ -64,6 +66,7 @@ async def account(scene: Scene, fault_at: float) -> Account:
     return Account(
         lost=sum(max(len(published[batch_id]) - count, 0) for batch_id, count in judged.items() if count >= 0),
         repeated=scene.provider.repeated,
+        told_again=sum(max(len(found) - 1, 0) for found in outcomes.values()),
         open=sum(not found for found in outcomes.values()),
         wrong=len(wrong),
         seconds=max(map(max, outcomes.values())) - fault_at if all(outcomes.values()) else None,

@@ -144,7 +144,7 @@ def _standstill(stage: Scene) -> float:
 def main() -> None:
     """Run and print."""
     options = parser(__doc__, repeats=1)
-    options.add_argument("--seeds", type=int, default=2, help="plans (default 2)")
+    options.add_argument("--seeds", type=int, default=1, help="plans (default 1)")
     options.add_argument("--from", type=int, default=1, dest="first", help="first seed (default 1)")
     options.add_argument("--seconds", type=float, default=40, help="length of a plan, seconds (default 40)")
     options.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -163,10 +163,20 @@ def main() -> None:
         print(json.dumps([dict(zip(names, (*row[:3], row[4]), strict=True)) | row[3]._asdict() for row in found]))
         return
     rows = [
-        [str(seed), str(faults), name, *map(str, result[:4]), f"{standstill:.1f}", str(result.restarts)]
+        [str(seed), str(faults), name, *map(str, result[:5]), f"{standstill:.1f}", str(result.restarts)]
         for seed, faults, name, result, standstill in found
     ]
-    header = ["seed", "faults", "worker", "verdicts lost", "submitted again", "batches open", "wrong", "standstill, s"]
+    header = [
+        "seed",
+        "faults",
+        "worker",
+        "verdicts lost",
+        "submitted again",
+        "told again",
+        "batches open",
+        "wrong",
+        "standstill, s",
+    ]
     batches = PARTITIONS + int(arguments.seconds / SECONDS_PER_BATCH)
     title = f"Random chaos, {WORKERS} workers, {batches} batches of {ESSAYS} texts, {arguments.seconds:g} s"
     print_table(title, [*header, "ended themselves"], rows)

@@ -9,28 +9,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from scene import PARTITIONS, SESSION_SECONDS, AlteredWorker, Scene
 
 from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.domain.events import Callback, PairsPlanned, SubmissionAccepted
-
-Play = Callable[[Scene], Awaitable[float]]
-"""Returns when its fault struck, in seconds since the epoch."""
-
-
-@dataclass(frozen=True)
-class Hazard:
-    """A play, and the parts of the hardening without which it should do harm."""
-
-    name: str
-    parts: tuple[str, ...]
-    play: Play
-    changes: dict[str, Any] = field(default_factory=dict)
 
 
 async def _verdicts_held(scene: Scene, essays: int = 20, workers: int = 1) -> None:
@@ -311,25 +295,3 @@ async def blocked(scene: Scene) -> float:
     if await scene.within(30, lambda: scene.workers[0].ended_itself > 0):
         scene.workers[0].no_faults()
     return at
-
-
-_SLOWLY = {"submission_workers": 8}
-
-HAZARDS = (
-    Hazard("commit before the rows are acknowledged", ("sender", "settings"), slow_changelog),
-    Hazard("commit before gathered events are sent", ("barrier",), gathered, {"accumulate_milliseconds": 3500}),
-    Hazard("the broker refuses a row", ("sender",), refused_record),
-    Hazard("exception in the batch agent", ("exceptions",), raised),
-    Hazard("rows only on a disk", ("store",), kept_folder),
-    Hazard("frozen with verdicts queued", ("fence", "positions"), frozen_with_verdicts, {"max_iterations": 2}),
-    Hazard("cut off with a plan queued", ("fence", "releases"), cut_off_with_a_plan),
-    Hazard("recovery with a backlog", ("seek",), backlog),
-    Hazard("recovery with a backlog, a fetch under way", ("fetch",), backlog),
-    Hazard("rebalance under load", ("seek", "fetch"), joined),
-    Hazard("acceptances unread at a takeover", ("marker",), unread_acceptances),
-    Hazard("stopped while submitting", ("drain",), stopped_while_submitting, _SLOWLY),
-    Hazard("joined while submitting", ("drain",), joined_while_submitting, _SLOWLY),
-    Hazard("submissions before their rows are durable", ("releases",), killed_before_durable),
-    Hazard("event loop blocked", ("watchdog",), blocked, {"loop_stall_seconds": 5}),
-    Hazard("lost answer to a produce request", ("idempotence",), lost_answer),
-)

@@ -128,8 +128,7 @@ class Scene:
         self.provider = provider
         self.requests: list[AssessmentRequest] = []
         self.workers: list[AlteredWorker] = []
-        self.began = time.time()
-        self._folder, self._changes, self._without = folder, changes, without
+        self.began, self._folder, self._changes, self._without = time.time(), folder, changes, without
 
     async def enter(self, stack: AsyncExitStack) -> None:
         """Begin to read the topics and to watch over the workers."""

@@ -217,8 +217,6 @@ class Scene:
         """Return whether every input is committed."""
         return not await self.mailbox.lag()
 
-    # --- Looking ------------------------------------------------------------------------------------------------------
-
     async def committed(self, topic: str) -> dict[int, int]:
         """Return the committed position of every partition of a topic."""
         offsets = await self.admin.list_consumer_group_offsets(self.settings.app_id)

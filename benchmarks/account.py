@@ -20,6 +20,8 @@ from oracle import expected_batch  # isort: skip -- the same
 QUIET_SECONDS = 12.0
 """Nothing new on any topic for so long, two sessions: what has not ended by then waits for a deadline."""
 
+HANGING_SECONDS = 45.0
+"""The same, when not every partition is served."""
 AFTERWARDS_SECONDS = 3.0
 """Batches that have ended are watched for so long: one that was rolled back begins again."""
 
@@ -48,10 +50,11 @@ async def settled(scene: Scene) -> None:
 
     async def over() -> bool:
         ended = _with_outcome(scene) >= _batch_ids(scene) and await scene.committed_all()
-        return (ended and _is_quiet(scene, AFTERWARDS_SECONDS)) or _is_quiet(scene, QUIET_SECONDS)
+        if ended and _is_quiet(scene, AFTERWARDS_SECONDS):
+            return True
+        # A worker that has to start first is no silence; one that hangs never serves.
+        return _is_quiet(scene, HANGING_SECONDS) or (_is_quiet(scene, QUIET_SECONDS) and await scene.is_served())
 
-    # A worker that has to start first is no silence; one that hangs never serves.
-    await scene.within(30, scene.is_served)
     await scene.until(over, "the end of all batches, or silence")
 
 

@@ -3,8 +3,9 @@
 Every fault is played with the service as it is and without any of the hardening ("stock": Faust 0.15.3 as it comes,
 its default producer settings included). `--modes hardened without stock` plays it also without just those parts that
 are there against it, which is what shows whether they are needed. The verdicts are fixed in advance, so it is known
-what must come out. "Seconds" go from the fault to the last outcome. `--list` tells the faults, `--only WORD` plays
-those whose name contains the word, `--repeats 5` plays each more often. What does no harm is printed like everything else.
+what must come out. "Seconds" go from the fault to the last outcome. What does no harm is printed like everything else.
+
+`--list` tells the faults, `--only WORD` plays those whose name contains the word, `--repeats 5` plays each more often.
 """
 
 from __future__ import annotations

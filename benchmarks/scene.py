@@ -40,7 +40,7 @@ from topic_mailbox import Mailbox  # noqa: E402 -- the same
 
 PARTITIONS = 4
 SESSION_SECONDS = 6.0
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 RESTART_SECONDS = 1.0
 """How long a supervisor takes to start a worker again that has ended by itself."""
 _SETTINGS: dict[str, Any] = {

@@ -125,8 +125,14 @@ class _Batch:
         self._rng = np.random.default_rng([seed, 1])
         self._pairs: list[Pair] = []
         self._first_wins = np.zeros(0)
+        self._newest: Fit | None = None
 
     def fit(self) -> Fit:
+        if self._newest is None:
+            self._newest = self._fitted()
+        return self._newest
+
+    def _fitted(self) -> Fit:
         compared = np.array(self._pairs, dtype=np.int64).reshape(-1, 2)
         data = Comparisons(self._design.essays, compared[:, 0], compared[:, 1], self._first_wins)
         return map_estimate(data, position=True)
@@ -139,6 +145,7 @@ class _Batch:
             verdicts = self._design.judge.first_wins(difference, at, self._rng)
             self._first_wins = np.concatenate((self._first_wins, verdicts))
             self._pairs += pairs
+            self._newest = None
 
     def _next(self, wanted: int) -> list[Pair]:
         design, n = self._design, self._design.essays

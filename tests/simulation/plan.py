@@ -139,7 +139,7 @@ class Plan:
         if chance.random() < 0.12:
             self.broker_outages.append(Span(chance.random() * 12, chance.choice((1.0, 4.0, 8.0, 45.0))))
         if chance.random() < 0.12:
-            self.provider_outages.append(Span(chance.random() * 8, chance.choice((2.0, 20.0, 150.0))))
+            self.provider_outages.append(Span(chance.random() * 8, chance.choice((2.0, 20.0, 100.0))))
         if chance.random() < 0.12:
             self.downtimes.append(Span(chance.random() * 10, chance.choice((60.0, 300.0, 3 * 3600.0))))
         elif chance.random() < 0.1:

@@ -47,7 +47,7 @@ def _caterpillar(
         plot.hlines(ranks, interval[chosen, 0], interval[chosen, 1], color="0.35", linewidth=1.4)
         plot.plot(theta[chosen], ranks, "o", color="black", markersize=3.6)
         plot.axvline(0.0, color="0.6", linewidth=0.8)
-        plot.set_yticks(ranks, [f"{label(names[i])}  {i + 1}" for i in places])
+        plot.set_yticks(ranks, [f"{i + 1}. {label(names[i])}" for i in places])
         plot.set(xlim=reach, ylim=(last + 0.7, first - 0.7), xlabel="score (theta, logits) with its 95 % interval")
         plot.tick_params(axis="y", length=0, labelsize=8)
         title = f"Scores of the items ranked {first} to {last}"

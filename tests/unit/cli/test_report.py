@@ -58,7 +58,7 @@ def test_a_published_study_has_a_page_with_every_vehicle_every_judge_and_the_pub
     assert ["SSR, 1 - mean(SE^2) / var(theta)", "0.98"] in page.rows
     assert "maximum likelihood" in page.text
     for name in study["items"]:
-        assert f"{name}  " in page.text, "its line in the plot of the scores"
+        assert f". {name}" in page.text, "its line in the plot of the scores"
 
 
 def test_the_page_needs_nothing_from_anywhere() -> None:
@@ -271,3 +271,13 @@ def test_a_batch_without_scores_is_told_in_the_words_of_the_view(run: Run, views
     outcome = run("report", "b1")
     assert outcome.exit_code == 1
     assert "has no scores yet" in outcome.stderr
+
+
+def test_a_batch_of_which_one_essay_could_be_loaded_has_a_page(run: Run, views: FakeViews) -> None:
+    alone = result()["ranking"][0] | {"standard_error": None, "ci95": None, "comparisons": 0, "wins": 0.0}
+    serve(views, [], ranking=[alone])
+    outcome = run("report", "b1")
+    assert outcome.exit_code == 0, outcome.output
+    page = Page(Path("b1.html").read_text(encoding="utf-8"))
+    assert ["EAP reliability", "-"] in page.rows
+    assert "nan" not in page.text

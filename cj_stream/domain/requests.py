@@ -13,7 +13,8 @@ from __future__ import annotations
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, Draft, Note, NoteKind, unchanged
+from cj_stream.domain.decisions import advance
+from cj_stream.domain.draft import Change, Draft, NoteKind
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import batch_seed
 from cj_stream.domain.outcomes import outcome, owed_to
@@ -35,28 +36,47 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
     """Return what becomes of ``batch``, the newest run of its id, when ``event`` asks for a ranking."""
     if batch is None:
         return _start(event, policy, at, run=1, origins=_noted((), event.origin))
-    if _is_copy(batch, event.origin):
-        return unchanged(batch, [Note(NoteKind.REQUEST_REPEATED, "a second copy of the same record")])
-    origins = _noted(batch.control.origins, event.origin)
-    same_content = batch.roster.digest == event.digest
-    known = event.correlation_id in (batch.roster.correlation_id, *batch.control.joined)
-    if batch.finished and not (same_content and known):
+    copy, origins = _is_copy(batch, event.origin), _noted(batch.control.origins, event.origin)
+    if batch.finished and not copy and not (_same_content(batch, event) and _known(batch, event)):
         return _start(event, policy, at, run=batch.run + 1, origins=origins)
     draft = Draft(batch, at)
-    if origins != batch.control.origins:
+    if copy:
+        draft.note(NoteKind.REQUEST_REPEATED, "a second copy of the same record")
+    else:
+        _answer(draft, event, origins)
+    advance(draft)
+    return draft.change()
+
+
+def _answer(draft: Draft, event: BatchRequested, origins: tuple[Origin, ...]) -> None:
+    if origins != draft.batch.control.origins:
         draft.control(origins=origins)
-    if batch.finished:
+    if draft.batch.finished:
         _publish_again(draft, event.correlation_id)
-    elif not same_content:
+    else:
+        _share(draft, event)
+
+
+def _same_content(batch: Batch, event: BatchRequested) -> bool:
+    return batch.roster.digest == event.digest
+
+
+def _known(batch: Batch, event: BatchRequested) -> bool:
+    return event.correlation_id in (batch.roster.correlation_id, *batch.control.joined)
+
+
+def _share(draft: Draft, event: BatchRequested) -> None:
+    """Have the requester of a live batch's id wait for it too, or refuse it."""
+    batch = draft.batch
+    if not _same_content(batch, event):
         _refuse(draft, event.correlation_id, _OTHER_CONTENT)
-    elif known:
+    elif _known(batch, event):
         draft.note(NoteKind.REQUEST_REPEATED, "the batch is live")
     elif len(batch.control.joined) >= JOINED_LIMIT:
         _refuse(draft, event.correlation_id, _CROWDED)
     else:
         draft.control(joined=(*batch.control.joined, event.correlation_id))
         draft.note(NoteKind.REQUEST_JOINED, event.correlation_id)
-    return draft.change()
 
 
 def _is_copy(batch: Batch, origin: Origin | None) -> bool:

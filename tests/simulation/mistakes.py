@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -178,23 +177,6 @@ _events = BatchesAgent._events
 
 def any_attempt(*_: Any, **__: Any) -> bool:
     return True
-
-
-def no_turns(self: Forwarder, *args: Any) -> None:
-    """Each message is handed to the producer when it likes, so a small one overtakes a large one."""
-    _forwarder_init(self, *args)
-    self._turns = defaultdict(_NoLock)  # type: ignore[assignment]
-
-
-class _NoLock:
-    async def __aenter__(self) -> None:
-        """Do not wait."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Free nothing."""
-
-
-_forwarder_init = Forwarder.__init__
 
 
 def idle_until_whoever_serves(batch: Batch, _opened_at: float) -> float:

@@ -102,9 +102,6 @@ MUTATIONS = (
         (checks.FORWARDED_FIRST,),
     ),
     Mutation(
-        "a message overtakes another", _replaced(Forwarder, "__init__", mistakes.no_turns), (end_checks.ONE_OUTCOME,)
-    ),
-    Mutation(
         "a request that was forwarded twice is asked for twice",
         lambda: patch("cj_stream.domain.requests._is_copy", lambda *_: False),
         (end_checks.ONE_OUTCOME, end_checks.LOG_DECIDES),

@@ -4,16 +4,18 @@ Simulated batches. Accuracy: mean Spearman correlation with the truth, over the 
 pairs in waves of one comparison per essay. What they save is read from the curves of these means: the comparisons per
 essay, interpolated, at which adaptive pairs are as accurate as the other scheme at the last number. Standard errors
 of the saving are from 200 resamplings of the replications. Coverage: the share of 95 % intervals that hold the truth.
-Inflation: the reliability reported for coin flips, which have none. Stopping: the verdicts per essay at which a batch
-reaches its reliability target; they should not depend on how many pairs are planned at a time. Selection:
-milliseconds to choose pairs from a fit. Loop: the longest that an event loop, asked to wake every millisecond, did not
-run while a worker computed; the last column is the same while nothing is computed.
+Coin flips: the reliability reported for them, which have none, with both kinds of pairs. Reliability: how far the
+reported one is from the true one, the squared correlation with the truth, on average. Stopping: the verdicts per essay
+at which a batch reaches its reliability target; they should not depend on how many pairs are planned at a time.
+Selection: milliseconds to choose pairs from a fit. Loop: the longest that an event loop, asked to wake every
+millisecond, did not run while a worker computed; the last column is the same while nothing is computed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from itertools import product
 
 import numpy as np
 from kit import BenchmarkError, parser, print_table, seconds_of, spread
@@ -36,13 +38,15 @@ from cj_stream.scoring.study import Accuracy, Design, Scheme, replicate, spearma
 
 COMPARISONS = (6, 8, 10, 12, 14, 16, 18, 20)
 SPREADS = (1.0, 2.0, 3.0)
+RELIABILITY_AT = (5, 10, 20)
+RELIABILITY_ESSAYS = (30, 50)
 SEED = 20
 RESAMPLINGS = 200
 
 
-def studied(design: Design, replications: int) -> Floats:
+def studied(design: Design, replications: int, comparisons: tuple[int, ...] = COMPARISONS) -> Floats:
     """(replications, numbers of comparisons, figures) of the accuracy of one design."""
-    return np.array([replicate(design, COMPARISONS, SEED + number) for number in range(replications)])
+    return np.array([replicate(design, comparisons, SEED + number) for number in range(replications)])
 
 
 def needed(curve: Floats, target: float) -> float:
@@ -80,15 +84,29 @@ def accuracy_rows(replications: int, essays: int) -> list[list[str]]:
     return rows
 
 
-def inflation_rows(replications: int) -> list[list[str]]:
+def coin_rows(replications: int) -> list[list[str]]:
     """Return the rows of the table of reliabilities reported for coin flips."""
     rows = []
-    for essays in (30, 50):
-        design = Design(essays, 1.0, SimulatedJudge(JudgeKind.COIN), Scheme.ADAPTIVE)
-        reported = studied(design, replications)[:, :, Accuracy._fields.index("reliability")]
-        highest = [f"{reported[:, COMPARISONS.index(number)].max():.2f}" for number in (8, 10, 14, 20)]
-        share = 100.0 * (reported > 0.5).mean()
-        rows.append([str(essays), f"{reported.mean():.2f}", *highest, f"{share:.1f}"])
+    for essays, scheme in product(RELIABILITY_ESSAYS, (Scheme.ADAPTIVE, Scheme.RANDOM)):
+        design = Design(essays, 1.0, SimulatedJudge(JudgeKind.COIN), scheme)
+        reported = studied(design, replications, RELIABILITY_AT)[:, :, Accuracy._fields.index("reliability")]
+        cells = [
+            f"{at.mean():.2f}, {np.quantile(at, 0.95):.2f}, {at.max():.2f}, {100.0 * (at > 0.5).mean():.0f} %"
+            for at in reported.T
+        ]
+        rows.append([str(essays), scheme.value, *cells])
+    return rows
+
+
+def error_rows(replications: int) -> list[list[str]]:
+    """Return the rows of the table of how far the reported reliability is from the true one."""
+    rows = []
+    for essays, scheme, sd in product(RELIABILITY_ESSAYS, (Scheme.ADAPTIVE, Scheme.RANDOM), SPREADS):
+        figures = studied(Design(essays, sd, SimulatedJudge(), scheme), replications, RELIABILITY_AT)
+        means = dict(zip(Accuracy._fields, figures.mean(axis=0).T, strict=True))
+        true, reported = means["squared_correlation"], means["reliability"]
+        cells = [f"{found - real:+.3f} of {real:.2f}" for found, real in zip(reported, true, strict=True)]
+        rows.append([str(essays), scheme.value, f"{sd:g}", *cells])
     return rows
 
 
@@ -192,22 +210,36 @@ async def _watched(work: object) -> tuple[float, float]:
     return longest, time.perf_counter() - start
 
 
+def print_reliability(replications: int) -> None:
+    """Measure and print what can be believed of the reported reliability."""
+    at = [f"at {number}" for number in RELIABILITY_AT]
+    print_table(
+        f"Coin flips, {replications} replications: reported reliability (mean, 95 % quantile, highest, above .5)",
+        ["essays", "pairs", *at],
+        coin_rows(replications),
+    )
+    print_table(
+        f"Reported minus true reliability, {replications} replications (mean difference, true)",
+        ["essays", "pairs", "sd", *at],
+        error_rows(replications),
+    )
+
+
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__, repeats=3)
     options.add_argument("--replications", type=int, default=40, help="simulated batches of each kind (default 40)")
     options.add_argument("--essays", type=int, default=30, help="essays of the batches whose accuracy is simulated")
+    options.add_argument("--only-reliability", action="store_true", help="only the two tables of the reliability")
     arguments = options.parse_args()
     count = arguments.replications
+    print_reliability(count)
+    if arguments.only_reliability:
+        return
     print_table(
         f"Accuracy, {arguments.essays} essays, {count} replications: Spearman at 10, 14, 20 comparisons per essay",
         ["sd", "pairs", "at 10", "at 14", "at 20", "adaptive saves, %", "coverage", "reliability", "true"],
         accuracy_rows(count, arguments.essays),
-    )
-    print_table(
-        f"Coin flips, {count} replications: the reliability that is reported after adaptive pairs",
-        ["essays", "mean", "highest at 8", "at 10", "at 14", "at 20", "above .5, %"],
-        inflation_rows(count),
     )
     print_table(
         f"Where a batch stops, {arguments.essays} essays, sd 2, {count // 2} replications: verdicts per essay",

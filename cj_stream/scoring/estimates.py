@@ -61,9 +61,10 @@ def estimate(
     else:
         mode = maximize(_adjusted(likelihood) if estimator is Estimator.NMM else likelihood, likelihood.start())
     covariance = _diagonal if estimator is Estimator.NMM else Likelihood.covariance
-    found = find_width(data, position).found
-    reliability = reliability_at(data, found, position)
-    return assembled(likelihood, mode, covariance(likelihood, mode.probability), estimator, found.prior_sd, reliability)
+    search = find_width(data, position)
+    reliability = reliability_at(data, search.sceptical, position)
+    spread = covariance(likelihood, mode.probability)
+    return assembled(likelihood, mode, spread, estimator, search.found.prior_sd, reliability)
 
 
 def _refuse(estimator: Estimator, likelihood: Likelihood) -> None:

@@ -43,10 +43,7 @@ def map_estimate(
     likelihood = _likelihood(data, sd, position, anchors)
     mode = maximize(likelihood, near.near if anchors is None else likelihood.start())
     covariance = likelihood.covariance(mode.probability)
-    if anchors is None and sd == search.found.prior_sd:
-        reliability = eap_reliability(mode.parameters[: data.n], covariance[: data.n, : data.n])
-    else:
-        reliability = reliability_at(data, search.found, position)
+    reliability = reliability_at(data, search.sceptical, position)
     return assembled(likelihood, mode, covariance, Estimator.MAP, search.found.prior_sd, reliability)
 
 
@@ -65,11 +62,12 @@ def map_scores(data: Comparisons, prior_sd: float, *, position: bool = False, an
 
 
 def reliability_at(data: Comparisons, width: Width, position: bool) -> float:
-    """Return the EAP reliability under a prior of this width."""
+    """Return the EAP reliability under a prior of this width, from first-order posterior means."""
     likelihood = _likelihood(data, width.prior_sd, position, None)
     mode = maximize(likelihood, width.near, _RELIABILITY_TOLERANCE)
     covariance = likelihood.covariance(mode.probability)
-    return eap_reliability(mode.parameters[: data.n], covariance[: data.n, : data.n])
+    means = mode.parameters + likelihood.mean_beyond_mode(mode.probability, covariance)
+    return eap_reliability(means[: data.n], covariance[: data.n, : data.n])
 
 
 def assembled(

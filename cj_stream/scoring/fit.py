@@ -43,7 +43,7 @@ class Fit:
         covariance: (n, n) covariance of the scores, needed whole for differences; 0 for anchors. Of the estimator
             ``nmm`` only the diagonal is there, by its convention.
         prior_sd: standard deviation of the prior under which ``theta`` was estimated; infinite when there was none.
-        prior_sd_eb: the width that the data support, without the floor; ``reliability`` rests on it.
+        prior_sd_eb: the width that the data support, without the floor.
         position_bias: advantage of the first presented item; None when it was not estimated.
         reliability: EAP reliability of the comparisons, formula ``reliability.EAP_RELIABILITY_FORMULA``, whatever the
             estimator and the anchors; NaN for one item.

@@ -6,7 +6,7 @@ import math
 
 from cj_stream.scoring.data import Floats
 
-EAP_RELIABILITY_FORMULA = "v / (v + mean(SE^2)), v = variance of the empirical-Bayes scores"
+EAP_RELIABILITY_FORMULA = "v / (v + mean(SE^2)), v = variance of the posterior means"
 SEPARATION_RELIABILITY_FORMULA = "1 - mean(SE^2) / var(theta)"
 SEPARATION_RATIO_FORMULA = "G^2 / (1 + G^2), G = SD(theta) / RMSE"
 
@@ -20,7 +20,7 @@ def eap_reliability(theta: Floats, covariance: Floats) -> float:
     shrunk by a prior whose width was learnt from the same data, and only for those. NaN for fewer than two items.
 
     Args:
-        theta: (n,) posterior modes under the empirical-Bayes prior, logits.
+        theta: (n,) posterior means under the empirical-Bayes prior, logits.
         covariance: (n, n) their posterior covariance.
 
     """

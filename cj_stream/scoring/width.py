@@ -1,4 +1,4 @@
-"""The width of the prior that the data themselves support (empirical Bayes)."""
+"""The width of the prior that the data themselves support (empirical Bayes): for the scores, and for reliability."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cj_stream.scoring.data import Comparisons, Floats
-from cj_stream.scoring.likelihood import Likelihood
+from cj_stream.scoring.likelihood import Likelihood, skewness
 from cj_stream.scoring.newton import Mode, conjugate_gradients, maximize
 
-# The hyperprior of the prior's width: log s ~ N(log 2, 1), in logits. The search starts at its median.
-HYPERPRIOR_MEDIAN = 2.0
 NARROWEST, WIDEST = 0.1, 10.0
-# The search ends when the product of its next and its last error is below this: the width then errs by about 1e-4.
+# A search ends when the product of its next and its last error is below this: the width then errs by about 1e-4.
 _TOLERANCE = 5e-4
 _LONGEST_STEP = math.log(2.5)
 _MAX_STEPS = 30
@@ -24,6 +22,23 @@ _TRIAL_TOLERANCE = 1e-3
 # From this many items on traces are estimated from random signs: exact ones take time in proportion to the items cubed.
 ESTIMATED_ITEMS = 400
 _PROBES, _PROBE_SEED, _PROBE_ACCURACY = 4, 19, 1e-2
+
+
+class Hyperprior(NamedTuple):
+    """What is thought of the prior's width s before there are data: log s ~ N(log ``median``, ``deviation``^2)."""
+
+    median: float
+    deviation: float
+
+    def slope(self, log_width: float) -> float:
+        """Return the derivative of the log density of log s."""
+        return (math.log(self.median) - log_width) / self.deviation**2
+
+
+OPEN = Hyperprior(2.0, 1.0)
+"""For the scores: essays differ, and a width too small would pull them together. The search starts at its median."""
+SCEPTICAL = Hyperprior(0.2, 1.5)
+"""For their reliability: as likely as not there is next to no difference, so that coin flips do not seem reliable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +50,7 @@ class Trial:
         mode: the top of the likelihood with this prior, to a thousandth of a standard error or better.
         drift: (size,) derivative of the mode with respect to the log width.
         mean_variance: mean posterior variance of the centred scores.
-        slope: derivative of the log evidence with respect to the log width.
+        slope: derivative of the log evidence with respect to the log width, without a hyperprior.
 
     """
 
@@ -46,6 +61,10 @@ class Trial:
     slope: float
 
 
+# The last two; the first has none before it.
+Trials = tuple[Trial | None, Trial]
+
+
 class Width(NamedTuple):
     """A width of the prior, and scores close to the mode under it."""
 
@@ -54,56 +73,65 @@ class Width(NamedTuple):
 
 
 class Search(NamedTuple):
-    """The widths of interest: the hyperprior's median, where the search starts, and what the data support."""
+    """The widths of interest: where the search starts, and what the data support under either hyperprior."""
 
     median: Width
     found: Width
+    sceptical: Width
 
 
 def find_width(data: Comparisons, position: bool) -> Search:
-    """Find the width with the largest evidence, 0.1 .. 10 logits.
+    """Find the widths with the largest evidence, 0.1 .. 10 logits.
 
-    Uphill from the hyperprior's median to the next top of the evidence, by the secant method on its slope. Very few
-    data sets have a second top, at a width far out; the near one is the cautious choice. Not by EM on the modes: that
-    takes each mode for the truth, and the width collapses.
+    From the median of the open hyperprior to the next top of the evidence, by the secant method on its slope, and from
+    there to the next top under the sceptical one. Very few data sets have a second top, at a width far out; the near
+    one is the cautious choice. Not by EM on the modes: that takes each mode for the truth, and the width collapses.
     """
-    start = Likelihood(data, HYPERPRIOR_MEDIAN**-2, position, float(position)).start()
-    median = now = _trial(data, position, math.log(HYPERPRIOR_MEDIAN), start)
-    before, low, high = None, math.log(NARROWEST), math.log(WIDEST)
+    start = Likelihood(data, OPEN.median**-2, position, float(position)).start()
+    median = _trial(data, position, math.log(OPEN.median), start)
+    trials, found = _top(data, position, (None, median), OPEN)
+    _, sceptical = _top(data, position, trials, SCEPTICAL)
+    return Search(Width(OPEN.median, median.mode.parameters), found, sceptical)
+
+
+def _top(data: Comparisons, position: bool, trials: Trials, hyperprior: Hyperprior) -> tuple[Trials, Width]:
+    """Go on from the last trials to the top of the evidence times the hyperprior; return the newest trials as well."""
+    (before, now), low, high = trials, math.log(NARROWEST), math.log(WIDEST)
     for _ in range(_MAX_STEPS):
-        low, high = (now.log_width, high) if now.slope > 0.0 else (low, now.log_width)
-        step = _step(before, now, low, high)
-        last_error = step if before is None else step + now.log_width - before.log_width
-        if abs(step * last_error) < _TOLERANCE:
+        rising = now.slope + hyperprior.slope(now.log_width) > 0.0
+        low, high = (now.log_width, high) if rising else (low, now.log_width)
+        step = _step(before, now, hyperprior, low, high)
+        last_error = math.inf if before is None else step + now.log_width - before.log_width
+        if step == 0.0 or abs(step * last_error) < _TOLERANCE:
             break
         before, now = now, _trial(data, position, now.log_width + step, now.mode.parameters + step * now.drift)
-    found = Width(math.exp(now.log_width + step), now.mode.parameters + step * now.drift)
-    return Search(Width(HYPERPRIOR_MEDIAN, median.mode.parameters), found)
+    return (before, now), Width(math.exp(now.log_width + step), now.mode.parameters + step * now.drift)
 
 
-def _step(before: Trial | None, now: Trial, low: float, high: float) -> float:
+def _step(before: Trial | None, now: Trial, hyperprior: Hyperprior, low: float, high: float) -> float:
     """How far to go, in log width, within the bounds."""
-    step = _first_step(now)
+    slope = now.slope + hyperprior.slope(now.log_width)
+    step = slope / _first_bend(now, hyperprior)
     if before is not None:
-        bend = (now.slope - before.slope) / (now.log_width - before.log_width)
-        step = -now.slope / bend if bend < 0.0 else step
+        bend = (now.slope - before.slope) / (now.log_width - before.log_width) - hyperprior.deviation**-2
+        step = -slope / bend if bend < 0.0 else step
     to = now.log_width + min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
     if before is not None and not low < to < high and math.log(NARROWEST) < low and high < math.log(WIDEST):
         to = 0.5 * (low + high)
     return min(max(to, low), high) - now.log_width
 
 
-def _first_step(now: Trial) -> float:
+def _first_bend(now: Trial, hyperprior: Hyperprior) -> float:
     # The slope falls by about as much as the data determine: the number of scores, less what the prior does.
     n, variance = len(now.drift), math.exp(2.0 * now.log_width)
-    return now.slope / max(n - n * now.mean_variance / variance, 1.0)
+    return max(n - n * now.mean_variance / variance, hyperprior.deviation**-2)
 
 
 def _trial(data: Comparisons, position: bool, log_width: float, start: Floats) -> Trial:
     """Find the mode and the slope of the evidence at a width.
 
     The evidence is the Laplace approximation of the marginal likelihood (Tierney and Kadane 1986) of the scores of
-    mean zero, times the hyperprior. The slope takes into account that the curvature changes with the mode.
+    mean zero. The slope takes into account that the curvature changes with the mode.
     """
     likelihood = Likelihood(data, math.exp(-2.0 * log_width), position, float(position))
     mode = maximize(likelihood, start, _TRIAL_TOLERANCE)
@@ -111,11 +139,9 @@ def _trial(data: Comparisons, position: bool, log_width: float, start: Floats) -
     pull[data.n :] = 0.0
     spread = _Spread(likelihood, mode)
     drift = spread.solve(2.0 * pull)
-    skewness = mode.probability * (1.0 - mode.probability) * (1.0 - 2.0 * mode.probability)
-    trace, bending = spread.traces(skewness * likelihood.contrast(drift))
+    trace, bending = spread.traces(skewness(mode.probability) * likelihood.contrast(drift))
     fit = float(pull @ mode.parameters) + likelihood.precision * trace - (data.n - 1)
-    slope = fit - 0.5 * bending - (log_width - math.log(HYPERPRIOR_MEDIAN))
-    return Trial(log_width, mode, drift, trace / data.n, slope)
+    return Trial(log_width, mode, drift, trace / data.n, fit - 0.5 * bending)
 
 
 class _Spread:

@@ -16,7 +16,7 @@ from cj_stream.scoring.data import Anchors, Comparisons, Floats
 from cj_stream.scoring.estimator import PRIOR_SD_FLOOR, map_estimate, map_scores
 from cj_stream.scoring.likelihood import Likelihood, inverse
 from cj_stream.scoring.newton import SPARSE_ITEMS
-from cj_stream.scoring.width import ESTIMATED_ITEMS
+from cj_stream.scoring.width import ESTIMATED_ITEMS, find_width
 
 VEHICLES = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
 
@@ -160,6 +160,34 @@ def test_the_width_of_the_prior_is_where_the_evidence_is_largest(seed: int) -> N
     found = map_estimate(data).prior_sd_eb
     assert best / 1.09 < found < best * 1.09
     assert log_evidence(data, found) >= max(log_evidence(data, found * 0.99), log_evidence(data, found * 1.01))
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.7, 2.0, 4.0])
+def test_the_width_for_the_reliability_is_where_the_evidence_is_largest_under_scepticism(sd: float) -> None:
+    data, _ = simulated(30, 12, sd=sd, seed=8)
+    search = find_width(data, position=False)
+
+    def height(width: float) -> float:
+        hyperpriors = math.log(width / 2.0) ** 2 / 2 - math.log(width / 0.2) ** 2 / (2 * 1.5**2)
+        return log_evidence(data, width) + hyperpriors
+
+    found = search.sceptical.prior_sd
+    assert found < search.found.prior_sd
+    assert height(found) >= max(height(found * 0.98), height(found * 1.02))
+
+
+def test_posterior_means_agree_with_numerical_integration() -> None:
+    # Two items, seven wins to two: the posterior of their difference, whose prior is N(0, 2 s^2).
+    data, prior_sd = Comparisons.from_triples(2, [(0, 1, 1)] * 7 + [(0, 1, 0)] * 2), 1.5
+    difference = np.linspace(-30, 30, 60_001)
+    density = np.exp(7 * difference - 9 * np.logaddexp(0, difference) - difference**2 / (4 * prior_sd**2))
+    exact = float(density @ difference / density.sum())
+    likelihood, mode = Likelihood(data, prior_sd**-2), map_scores(data, prior_sd)
+    probability = likelihood.first_win_probability(mode)
+    mean = mode + likelihood.mean_beyond_mode(probability, likelihood.covariance(probability))
+    assert abs(mode[0] - mode[1] - exact) > 0.05
+    assert mean[0] - mean[1] == pytest.approx(exact, abs=0.02)
+    assert mean.sum() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_with_many_items_the_width_is_off_by_little_against_its_own_uncertainty() -> None:

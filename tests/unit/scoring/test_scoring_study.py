@@ -87,3 +87,16 @@ def test_every_replication_is_told() -> None:
     told: list[int] = []
     mean_accuracies(DESIGN, [2], range(3), lambda: told.append(1))
     assert len(told) == 3
+
+
+def test_coin_flips_do_not_seem_reliable_however_their_pairs_were_chosen() -> None:
+    coins = replace(DESIGN, essays=30, judge=SimulatedJudge(JudgeKind.COIN))
+    reported = np.array([[fit.reliability for fit in replicate(coins, (10, 20), seed)] for seed in range(10)])
+    assert reported.max() < 0.5
+    assert reported.mean() < 0.2
+
+
+def test_adaptive_pairs_of_essays_that_differ_are_reported_as_reliable_as_they_are() -> None:
+    found = mean_accuracies(replace(DESIGN, essays=30), (10, 20), range(10))
+    for fit in found:
+        assert -0.07 < fit.reliability - fit.squared_correlation < 0.03

@@ -56,10 +56,13 @@ async def test_what_is_asked_for_at_the_same_time_is_answered_each_with_its_own(
     assert await asyncio.gather(*asked) == ["A", "B", "C"]
 
 
-async def test_after_its_process_was_killed_the_next_computation_has_another(computing: Computing) -> None:
-    killed = await where(computing, LARGE)
-    lost = asyncio.create_task(computing.run(LARGE, lambda: "__import__('time').sleep(600)", eval))
-    await asyncio.sleep(0)
+async def test_after_its_process_was_killed_the_next_computation_has_another(
+    computing: Computing, tmp_path: Path
+) -> None:
+    killed, begun = await where(computing, LARGE), tmp_path / "begun"
+    long = f"__import__('pathlib').Path({str(begun)!r}).touch() or __import__('time').sleep(600)"
+    lost = asyncio.create_task(computing.run(LARGE, lambda: long, eval))
+    await until(begun.exists)
     os.kill(killed, signal.SIGKILL)
     with pytest.raises(ComputationLostError, match="has ended, status -9"):
         await lost

@@ -10,7 +10,7 @@ Tests: ``test_barrier.py``; ``tests/kafka/test_lost_workers.py`` (a stopped work
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.transport.drivers.aiokafka import Producer as FaustProducer
@@ -20,6 +20,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.faust_worker import QuietWorker
+from cj_stream.streaming.leaders import unhurried
 from cj_stream.streaming.local_store import FolderInUseError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
@@ -29,6 +30,12 @@ SETTLE_SECONDS = 10.0
 
 class IdempotentProducer(FaustProducer):
     """Faust's producer with the broker dropping repeats, so that acknowledgements are strictly in order."""
+
+    async def on_start(self) -> None:
+        """Connect, and from then on do not ask for the leaders of partitions faster than somebody could answer."""
+        await super().on_start()
+        client = cast("Any", self._producer).client
+        client._metadata_update = unhurried(client._metadata_update)  # noqa: SLF001 (aiokafka has no setting for it)
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}

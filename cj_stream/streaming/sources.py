@@ -70,12 +70,13 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "AIOKafkaConsumerThread": _THREAD,
         "Consumer": "_new_consumer_thread _to_message",
         "ConsumerRebalanceListener": "on_partitions_assigned on_partitions_revoked",
-        "Producer": "_settings_default _settings_extra flush send",
+        "Producer": "_settings_default _settings_extra flush on_start send",
     },
     "faust.worker": {"Worker": "__init__"},
     "mode.services": {"Service": "crash itertimer wait_first"},
     "mode.signals": {"Signal": "send"},
     "mode.threads": {"MethodQueue": "_process_enqueued call", "QueueServiceThread": "call_thread on_thread_stop"},
+    "aiokafka.client": {"AIOKafkaClient": "_md_synchronizer _metadata_update force_metadata_update"},
     "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "committed end_offsets seek_to_committed"},
     "aiokafka.consumer.fetcher": {
         "FetchResult": "_update_position check_assignment getall",
@@ -91,7 +92,10 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "TopicPartitionState": "consumed_to has_valid_position position reset_to seek",
     },
     "aiokafka.producer.producer": {"AIOKafkaProducer": "send"},
-    "aiokafka.producer.sender": {"SendProduceReqHandler": "_can_retry handle_response"},
+    "aiokafka.producer.sender": {
+        "SendProduceReqHandler": "_can_retry handle_response",
+        "Sender": "_sender_routine",
+    },
 }
 """By module and class the methods that are overridden, wrapped or relied on; without a class the whole file."""
 _CLASS = re.compile(r"^class (?P<name>\w+)\b.*\n(?P<body>(?:(?:[ #)].*)?\n)*)", re.MULTILINE)

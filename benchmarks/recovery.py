@@ -144,7 +144,7 @@ def main() -> None:
     """Measure and print."""
     options = parser(__doc__, repeats=3)
     sizes = [1_000, 10_000, 100_000, 300_000]
-    options.add_argument("--rows", type=int, nargs="+", default=sizes, help="sizes of the table")
+    options.add_argument("--rows", type=int, nargs="+", default=sizes, help="sizes besides an empty table")
     arguments = options.parse_args()
     with local_broker() as (bootstrap, folder):
         results = [

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from cj_stream.streaming import fence, process
 from cj_stream.streaming.fence import Fence
@@ -15,6 +15,7 @@ from cj_stream.streaming.membership import FENCED_INSTANCE_ID, MembershipWatch
 
 HEARTBEAT = HeartbeatRequest("group", 1, "member")
 JOIN = JoinGroupRequest("group", 10_000, 60_000, "member", "worker-1", "consumer", [])
+SYNC = SyncGroupRequest("group", 1, "member", "worker-1", [])
 COMMIT = OffsetCommitRequest("group", 1, "member", -1, [])
 
 
@@ -75,6 +76,7 @@ async def test_an_answered_heartbeat_is_a_sign_of_life_as_of_its_request(code: i
         (HEARTBEAT, refusal(UnknownMemberIdError.errno)),
         (HEARTBEAT, refusal(IllegalGenerationError.errno)),
         (JOIN, refusal(FENCED_INSTANCE_ID)),
+        (SYNC, refusal(FENCED_INSTANCE_ID)),
         (COMMIT, commit(0, UnknownMemberIdError.errno)),
     ],
 )

@@ -115,6 +115,18 @@ def test_a_broker_that_is_away_is_not_a_stuck_partition(watched: Watched, reason
     assert reasons == []
 
 
+def test_a_broker_that_is_away_is_not_a_stuck_opening(watched: Watched, reasons: list[str]) -> None:
+    watched.eye.ready = False
+    watched.go_on(20)
+    for _ in range(20):
+        watched.eye.error = KafkaConnectionError("away")
+        watched.go_on(100)
+        watched.eye.error = None
+        watched.go_on(5)
+    assert watched.watchdog.why_stuck() is None
+    assert reasons == []
+
+
 def test_a_broker_that_is_away_is_told_twice_a_minute_and_its_return_once(watched: Watched) -> None:
     watched.go_on(20)
     with capture_logs() as logs:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_producer import ProcessEndedError, no_exit
+from msgspec.structs import replace
+from scripted_judges import judges
+from story import PARTITION, Story, requested
+
+from cj_stream.agents import outcomes
+from cj_stream.agents.effects import Effects
+from cj_stream.contracts.comparison_api import NotAccepted
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
+from cj_stream.domain.records import Overrides
+from cj_stream.domain.todo import Submit
+from cj_stream.operations.metrics import Metrics
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.client import Submission
+from cj_stream.provider.dispatcher import PostponedError
+from cj_stream.streaming.fence import Fence
+
+IDS = CorrelationIds(b"a key")
+
+
+class Outside:
+    """Content service and provider: tells what is submitted, and gives one answer to everything."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+        self.fence = Fence(session_timeout=10)
+        self.submissions: list[Submission] = []
+        self.silence = 0.0
+
+    async def text(self, storage_id: str) -> str:
+        self.fence.contact(self.fence._contact - self.silence)
+        return f"the text of {storage_id}"
+
+    async def submit(self, submission: Submission) -> Any:
+        self.submissions.append(submission)
+        return self.answer
+
+    async def carry_out(self, effect: Submit, batch: Batch) -> Any:
+        parts: Any = {"content": self, "provider": self, "sender": None}
+        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=Metrics(dict))
+        return await effects(effect, batch, PARTITION)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    story = Story()
+    story.start(4)
+    return story.batch
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_an_attempt_is_submitted_under_its_own_id_with_the_texts_in_presented_order(
+    batch: Batch, attempt: int
+) -> None:
+    outside = Outside(NotAccepted(kind="failed", code="X", message="x"))
+    await outside.carry_out(Submit(batch.batch_id, 1, 3, attempt), batch)
+    (sent,) = outside.submissions
+    first, second = (batch.roster.essays[position] for position in batch.pair(3))
+    assert (sent.essay_a_id, sent.text_a) == (first.id, f"the text of {first.storage_id}")
+    assert (sent.essay_b_id, sent.text_b) == (second.id, f"the text of {second.storage_id}")
+    found = read_correlation_id(sent.correlation_id)
+    assert found is not None
+    assert (found.partition, found.index, found.attempt) == (PARTITION, 3, attempt)
+    assert IDS.verifies(found, batch_id=batch.batch_id, run=1, pair=(first.id, second.id))
+    assert sent.is_retry == (attempt > 1)
+
+
+async def test_a_busy_provider_is_asked_again_when_it_says(batch: Batch) -> None:
+    outside = Outside(NotAccepted(kind="busy", code="X", message="x", retry_after_seconds=42.0))
+    with pytest.raises(PostponedError) as postponed:
+        await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
+    assert postponed.value.seconds == 42.0
+
+
+async def test_a_worker_out_of_touch_since_it_began_to_load_texts_submits_nothing(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_exit(monkeypatch, "fence")
+    outside = Outside(NotAccepted(kind="failed", code="X", message="x"))
+    outside.silence = 4.0
+    with pytest.raises(ProcessEndedError):
+        await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
+    assert outside.submissions == []
+
+
+async def test_a_temperature_of_zero_is_told_as_it_was_asked_for() -> None:
+    story = Story()
+    asked = requested(3)
+    story.tell(replace(asked, context=replace(asked.context, overrides=Overrides(temperature=0.0))))
+    story.play(judges)
+    assert outcomes._metadata(story.batch, Settings(llm_temperature=0.7)).temperature == 0.0

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming import start_check
+from cj_stream.streaming.provisioning import ProvisioningError
+
+
+class Broker:
+    """Gives these answers about the topics, one at a time."""
+
+    def __init__(self, *answers: list[str] | None) -> None:
+        self.answers = list(answers)
+
+    async def find_problems(self, _bootstrap: str, _specs: Any) -> list[str]:
+        answer = self.answers.pop(0)
+        if answer is None:
+            raise ProvisioningError("no Kafka answers")
+        return answer
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+
+    def refuse(problems: Sequence[str]) -> None:
+        found.extend(problems)
+
+    monkeypatch.setattr(start_check, "refuse_to_start", refuse)
+    monkeypatch.setattr(start_check, "PAUSE_SECONDS", 0.0)
+    return found
+
+
+async def test_a_worker_waits_for_kafka_and_says_so_now_and_then(
+    refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker(*[None] * 11, [])
+    monkeypatch.setattr(start_check, "find_problems", broker.find_problems)
+    with capture_logs() as logs:
+        await start_check.check_topics(Settings())
+    assert broker.answers == []
+    assert [entry["why"] for entry in logs] == ["no Kafka answers"] * 2
+    assert refused == []
+
+
+async def test_a_wrong_topic_keeps_the_worker_from_starting_also_after_a_wait(
+    refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_check, "find_problems", Broker(None, ["a topic is missing"]).find_problems)
+    await start_check.check_topics(Settings())
+    assert refused == ["a topic is missing"]

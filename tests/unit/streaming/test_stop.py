@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+
+from cj_stream.streaming.app import HardenedApp
+
+
+class Stopping(HardenedApp):
+    """An app at the end of its stop: all that Faust does is done."""
+
+    crashed = False
+
+    def __init__(self, *, acknowledged: bool, crashed: bool, interrupted: bool) -> None:
+        self.crashed = crashed
+        self.steps: list[Any] = []
+        sender = SimpleNamespace(settled=self._settled, interrupted=interrupted)
+        watchdog = SimpleNamespace(end=lambda: self.steps.append("unwatched"))
+        self.acknowledged = acknowledged
+        self.engine: Any = SimpleNamespace(sender=sender, watchdog=watchdog)
+        self.local_store: Any = SimpleNamespace(close=lambda *, clean: self.steps.append(clean))
+        self.after_stop = self._after_stop
+
+    async def _settled(self, _patience: float) -> bool:
+        self.steps.append("settled")
+        return self.acknowledged
+
+    async def _after_stop(self) -> None:
+        self.steps.append("closed")
+
+
+@pytest.fixture(autouse=True)
+def _stopped_faust(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stopped(app: Stopping) -> None:
+        app.steps.append("stopped")
+
+    monkeypatch.setattr(faust.App, "on_stop", stopped)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "crashed", "interrupted", "clean"),
+    [
+        (True, False, False, True),
+        (False, False, False, False),
+        (True, True, False, False),
+        (True, False, True, False),
+    ],
+)
+async def test_the_local_store_is_trusted_only_if_all_in_it_is_acknowledged_and_nothing_went_wrong(
+    *, acknowledged: bool, crashed: bool, interrupted: bool, clean: bool
+) -> None:
+    app = Stopping(acknowledged=acknowledged, crashed=crashed, interrupted=interrupted)
+    await app.on_stop()
+    assert app.steps == ["stopped", "settled", "closed", clean, "unwatched"]

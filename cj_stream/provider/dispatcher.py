@@ -16,7 +16,7 @@ import structlog
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
-from cj_stream.domain.todo import Effect, Submit, is_done, todo
+from cj_stream.domain.todo import Effect, Submit, is_done, still_wanted, todo
 from cj_stream.streaming.process import ends_process
 
 log = structlog.get_logger(__name__)
@@ -136,12 +136,23 @@ class Dispatcher:
     def _take_turn(self, key: Key) -> bool:
         """Start one portion of a batch's submissions; return whether it has more."""
         partition, batch = self._batches[key]
-        waiting = [effect for effect in todo(batch) if isinstance(effect, Submit) and effect not in self._in_hand]
+        waiting = self._submissions(batch)
         portion = min(max(len(batch.usable) // 2, 1), self._workers - self._submitting)
         for effect in waiting[:portion]:
             self._submitting += 1
             self._run(effect, partition, batch)
         return len(waiting) > portion
+
+    def _submissions(self, batch: Batch) -> list[Submit]:
+        """Return the submissions to be started now, within the batch's limit."""
+        submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
+        waiting = [effect for effect in submits if effect not in self._in_hand]
+        if len(submits) == len(batch.progress.planned):
+            return waiting
+        # A retry may take the place of what is in hand already: that counts all the same.
+        in_hand = [effect for effect in self._in_hand if (effect.batch_id, effect.run) == batch.key]
+        started = sum(isinstance(effect, Submit) and still_wanted(batch, effect) for effect in in_hand)
+        return waiting[: max(len(submits) - started, 0)]
 
     def _run(self, effect: Effect, partition: int, batch: Batch) -> None:
         job = _Job(partition)

@@ -147,6 +147,23 @@ async def test_a_batch_has_no_more_comparisons_in_flight_than_its_policy_allows(
     assert indexes(world.started) == [0, 1, 2, 3, 4]
 
 
+async def test_a_retry_waits_for_what_was_started_before_it_when_the_limit_is_reached(world: World) -> None:
+    story = Story(Policy(max_concurrent_comparisons=2, retry_pool_size=2))
+    story.start(4)
+    dispatch = dispatcher(world)
+    dispatch.committed(PARTITION, 0, [story.batch])
+    await idle()
+    story.tell(story.error(0))
+    dispatch.committed(PARTITION, 0, [story.batch])
+    await idle()
+    assert indexes(world.started) == [0, 1, 2]
+    story.tell(story.error(1))
+    assert [(effect.index, effect.attempt) for effect in story.submissions()] == [(0, 2), (1, 2)]
+    dispatch.committed(PARTITION, 0, [story.batch])
+    await idle()
+    assert indexes(world.started) == [0, 1, 2, 0]
+
+
 async def test_batches_take_turns_in_portions_of_one_matching(world: World) -> None:
     dispatch = dispatcher(world, workers=1)
     dispatch.committed(PARTITION, 0, [waiting(12, "large"), waiting(4, "small")])

@@ -59,6 +59,7 @@ class BatchesAgent:
             event = await self._event(message, data)
             if isinstance(event, PartitionOpened):
                 if self._engine.opener.read(message.partition, event):
+                    await self._rows.heartbeat(message.partition, message.offset)
                     # Done batches too: their retention has to be watched.
                     released = [*batches, *(head for head in self._rows.heads(message.partition) if is_done(head))]
             elif event is not None:

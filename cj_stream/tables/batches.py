@@ -47,6 +47,10 @@ class BatchRows:
         if puts:
             await self._table.write(self._sender, partition, puts)
 
+    async def heartbeat(self, partition: int, offset: int) -> None:
+        """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""
+        await self._table.write(self._sender, partition, [(HEARTBEAT_KEY, encode_heartbeat(offset))])
+
     def position(self, partition: int, batch: Batch) -> int:
         """Return the position of the batch's control row, -1 for a batch without one."""
         value = self._table.read(partition, row_key(*batch.key, batch.control))

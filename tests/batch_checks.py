@@ -36,6 +36,7 @@ def check_batch(batch: Batch) -> None:
     assert (batch.control.iteration, batch.control.fits) == (len(batch.plans), len(batch.scores))
     if batch.state is BatchState.WAITING_CALLBACKS:
         assert batch.progress.planned or batch.progress.accepted, "waits for nothing"
+        assert len(batch.progress.retry_pool) < batch.roster.policy.retry_pool_size, "enough failures, and no retry"
     if not batch.finished:
         assert next_due(batch) is not None
     assert (batch.control.finished_at is not None) == batch.finished

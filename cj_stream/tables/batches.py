@@ -39,7 +39,7 @@ class BatchRows:
         puts: list[Put] = []
         if change.deleted is not None:
             puts = [(key, None) for key in self._keys(partition, change.deleted)]
-            puts.append((HEARTBEAT_KEY, encode_heartbeat(offset)))
+            puts.append(self._heartbeat(partition, offset))
         elif change.batch is not None:
             batch_id, run = change.batch.key
             position = max(offset, self.position(partition, change.batch))
@@ -49,7 +49,12 @@ class BatchRows:
 
     async def heartbeat(self, partition: int, offset: int) -> None:
         """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""
-        await self._table.write(self._sender, partition, [(HEARTBEAT_KEY, encode_heartbeat(offset))])
+        await self._table.write(self._sender, partition, [self._heartbeat(partition, offset)])
+
+    def _heartbeat(self, partition: int, offset: int) -> Put:
+        # Not below the one before: an event that is read again may be older than the marker that was read last.
+        value = self._table.read(partition, HEARTBEAT_KEY)
+        return HEARTBEAT_KEY, encode_heartbeat(max(offset, -1 if value is None else row_position(value)))
 
     def position(self, partition: int, batch: Batch) -> int:
         """Return the position of the batch's control row, -1 for a batch without one."""

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from batch_checks import History as BatchHistory
 from faust.types import TP
 from simulation.broker import Record
 
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, NoteKind
 from cj_stream.domain.events import BatchRequested, Callback, Event, PartitionOpened, SubmissionAccepted, TimeoutDue
 from cj_stream.domain.identifiers import read_correlation_id
-from cj_stream.domain.partition import Applied, PartitionBatches
 from cj_stream.domain.records import Comparison, ComparisonStatus, Control, Row
 from cj_stream.domain.states import TERMINAL
-from cj_stream.domain.todo import Effect
+from cj_stream.domain.todo import Effect, Submit
 from cj_stream.provider.client import Submission
 from cj_stream.streaming.messages import decode_event, decode_message
 from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, encode_row, read_key, row_key, row_position
@@ -38,11 +34,8 @@ ROWS_FIRST = "a commit passes no event whose rows are not in the changelog"
 FORWARDED_FIRST = "a commit passes no input that was not forwarded or refused"
 NO_REGRESS = "the changelog by highest position never goes back"
 READ_FIRST = "no batch is timed out while its callbacks lie unread"
-NEVER_UNJUST = "no batch is timed out because the service was down"
-BATCH_RULES = "every decision leaves a sound batch"
-
-
-ENDED_BY_TIME = (NoteKind.TIMEOUT_FAILED, NoteKind.TIMEOUT_RECOVERED)
+SAME_EVENT = "an outcome event id stands for one event"
+POOL = "submissions stay within their limits"
 
 
 class Checks:
@@ -100,6 +93,21 @@ class Checks:
         if position is None or position >= committed:
             where = "not in the changelog" if position is None else f"at {position}"
             self._violated(COMMITTED_FIRST, f"{process.name} {effect}: its row is {where}, committed is {committed}")
+        if isinstance(effect, Submit):
+            self._within_cap(process, effect, batch.key)
+
+    def _within_cap(self, process: Process, effect: Submit, key: tuple[str, int]) -> None:
+        dispatcher = process.worker.dispatcher
+        jobs = {job.index for job in dispatcher._in_hand if isinstance(job, Submit) and (job.batch_id, job.run) == key}
+        _, batch = dispatcher._batches.get(key, (0, None))
+        under_way = (jobs & batch.progress.planned) | batch.progress.accepted if batch else ()
+        if len(under_way) > self._settings.max_concurrent_comparisons:
+            self._violated(POOL, f"{process.name} {effect}: {key} has {sorted(under_way)} under way")
+
+    def pool(self, process: Process, submitting: int) -> None:
+        """A process has so many submissions under way."""
+        if submitting > self._settings.submission_workers:
+            self._violated(POOL, f"{process.name} has {submitting} submissions under way")
 
     def submitting(self, process: Process, submission: Submission) -> None:
         """A process is about to submit: nothing that it could have read before must have been there already."""
@@ -129,12 +137,6 @@ class Checks:
                 f"{process.name}: {submission.batch_id} {read_correlation_id(submission.correlation_id)}",
             )
         before.append((process, generation))
-
-    def timed_out(self, batch: Batch, at: float) -> None:
-        """A batch was ended, or its last fit begun, because nothing happened to it or it was old."""
-        served = at - self._world.service.up_since(at)
-        if served < batch.roster.policy.batch_timeout:
-            self._violated(NEVER_UNJUST, f"{batch.key} at {at}: served for only {served:.1f} s")
 
     def committing(self, process: Process, offsets: dict[TP, int]) -> None:
         """A commit has reached the broker."""
@@ -202,16 +204,19 @@ class Checks:
         event = json.loads(record.value or b"")
         data = event["data"]
         job = str(data.get("cj_assessment_job_id"))
-        self.outcomes[record.topic, job, event["correlation_id"]][event["event_id"]] = event
+        before = self.outcomes[record.topic, job, event["correlation_id"]].setdefault(event["event_id"], event)
+        # Who is refused twice is told so twice, with the time of each.
+        if before != event and self._world.upstream.sent[UUID(event["correlation_id"])] < 2:
+            self._violated(SAME_EVENT, f"{record.topic}@{record.offset}: {event} after {before}")
 
 
 def regress(old: Row, new: Row) -> str | None:
     """Return what went back from one row to the next, None if nothing did."""
-    if isinstance(old, Comparison) and isinstance(new, Comparison):
-        if old.status is ComparisonStatus.JUDGED:
-            return f"a judged comparison changed: {old} {new}"
-        if new.status is not ComparisonStatus.JUDGED and new.attempt < old.attempt:
-            return f"an earlier attempt came back: {old} {new}"
+    compared = isinstance(old, Comparison) and isinstance(new, Comparison)
+    if compared and (old.status is ComparisonStatus.JUDGED or _standing(new) <= _standing(old)):
+        return f"{old} became {new}"
+    if compared and new.attempt > old.attempt + 1:
+        return f"an attempt was skipped: {old} {new}"
     if isinstance(old, Control) and isinstance(new, Control):
         if old.state in TERMINAL and new.state is not old.state:
             return f"{old.state} became {new.state}"
@@ -219,6 +224,13 @@ def regress(old: Row, new: Row) -> str | None:
             if getattr(new, name) < getattr(old, name):
                 return f"{name} went from {getattr(old, name)} to {getattr(new, name)}"
     return None
+
+
+def _standing(row: Comparison) -> tuple[bool, int, int]:
+    """Return how far a comparison is: a verdict ends it; of an attempt, an answer outranks what the submission said."""
+    failed = 3 if row.answered else 1
+    ranks = {ComparisonStatus.PLANNED: 0, ComparisonStatus.ACCEPTED: 2, ComparisonStatus.FAILED: failed}
+    return row.status is ComparisonStatus.JUDGED, row.attempt, ranks.get(row.status, 4)
 
 
 def request_tag(batch_id: str, correlation_id: str) -> str:
@@ -232,32 +244,3 @@ def events_of(record: Record) -> list[Event]:
         return [decode_event(data) for data in decode_message(record.value or b"")]
     except msgspec.MsgspecError:
         return []
-
-
-class CheckedBatches(PartitionBatches):
-    """The real batches of a partition, with every decision checked. ``report`` hears what does not hold."""
-
-    report: Any = None
-    timed_out: Callable[[Batch, float], None]
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._history = BatchHistory()
-        self._event: Event | None = None
-        self._at = 0.0
-
-    def decide(self, event: Event, at: float, *applied: Applied) -> Change:
-        self._event, self._at = event, at
-        return super().decide(event, at, *applied)
-
-    def apply(self, change: Change) -> None:
-        super().apply(change)
-        assert self._event is not None
-        if any(note.kind is NoteKind.EVENT_REPLAYED for note in change.notes):
-            return  # what of the batch was written last may still lack its control row
-        if change.batch is not None and any(note.kind in ENDED_BY_TIME for note in change.notes):
-            type(self).timed_out(change.batch, self._at)
-        try:
-            self._history.check(self._event, change)
-        except AssertionError as broken:
-            type(self).report(BATCH_RULES, f"after {self._event}: {broken}")

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
 from simulation.checks import events_of
+from simulation.decisions import RETENTION
 from simulation.provider_model import MISSING, verdict
+from simulation.results import wrong_results
 
+from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.decider import decide
@@ -23,6 +26,7 @@ from cj_stream.domain.todo import LoadContent, PlanPairs, Score, todo
 from cj_stream.streaming.partitioning import home_partition
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.codec import HEARTBEAT_KEY
 from cj_stream.tables.table import BatchTable
 from cj_stream.worker import policy_of
 
@@ -36,6 +40,9 @@ LOG_DECIDES = "a batch is what its events in the log make of it"
 ATTEMPTS = "no comparison is tried more often than allowed"
 TRUE_VERDICTS = "every verdict that counts is the provider's first"
 RESULT_IS_KNOWN = "a batch that lost nothing ends with the known result"
+ONE_ATTEMPT = "what is answered is asked once"
+OWN_RESULT = "a batch publishes its own result"
+NO_TOMBSTONE = "no changelog ends with a deletion"
 
 Owed = dict[str, set[str]]
 """For each requester, by its correlation id, the ids of the events that it has to be told."""
@@ -46,6 +53,7 @@ def check_end(world: World) -> None:
     _check_dead_letters(world)
     finals = {number: list(_batches(world, number)) for number in range(world.settings.partitions)}
     _check_live_tables(world)
+    _check_retention(world)
     owed: Owed = {}
     for number, batches in finals.items():
         shadow = _shadow(world, number, owed)
@@ -65,16 +73,27 @@ def _check_dead_letters(world: World) -> None:
         world.history.violated(DEAD_LETTERS, f"not in both: {sorted(difference)}")
 
 
+def _check_retention(world: World) -> None:
+    settings, now = world.settings, world.scheduler.clock.now
+    latest = now - settings.retention_days * 86400 - 3 * settings.batch_monitor_interval_minutes * 60
+    for key, ended_at in world.decisions.ended_at.items():
+        if ended_at < latest:
+            world.history.violated(RETENTION, f"{key} ended {now - ended_at:.0f} s ago and is still there")
+    for number in range(settings.partitions):
+        log = world.broker.logs[TP(changelog_topic(settings), number)]
+        if log and log[-1].value is None:
+            world.history.violated(NO_TOMBSTONE, f"partition {number}: {log[-1]}")
+
+
 def _check_live_tables(world: World) -> None:
     for process in world.living():
         for number in sorted(process.worker.engine.opener.owned):
-            live = process.node.disk.databases[number].rows
-            if live != world.checks.views[number]:
-                keys = {
-                    key
-                    for key in live.keys() | world.checks.views[number].keys()
-                    if live.get(key) != world.checks.views[number].get(key)
-                }
+            live, replay = process.node.disk.databases[number].rows, world.checks.views[number]
+            # The heartbeat row says nothing: one of a worker that was frozen while it opened the partition may be newer.
+            keys = {
+                key for key in live.keys() | replay.keys() if key != HEARTBEAT_KEY and live.get(key) != replay.get(key)
+            }
+            if keys:
                 world.history.violated(LIVE_IS_REPLAY, f"{process.name}, partition {number}: {sorted(keys)}")
         for number, batches in process.worker.batches.partitions.items():
             for batch in batches:
@@ -117,8 +136,13 @@ def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
             world.history.violated(TRUE_VERDICTS, f"{batch.key} {row}")
         if row.attempt > world.settings.max_attempts and batch.batch_id not in world.operators.commanded:
             world.history.violated(ATTEMPTS, f"{batch.key} {row}")
+    for what in wrong_results(world, batch):
+        world.history.violated(OWN_RESULT, f"{batch.key}: {what}")
     undisturbed = batch.batch_id not in world.operators.commanded and not world.plan.downtimes
     if undisturbed and not world.plan.manners.loses and world.plan.threshold == 1.0:
+        again = [row for row in batch.comparisons if row.attempt > 1]
+        if again:
+            world.history.violated(ONE_ATTEMPT, f"{batch.key}: {again}")
         known = _known(world, batch)
         if (batch.state, batch.plans, batch.scores) != (known.state, known.plans, known.scores):
             world.history.violated(

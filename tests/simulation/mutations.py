@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from simulation import checks, end_checks, mistakes
+from simulation import checks, decisions, end_checks, mistakes
 from simulation.disk import Disk
 
 from cj_stream.agents.batches import BatchesAgent
@@ -46,14 +46,14 @@ def _replaced(owner: Any, name: str, by: Any) -> Callable[[], AbstractContextMan
 
 MUTATIONS = (
     Mutation("a worker out of touch goes on", _replaced(Fence, "check", lambda _: None), (checks.MEMBERS_ONLY,)),
-    Mutation("a second verdict replaces the first", mistakes.handled(mistakes.judge_again), (checks.BATCH_RULES,)),
+    Mutation("a second verdict replaces the first", mistakes.handled(mistakes.judge_again), (decisions.BATCH_RULES,)),
     Mutation(
         "a verdict is counted for two comparisons",
         mistakes.handled(mistakes.judge_and_count_twice),
-        (checks.NO_REGRESS, end_checks.TRUE_VERDICTS, checks.BATCH_RULES),
+        (checks.NO_REGRESS, end_checks.TRUE_VERDICTS, decisions.BATCH_RULES),
     ),
     Mutation(
-        "a repeat decides nothing", _replaced(decider, "advance", mistakes.only_if_changed), (checks.BATCH_RULES,)
+        "a repeat decides nothing", _replaced(decider, "advance", mistakes.only_if_changed), (decisions.BATCH_RULES,)
     ),
     Mutation(
         "a commit does not wait for what is outstanding",
@@ -72,14 +72,14 @@ MUTATIONS = (
     ),
     Mutation(
         "opening a partition restores no batch",
-        _replaced(checks.CheckedBatches, "restore", mistakes.restore_nothing),
+        _replaced(decisions.CheckedBatches, "restore", mistakes.restore_nothing),
         (ENDS, end_checks.ONE_OUTCOME),
     ),
     Mutation("opening a partition starts nothing", _replaced(Opener, "read", mistakes.opened_for_nothing), (ENDS,)),
     Mutation(
         "the control row is written first",
         _replaced(BatchRows, "store", mistakes.control_row_first),
-        (checks.BATCH_RULES, end_checks.LOG_DECIDES, ENDS),
+        (decisions.BATCH_RULES, end_checks.LOG_DECIDES, ENDS),
     ),
     Mutation(
         "recovery keeps the lower position",
@@ -109,7 +109,7 @@ MUTATIONS = (
     Mutation(
         "downtime counts as idle time",
         lambda: patch("cj_stream.domain.deadlines._idle_until", mistakes.idle_until_whoever_serves),
-        (checks.NEVER_UNJUST,),
+        (decisions.NEVER_UNJUST,),
     ),
     Mutation(
         "an outcome counts as published before it is acknowledged",

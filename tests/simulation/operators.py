@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulation.plan import batch_name
+
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.streaming.partitioning import home_partition
 
@@ -21,7 +23,7 @@ class Operators:
             world.scheduler.after(at, self._command, action)
 
     def _command(self, action: Action) -> None:
-        batch_id = f"b{self._world.chance.randrange(len(self._world.plan.sizes))}"
+        batch_id = batch_name(self._world.chance.randrange(len(self._world.plan.sizes)))
         home = home_partition(batch_id, self._world.settings.partitions)
         for process in self._world.living():
             if home in process.worker.engine.opener.opened_at and not process.frozen:

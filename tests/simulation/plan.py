@@ -34,6 +34,11 @@ COMMANDS = tuple(Action)
 ANY_TOPIC = "any"
 
 
+def batch_name(number: int) -> str:
+    """Return the id of a batch: one begins as another, for keys that would not be told apart."""
+    return "b" + "1" * number
+
+
 class Targeted(NamedTuple):
     """A fault that strikes whoever produces record number ``at`` of a topic, ``steps`` steps later."""
 
@@ -146,6 +151,7 @@ class Plan:
             retention = 90.0
             self.settings = self.settings.model_copy(update={"retention_days": retention / 86400})
             self.timed_faults.append((retention + chance.random() * 30, "kill"))
+            self.busy_until = 2 * retention + 60.0
         if chance.random() < 0.15:
             self.slow_workers = 1
         spans = (*self.broker_outages, *self.provider_outages, *self.downtimes)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 from zlib import crc32
+
+from simulation.decisions import ANY_ATTEMPT, Answer
 
 from cj_stream.content.errors import ContentUnavailable, TextMissing
 from cj_stream.contracts.callbacks import write_callback
 from cj_stream.contracts.comparison_api import Accepted, ComparisonAnswer, ImmediateVerdict, NotAccepted
+from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Slot
 from cj_stream.provider.breaker import CircuitBreaker
 from cj_stream.provider.client import Submission
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 """What the storage id of a missing text begins with."""
+
+ECHOED = 1 << 78
+"""The bit that makes an id of ours one of somebody else's: of the version."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,9 @@ class ProviderModel:
         self.taken: dict[UUID, list[tuple[Process, int]]] = {}
         """Who submitted an attempt, and in which generation, unless it was told to come back later."""
         self._away_until = 0.0
-        self.callbacks: dict[str, Any] = {}
-        """Every callback sent: what it is about, by its tag."""
+        self.genuine: dict[str, Answer] = {}
+        """The callbacks that tell of a submission of ours, by their tags."""
+        self._callbacks = 0
 
     def go_away(self, seconds: float) -> None:
         """Be out of reach for a while."""
@@ -106,7 +113,7 @@ class ProviderModel:
             raise ContentUnavailable("it is away")
         if storage_id.startswith(MISSING):
             raise TextMissing(storage_id, "there is none")
-        return "text"
+        return storage_id
 
     def _arrived(self, process: Process, generation: int, submission: Submission) -> ComparisonAnswer:
         chance, manners = self._world.chance, self._manners
@@ -117,7 +124,7 @@ class ProviderModel:
         self._world.checks.submitted(process, generation, submission)
         if chance.random() < manners.refused:
             return NotAccepted(kind="refused", code="REFUSED", message="no")
-        winner = verdict(self._world.seed, submission.essay_a_id, submission.essay_b_id)
+        winner = verdict(self._world.seed, essay_of(submission.text_a), essay_of(submission.text_b))
         if chance.random() < manners.immediate:
             return ImmediateVerdict(
                 winner=winner, confidence=3.0, justification="", provider="p", model="m", response_time_ms=1, cost=0.0
@@ -145,7 +152,7 @@ class ProviderModel:
         if chance.random() < manners.late:
             delay += self._world.settings.comparison_deadline_minutes * 60
         own = submission.correlation_id
-        correlation_id = UUID(int=own.int ^ 1 << 78) if chance.random() < manners.echoed else own
+        correlation_id = UUID(int=own.int ^ ECHOED) if chance.random() < manners.echoed else own
         self._later(delay, submission, correlation_id, winner)
         if chance.random() < manners.repeated:
             self._later(delay + 0.001 + chance.random() * 3, submission, correlation_id, other)
@@ -166,7 +173,12 @@ class ProviderModel:
         if self._world.broker.away:
             self._later(self._world.broker.away, submission, correlation_id, winner)
             return
-        tag = f"callback {len(self.callbacks)}"
+        tag = f"callback {self._callbacks}"
+        self._callbacks += 1
+        if correlation_id == submission.correlation_id:
+            self.genuine[tag] = attempt_of(submission)
+        elif correlation_id.int == submission.correlation_id.int ^ ECHOED:
+            self.genuine[tag] = attempt_of(submission)._replace(attempt=ANY_ATTEMPT)
         now = datetime.fromtimestamp(self._world.scheduler.clock.now, UTC)
         value = write_callback(
             correlation_id=correlation_id,
@@ -191,15 +203,26 @@ class ProviderModel:
         # A provider's repeats stay behind their originals: it keys by what it answers.
         number = crc32(submission.correlation_id.bytes) % self._world.broker.partitions[topic]
         record = self._world.broker.append(topic, number, None, value)
-        self.callbacks[tag] = record
         self._world.checks.expect(record, tag, submission.batch_id)
         odd = "" if correlation_id == submission.correlation_id else ", not under its id"
         about = f"{submission.batch_id} {submission.essay_a_id}:{submission.essay_b_id} {winner or 'error'}{odd}"
         self._world.history.note("provider", f"{tag} to {record.partition}@{record.offset}: {about}")
 
 
+def attempt_of(submission: Submission) -> Answer:
+    """Return which attempt a submission is."""
+    found = read_correlation_id(submission.correlation_id)
+    assert found is not None
+    return Answer((submission.batch_id, int(submission.job_id.rpartition("-")[2])), found.index, found.attempt)
+
+
+def essay_of(text: str) -> str:
+    """Return the id of the essay whose text this is."""
+    return text.rpartition("-")[2]
+
+
 def forge(correlation_id: UUID, how: int) -> UUID:
     """Return a correlation id that looks like ours, and is not: a damaged check, or that of another comparison."""
     # From the low end: 62 free bits with the 60 of the check, two of the attempt; above the variant's two bits 12 more
     # free ones with the other four of the attempt and the lowest eight of the index.
-    return UUID(int=correlation_id.int ^ 1 << (0, 17, 68, 69)[how])
+    return UUID(int=correlation_id.int ^ 1 << (17, 61, 68, 69)[how])

@@ -11,8 +11,8 @@ from unittest.mock import patch
 from uuid import UUID
 
 import structlog
-from simulation.checks import CheckedBatches
 from simulation.clock_loop import ProcessEnded
+from simulation.decisions import CheckedBatches
 from simulation.disk import MemoryBatch, SimTable
 from simulation.faust_model import SimApp
 from simulation.world import World, owner
@@ -21,7 +21,7 @@ from cj_stream.agents.effects import Effects
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
-from cj_stream.domain.todo import Effect
+from cj_stream.domain.todo import Effect, Submit
 from cj_stream.operations.metrics import Metrics
 from cj_stream.provider.breaker import CircuitBreaker
 from cj_stream.scoring.data import Comparisons
@@ -37,9 +37,17 @@ METRICS = Metrics(dict)
 class CheckedEffects(Effects):
     """The real effects; that they may start is checked."""
 
+    submitting = 0
+
     async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
         World.current.checks.effect(owner(), effect, batch, partition)
-        return await super().__call__(effect, batch, partition)
+        submits = isinstance(effect, Submit)
+        self.submitting += submits
+        World.current.checks.pool(owner(), self.submitting)
+        try:
+            return await super().__call__(effect, batch, partition)
+        finally:
+            self.submitting -= submits
 
 
 class _Outside:
@@ -84,14 +92,6 @@ def _remembered_fit(data: Comparisons, *, position: bool) -> Fit:
 
 def _now(*_: object) -> float:
     return World.current.scheduler.clock.now
-
-
-def _violated(invariant: str, what: str) -> None:
-    World.current.history.violated(invariant, what)
-
-
-def _timed_out(batch: Batch, at: float) -> None:
-    World.current.checks.timed_out(batch, at)
 
 
 def _exit(code: int) -> None:
@@ -140,6 +140,8 @@ REPLACED: dict[str, Any] = {
     "cj_stream.streaming.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),
     "cj_stream.streaming.process.os": SimpleNamespace(_exit=_exit),
     "cj_stream.streaming.opening.uuid4": lambda: UUID(int=World.current.chance.getrandbits(128)),
+    "cj_stream.domain.requests.REFUSALS_KEPT": 2,
+    "cj_stream.domain.requests.JOINED_LIMIT": 2,
     "cj_stream.tables.table.WriteBatch": MemoryBatch,
     "cj_stream.domain.judgement.map_estimate": _remembered_fit,
     "asyncio.to_thread": _to_thread,
@@ -153,8 +155,7 @@ def stand_ins() -> Iterator[None]:
     with ExitStack() as stack:
         for name, model in REPLACED.items():
             stack.enter_context(patch(name, model))
-        CheckedBatches.report = _violated
-        CheckedBatches.timed_out = _timed_out
+        CheckedBatches.world = lambda: World.current
         structlog.configure(processors=[_logged], cache_logger_on_first_use=False)
         try:
             yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from simulation.checks import request_tag
+from simulation.plan import batch_name
 from simulation.provider_model import MISSING
 
 from cj_stream.contracts.request_writer import write_request
@@ -33,7 +34,7 @@ class Upstream:
         """How often each was sent, by its correlation id."""
         plan = world.plan
         for number, size in enumerate(plan.sizes):
-            first = self._request(f"b{number}", size, "e")
+            first = self._request(batch_name(number), size, "e")
             at = self._chance.random() * 3
             self._later(at, first)
             for kind in VARIANTS:

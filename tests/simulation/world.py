@@ -11,6 +11,7 @@ from faust.types import TP
 from simulation.broker import Broker, Record
 from simulation.checks import Checks
 from simulation.clock_loop import ProcessEnded, Scheduler
+from simulation.decisions import Decisions
 from simulation.group import Group
 from simulation.history import History, Violation
 from simulation.operators import Operators
@@ -59,6 +60,7 @@ class World:
         self.read_topics = read
         self.group = Group(self.scheduler, self.broker, self.history, read, self.settings.session_timeout_seconds)
         self.checks = Checks(self)
+        self.decisions = Decisions(self)
         self.service = Service(self)
         self.provider = ProviderModel(self, self.plan.manners)
         self.upstream = Upstream(self)

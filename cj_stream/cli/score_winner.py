@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-_LEFT = {"left", "l", "a", "first", "item a", "item 1", "option a", "home", "links", "gauche"}
-_RIGHT = {"right", "r", "b", "second", "item b", "item 2", "option b", "away", "rechts", "droite"}
+from cj_stream.cli.score_columns import THINGS
+
+_LEFT = {"left", "l", "a", "1", "first", "home", "links", "gauche"}
+_RIGHT = {"right", "r", "b", "2", "second", "away", "rechts", "droite"}
+_SIDES = _LEFT | _RIGHT
 _TIE = {"tie", "tied", "draw", "drawn", "equal", "same", "both", "neither", "no preference", "="}
 _TRUE, _FALSE = {"true", "yes", "y", "t"}, {"false", "no", "n", "f"}
 
-# Above this share of winners that are one of the two items, the column holds items, and the others are mistakes.
-_NAMED_SHARE = 0.8
+# From this share of winners on that are one of the two items, the column holds items, and the others are mistakes;
+# so it is with numbers, and with sides.
+_MOST = 0.8
 _SECOND = 2.0
 
 Reading = Callable[[str, str, str], float]
@@ -37,13 +41,16 @@ def reading_of(rows: Sequence[Row], share: bool) -> Reading:
         share: the heading says that the column holds the win of the first item.
 
     """
-    values = {row.winner.casefold() for row in rows if row.winner} - _TIE
-    hits = [row.winner in row[:2] for row in rows if row.winner.casefold() in values]
-    named = sum(hits) >= _NAMED_SHARE * len(hits)
-    numbers = {_number(value) for value in values}
-    if share or (not named and all(number is not None and -1.0 <= number <= _SECOND for number in numbers)):
-        return _numeric(numbers, share)
-    return _by_name if named or not values <= _LEFT | _RIGHT else _by_side
+    told = [row for row in rows if row.winner and row.winner.casefold() not in _TIE]
+
+    def mostly(count: int) -> bool:
+        return count >= _MOST * len(told)
+
+    named = mostly(sum(row.winner in row[:2] for row in told))
+    numbers = [number_of(row.winner) for row in told]
+    if share or (not named and mostly(sum(number is not None and -1.0 <= number <= _SECOND for number in numbers))):
+        return _numeric(set(numbers), share)
+    return _by_side if not named and mostly(sum(_side(row.winner) is not None for row in told)) else _by_name
 
 
 def _by_name(first: str, second: str, winner: str) -> float:
@@ -60,8 +67,19 @@ def _by_name(first: str, second: str, winner: str) -> float:
 
 
 def _by_side(_first: str, _second: str, winner: str) -> float:
-    folded = winner.casefold()
-    return 0.5 if folded in _TIE else float(folded in _LEFT)
+    side = 0.5 if winner.casefold() in _TIE else _side(winner)
+    if side is None:
+        raise ValueError(f"the winner {winner!r} is neither left nor right nor a tie")
+    return side
+
+
+def _side(cell: str) -> float | None:
+    """Return the win of the first item for Left, b, Essay A, script_2 and so on; None for anything else."""
+    words = cell.casefold().replace("_", " ").replace("-", " ").split()
+    sides = [word for word in words if word not in THINGS]
+    if len(sides) != 1 or sides[0] not in _SIDES:
+        return None
+    return float(sides[0] in _LEFT)
 
 
 def _numeric(numbers: set[float | None], share: bool) -> Reading:
@@ -71,7 +89,7 @@ def _numeric(numbers: set[float | None], share: bool) -> Reading:
         return _coded({1.0: 1.0, -1.0: 0.0, 0.0: 0.5}, "1 (first), -1 (second) or 0 (tie)")
 
     def as_share(_first: str, _second: str, winner: str) -> float:
-        number = 0.5 if winner.casefold() in _TIE else _number(winner)
+        number = 0.5 if winner.casefold() in _TIE else number_of(winner)
         if number is None or not 0.0 <= number <= 1.0:
             raise ValueError(f"{winner!r} is not a share of the win from 0 (second item) to 1 (first item)")
         return number
@@ -81,7 +99,7 @@ def _numeric(numbers: set[float | None], share: bool) -> Reading:
 
 def _coded(shares: dict[float, float], codes: str) -> Reading:
     def coded(_first: str, _second: str, winner: str) -> float:
-        number = _number(winner)
+        number = number_of(winner)
         if winner.casefold() in _TIE:
             return 0.5
         if number not in shares:
@@ -91,7 +109,8 @@ def _coded(shares: dict[float, float], codes: str) -> Reading:
     return coded
 
 
-def _number(cell: str) -> float | None:
+def number_of(cell: str) -> float | None:
+    """Return the number in a cell, 1 and 0 for true and false, None when there is none."""
     folded = cell.casefold()
     if folded in _TRUE | _FALSE:
         return float(folded in _TRUE)

@@ -138,10 +138,12 @@ def _is_file(source: str) -> bool:
 
 
 def _from_file(source: str) -> _Source:
-    with click.open_file(source, "rb") as opened:
-        content = opened.read()
     try:
+        with click.open_file(source, "rb") as opened:
+            content = opened.read()
         found = read_judgements(content)
+    except OSError as error:
+        raise ValueError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     left_out = [f"Line {problem.line} of the file was left out: {problem.text}." for problem in found.problems]

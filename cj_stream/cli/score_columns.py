@@ -15,7 +15,7 @@ _SIDES = (("left", "right"), ("a", "b"), ("first", "second"), ("1", "2"), ("home
 # What sides are sides of. The plain heading comes first, then ids before what may be a whole text.
 _THINGS = """
     item id candidate essay representation script option choice object product portfolio response document artefact
-    artifact work piece player team stimulus alternative text
+    artifact work piece player team stimulus alternative model system answer output summary text
 """
 THINGS = tuple(_THINGS.split())
 _STEMS = ("", *THINGS)

@@ -11,7 +11,7 @@ from cj_stream.cli.score_columns import THINGS
 _LEFT = {"left", "l", "a", "1", "first", "home", "links", "gauche"}
 _RIGHT = {"right", "r", "b", "2", "second", "away", "rechts", "droite"}
 _SIDES = _LEFT | _RIGHT
-_TIE = {"tie", "tied", "draw", "drawn", "equal", "same", "both", "neither", "no preference", "="}
+_TIE = {"tie", "tied", "draw", "drawn", "equal", "same", "both", "neither", "no preference", "tie (bothbad)", "="}
 _TRUE, _FALSE = {"true", "yes", "y", "t"}, {"false", "no", "n", "f"}
 
 # From this share of winners on that are one of the two items, the column holds items, and the others are mistakes;

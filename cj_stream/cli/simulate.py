@@ -25,7 +25,13 @@ apart, the judge prefers the better one in 73 % of the cases at a spread of 1, i
 
 @click.command(epilog=_EPILOG)
 @click.option("--essays", type=click.IntRange(2, 2000), default=30, show_default=True, help="Essays of a batch.")
-@click.option("--spread", type=click.FloatRange(0.0, 10.0), default=2.0, show_default=True, help="SD of their quality.")
+@click.option(
+    "--spread",
+    type=click.FloatRange(0.0, 10.0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="SD of their quality.",
+)
 @click.option(
     "--judge",
     "kind",

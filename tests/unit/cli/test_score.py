@@ -134,6 +134,7 @@ def test_the_quality_of_the_data_is_told_below_the_table() -> None:
         "judge,a,b,chose_a\nj,x,N/A,0\nj,x,N/A,0.5\n",
         "ID1,text1,ID2,text2,better_id\nx,long,N/A,longer,N/A\nx,long,N/A,longer,tie\n",
         "essay_a_id,essay_b_id,winner\nx,N/A,Essay B\nx,N/A,neither\n",
+        "model_a,model_b,winner,judge\nx,N/A,model_b,j\nx,N/A,tie (bothbad),j\n",
         "item1,item2,win1,win2,tied\nx,N/A,0,1,1\nx,N/A,NA,NA,NA\n",
         "row.names,player1,player2,win1,win2\n1,x,N/A,.5,1.5\n",
         'judge,"left","right",winner\nj,"x","N/A","N/A"\nj,x,N/A,tie,,\n',

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from cj_stream.cli.marking import MarkRequest, mark_options
-from cj_stream.cli.output import console, echo_json, fail, json_option, reporting, warn
+from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import Judgements, read_judgements
 from cj_stream.cli.score_output import marked, print_scored, scored, scored_csv
@@ -121,7 +121,8 @@ def _print(judgements: Judgements, fit: Fit, result: dict[str, Any], *, as_csv: 
     else:
         judges = None if judgements.judges is None else len(judgements.judges.names)
         print_scored(console, result, judgements=len(judgements.comparisons), judges=judges)
-        quality = assess(judgements.comparisons, fit, judgements.judges, ordered=judgements.ordered)
+        with progress("assessing the judgements"):
+            quality = assess(judgements.comparisons, fit, judgements.judges, ordered=judgements.ordered)
         print_quality(console, quality, judgements.items)
 
 

@@ -12,7 +12,7 @@ import click
 
 from cj_stream.cli.marking import MarkRequest, mark_options
 from cj_stream.cli.options import ask, url_option
-from cj_stream.cli.output import fail, reporting
+from cj_stream.cli.output import fail, progress, reporting
 from cj_stream.cli.report_batch import batch_data
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import read_judgements
@@ -99,7 +99,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
     no network: it can be printed, kept and sent.
     """
     make_page = _page_maker()
-    with reporting(ValueError, OSError):
+    with reporting(ValueError, OSError), progress("making the page"):
         origin = _from_file(source) if _is_file(source) else _from_batch(source, urls)
         if position and not origin.ordered:
             raise ValueError(f"{source} does not say which item was presented first: do without --position")

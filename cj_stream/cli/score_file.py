@@ -54,7 +54,7 @@ def read_judgements(content: bytes, extra_items: tuple[str, ...] = ()) -> Judgem
     kept, shares = [], []
     for cell in cells:
         try:
-            share = reading(*cell.row) if cell.share is None else cell.share
+            share = reading.win(*cell.row) if cell.share is None else cell.share
         except ValueError as error:
             problems.append(Problem(cell.line, str(error)))
         else:
@@ -70,7 +70,7 @@ def read_judgements(content: bytes, extra_items: tuple[str, ...] = ()) -> Judgem
         None if table.columns.judge is None else _judges(kept),
         table.columns.ordered,
         tuple(sorted(problems)),
-        (*notes, *table.notes()),
+        (*notes, *table.notes(), *filter(None, [reading.note])),
     )
 
 

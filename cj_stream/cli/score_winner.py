@@ -18,8 +18,7 @@ _TRUE, _FALSE = {"true", "yes", "y", "t"}, {"false", "no", "n", "f"}
 # so it is with numbers, and with sides.
 _MOST = 0.8
 _SECOND = 2.0
-
-Reading = Callable[[str, str, str], float]
+_READ_AS_SHARE = "The winner's column was read as the win of the first item: 1 the first won, 0 the second."
 
 
 class Row(NamedTuple):
@@ -30,10 +29,23 @@ class Row(NamedTuple):
     winner: str
 
 
-def reading_of(rows: Sequence[Row], share: bool) -> Reading:
-    """Return how to read the winner cell: a function of first item, second item and the cell.
+class Reading(NamedTuple):
+    """How to read the winner cell.
 
-    It gives the share of the win that goes to the first item, and raises ValueError for a cell that says nothing.
+    Attributes:
+        win: of the first item's cell, the second item's and the winner's, the share of the win that goes to the first
+            item; raises ValueError for a cell that says nothing.
+        note: what a reader should know of it, because it could have been meant the other way round.
+
+    """
+
+    win: Callable[[str, str, str], float]
+    note: str = ""
+
+
+def reading_of(rows: Sequence[Row], share: bool) -> Reading:
+    """Return how to read the winner cells.
+
     Names of items come before words and numbers: those count only when the column as a whole cannot be names.
 
     Args:
@@ -50,7 +62,8 @@ def reading_of(rows: Sequence[Row], share: bool) -> Reading:
     numbers = [number_of(row.winner) for row in told]
     if share or (not named and mostly(sum(number is not None and -1.0 <= number <= _SECOND for number in numbers))):
         return _numeric(set(numbers), share)
-    return _by_side if not named and mostly(sum(_side(row.winner) is not None for row in told)) else _by_name
+    sided = not named and mostly(sum(_side(row.winner) is not None for row in told))
+    return Reading(_by_side if sided else _by_name)
 
 
 def _by_name(first: str, second: str, winner: str) -> float:
@@ -94,7 +107,7 @@ def _numeric(numbers: set[float | None], share: bool) -> Reading:
             raise ValueError(f"{winner!r} is not a share of the win from 0 (second item) to 1 (first item)")
         return number
 
-    return as_share
+    return Reading(as_share, "" if share else _READ_AS_SHARE)
 
 
 def _coded(shares: dict[float, float], codes: str) -> Reading:
@@ -106,7 +119,7 @@ def _coded(shares: dict[float, float], codes: str) -> Reading:
             raise ValueError(f"the winner {winner!r} is not {codes}")
         return shares[number]
 
-    return coded
+    return Reading(coded)
 
 
 def number_of(cell: str) -> float | None:

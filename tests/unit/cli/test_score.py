@@ -206,6 +206,13 @@ def test_a_verdict_that_failed_does_not_hide_what_the_others_mean() -> None:
         assert f"line 6: the winner '{failed}' is n" in outcome.stderr or f"line 6: '{failed}' is not" in outcome.stderr
 
 
+def test_ones_and_zeros_that_could_mean_either_are_told_how_they_were_read() -> None:
+    note = "The winner's column was read as the win of the first item: 1 the first won, 0 the second."
+    assert note in scored("left,right,result\na,b,1\nb,a,0\n")["warnings"]
+    assert wins("left,right,result\na,b,1\nb,a,0\n") == {"a": 2, "b": 0}
+    assert note not in scored("left,right,left_won\na,b,1\nb,a,0\n")["warnings"]
+
+
 def test_items_that_are_called_like_sides_or_numbers_are_items() -> None:
     assert wins("left,right,winner\nb,a,a\nb,a,a\na,b,a\n") == {"a": 3, "b": 0}
     assert wins("left,right,winner\n2,1,1\n1,2,1\n3,1,3\n") == {"1": 2, "2": 0, "3": 1}

@@ -13,7 +13,7 @@ from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import Judgements, read_judgements
 from cj_stream.cli.score_output import marked, print_scored, scored, scored_csv
 from cj_stream.cli.score_quality import print_quality
-from cj_stream.cli.score_rows import Problem
+from cj_stream.cli.score_rows import ROWS_LEFT_OUT, Problem
 from cj_stream.scoring.caveats import caveats
 from cj_stream.scoring.data import Anchors
 from cj_stream.scoring.estimates import estimate
@@ -21,8 +21,6 @@ from cj_stream.scoring.existence import NoEstimateError
 from cj_stream.scoring.fit import Estimator, Fit
 from cj_stream.scoring.quality import assess
 
-ROWS_LEFT_OUT = 3
-"""The exit code when there is a result, but rows of the file could not be used."""
 _PROBLEMS_SHOWN = 20
 
 _EPILOG = """\b

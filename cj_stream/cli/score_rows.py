@@ -8,6 +8,8 @@ from typing import NamedTuple
 from cj_stream.cli.score_columns import Columns
 from cj_stream.cli.score_winner import Row, number_of
 
+ROWS_LEFT_OUT = 3
+"""The exit code when there is a result, but rows of the file could not be used."""
 _MOST_OF_A_ROW = 100_000
 _NO_NUMBER = {"", "na", "n/a", "nan"}
 

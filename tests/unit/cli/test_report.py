@@ -187,7 +187,11 @@ def test_marks_that_cannot_be_made_are_refused(options: tuple[str, ...], message
 
 
 def test_what_limits_the_result_stands_on_top() -> None:
-    page = Page(page_of("left,right,winner\na,b,a\nc,d,c\ne,e,e\nf,g,h\n"))
+    content = "left,right,winner\na,b,a\nc,d,c\ne,e,e\nf,g,h\n"
+    outcome = run_command("report", "-", "--output", "-", input=content)
+    assert outcome.exit_code == 3, "a page, but not of all rows"
+    assert "Warning: Line 4 of the file was left out: 'e' is compared with itself." in outcome.stderr
+    page = Page(outcome.stdout)
     top, _, _ = page.text.partition("Key figures")
     assert "Read this first" in top
     assert "Line 4 of the file was left out: 'e' is compared with itself." in top

@@ -115,13 +115,14 @@ class Likelihood:
             pull[n] = self.position_precision * vector[n]
         return pull
 
-    def curvature(self, probability: Floats) -> Floats:
+    def curvature(self, probability: Floats, weight: Floats | float = 1.0) -> Floats:
         """Negative second derivatives, (size, size); without anchors with 1 added in the direction of the mean.
 
-        The addition changes nothing for scores of mean zero, and keeps the matrix well conditioned.
+        The addition changes nothing for scores of mean zero, and keeps the matrix well conditioned. Comparisons count
+        as often as ``weight`` (m,) says.
         """
         n = self.data.n
-        information = probability * (1.0 - probability)
+        information = weight * probability * (1.0 - probability)
         laplacian = sum_per_item(self._edges, information, n * n).reshape(n, n)
         laplacian = laplacian + laplacian.T
         mean = (self.anchors is None) - self.precision
@@ -130,9 +131,9 @@ class Likelihood:
         laplacian.reshape(-1)[:: n + 1] = diagonal
         return self._bordered(laplacian, information) if self.position else laplacian
 
-    def covariance(self, probability: Floats) -> Floats:
+    def covariance(self, probability: Floats, weight: Floats | float = 1.0) -> Floats:
         """Inverse curvature, (size, size): the covariance of centred theta and b, or 0 for anchors and their pairs."""
-        curvature = self.curvature(probability)
+        curvature = self.curvature(probability, weight)
         if self.anchors is None:
             covariance = inverse(curvature)
             covariance[: self.data.n, : self.data.n] -= 1.0 / self.data.n  # the direction of the mean

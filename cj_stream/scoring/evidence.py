@@ -2,7 +2,8 @@
 
 Under coin flips the ratio of the marginal likelihoods, with and without differences of a given width, is a martingale
 of mean 1, whatever pairs are chosen by earlier verdicts: so it ever reaches K with a probability of at most 1 / K,
-however often one looks (Ville 1939). The ratio at the width that suits the verdicts best reaches it somewhat more often.
+however often one looks (Ville 1939). The ratio at the width that suits the verdicts best, which is taken here, reaches
+it somewhat more often.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def bounded(reliability: float, likelihood: Likelihood, mode: Mode) -> float:
 def log_evidence(likelihood: Likelihood, mode: Mode) -> float:
     """Log of p(verdicts | scores scattered as the prior says) / p(verdicts | equal scores), Laplace's approximation.
 
-    Tierney and Kadane (1986), equation 2.2, for scores of mean zero, without anchors. An order effect is in both models.
+    Tierney and Kadane (1986), equation 2.2, for scores of mean zero, without anchors. An order effect is part of both.
     """
     dimensions = likelihood.data.n - 1
     height = likelihood.log_density(mode.parameters) + 0.5 * dimensions * math.log(likelihood.precision)

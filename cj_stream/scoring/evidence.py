@@ -20,7 +20,7 @@ ENOUGH = math.log(50.0)
 """Log of the ratio that is asked for: less than one in a hundred batches of coin flips ever reached it."""
 HIGHEST_WITHOUT = 0.5
 """The highest reliability that is reported without."""
-_ORDER_STEPS = 8
+_ORDER_STEPS = 20
 
 
 def bounded(reliability: float, likelihood: Likelihood, mode: Mode) -> float:

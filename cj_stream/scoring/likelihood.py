@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,10 +41,6 @@ class Likelihood:
     position_precision: float = 0.0
     anchors: Anchors | None = None
     tilt: Floats | None = None
-    _edges: Integers = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_edges", self.data.first * self.data.n + self.data.second)
 
     @property
     def size(self) -> int:
@@ -124,7 +120,7 @@ class Likelihood:
         as often as ``weight`` (m,) says.
         """
         n, information = self.data.n, weight * probability * (1.0 - probability)
-        of_pairs = sum_per_item(self._edges, information, n * n).reshape(n, n)
+        of_pairs = sum_per_item(self.data.cells, information, n * n).reshape(n, n)
         as_first, as_second = of_pairs.sum(axis=1), of_pairs.sum(axis=0)
         mean = (self.anchors is None) - self.precision
         curvature = np.empty((self.size, self.size))

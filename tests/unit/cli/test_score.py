@@ -325,6 +325,16 @@ def test_all_items_tied_have_a_score_of_zero_and_no_ssr() -> None:
     assert math.isclose(result["reliability"]["eap"], 0.0)
 
 
+def test_a_judge_who_always_takes_the_left_ranks_nothing_and_the_result_says_so() -> None:
+    names = "abcdefghijkl"
+    # Everybody meets everybody, as often on the left as on the right, as well as that goes.
+    pairs = [(x, y) if (i + j) % 2 else (y, x) for i, x in enumerate(names) for j, y in enumerate(names[:i])]
+    result = scored("left,right,winner\n" + "".join(f"{x},{y},{x}\n" for x, y in pairs), "--position")
+    assert result["reliability"]["eap"] < 0.1
+    assert result["position_bias"]["estimate"] > 2.0
+    assert result["warnings"][-1] == "The reliability is 0.00: the ranking may well be chance."
+
+
 def test_marks_and_grades_are_added_when_asked_for() -> None:
     rows = "".join(f"j1,{pair}\n" for pair in ("a,b,a", "b,c,b", "a,c,a", "c,b,c", "b,a,b") * 5)
     content = "judge,left,right,winner\n" + rows

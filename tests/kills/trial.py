@@ -16,7 +16,7 @@ from fleet import SAFE_EXIT, WorkerProcess
 from kills import account
 from kills.history import History
 from kills.ledger import Ledger
-from kills.points import obeyed, order_text
+from kills.points import AT_A_BEGINNING, AT_BAD_INPUT, obeyed, order_text
 from kills.post import DisorderlyPost
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, document_of, new_request
@@ -181,19 +181,26 @@ class Trial:
             self.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
 
     async def killed_at(self, worker: WorkerProcess, point: str, passage: int) -> None:
-        """Wait until the worker has died at a point of its code; verdicts keep coming so that it gets there."""
+        """Wait until the worker has died at a point of its code; what has it get there keeps coming."""
         self.order(worker, point, passage)
         nudged = time.monotonic()
 
-        def has_died() -> bool:
+        async def has_died() -> bool:
             nonlocal nudged
             if time.monotonic() > nudged + NUDGE_SECONDS:
-                self.post.allowed = min(self.post.allowed + 2, self.total - 1)
+                await self._nudge(point)
                 nudged = time.monotonic()
             return not worker.runs
 
         await self.until(has_died, f"{worker.name} passes {point!r}")
         self.confirm(worker, point)
+
+    async def _nudge(self, point: str) -> None:
+        if point in AT_A_BEGINNING:
+            await self.ask(self._asked_for() + 1)
+        elif point in AT_BAD_INPUT:
+            await self.poison()
+        self.post.allowed = min(self.post.allowed + 2, self.total - 1)
 
     def order(self, worker: WorkerProcess, point: str, passage: int) -> None:
         """Tell a worker to kill itself at this passage of a point, and do not start it again."""

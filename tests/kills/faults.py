@@ -93,7 +93,7 @@ class KeptThenEmpty:
         await trial.killed_at(victim, self.point, self.passage)
         trial.start(victim)
         await trial.serving()
-        await trial.progress(trial.applied + 5)
+        await trial.go_on(5)
         kill(trial, victim)
         empty(victim)
         for worker in (victim, *others):
@@ -113,8 +113,7 @@ class Freeze:
         worker.send(signal.SIGSTOP)
         trial.history.note("frozen", worker=worker.name)
         await trial.serving()
-        trial.post.allowed = min(trial.post.allowed + 10, trial.total - 1)
-        await trial.progress(trial.applied + 3)
+        await trial.go_on(3)
         worker.send(signal.SIGCONT)
         await trial.until(lambda: not worker.runs, f"{worker.name}, whose partitions are lost, ends itself")
         trial.ends.append((worker.name, worker.exit_code))

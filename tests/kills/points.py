@@ -19,8 +19,11 @@ from typing import Any, NoReturn
 
 from cj_stream import worker
 from cj_stream.agents import computing
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
+from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
@@ -39,8 +42,9 @@ IN_TRAFFIC = {
     "put": "rows are in the local store, none of them was sent",
     "torn": "all rows of a decision are acknowledged but the last one",
     "unacknowledged": "rows are on their way, none is acknowledged",
-    "rows held": "rows go into the local store for a second, and to nobody else",
-    "inputs held": "inputs are read for a second, and nobody gets them",
+    "rows held": "rows go into the local store for a while, and to nobody else",
+    "inputs held": "inputs are read for a while, and nobody gets them",
+    "in hand": "messages are with the agents for a while, and not handled",
     "applied": "rows are acknowledged, the offset is not committed",
     "committed": "the offset is committed, what it releases is not started",
     "submitting": "a comparison is on its way to the provider, its answer is not here",
@@ -96,13 +100,13 @@ POINTS = {
     **AT_A_STOP,
 }
 
-HELD_SECONDS = 2.0
-"""Longer than a commit waits at a time."""
+HELD_SECONDS = 3.0
+"""Longer than two commits wait at a time."""
 ANSWER_SECONDS = 0.1
 """Less than the provider takes to answer."""
 SMALL_ESSAYS = 5
 """Larger batches are computed in the computing process: those of a run are all too small for it otherwise."""
-_held_topics: set[str] = set()
+_held: set[str] = set()
 _passed: Counter[str] = Counter()
 
 
@@ -203,12 +207,27 @@ _send = IdempotentProducer.send
 
 async def _send_or_hold(self: IdempotentProducer, topic: str, *args: Any, **kwargs: Any) -> Any:
     point = "rows held" if topic.endswith("-changelog") else "inputs held"
-    if topic not in _held_topics and topic.endswith(("-changelog", "events.v1")) and _is_due(point):
-        _held_topics.add(topic)
-        asyncio.get_running_loop().call_later(HELD_SECONDS, _die)
-    if topic in _held_topics:
+    if topic.endswith(("-changelog", "events.v1")) and _is_held(point):
         return asyncio.get_running_loop().create_future()
     return await _send(self, topic, *args, **kwargs)
+
+
+def _handle_or_hold(agent: Any) -> None:
+    handle = agent.handle
+
+    async def handled(self: Any, message: Any) -> None:
+        if _is_held("in hand"):
+            await asyncio.Event().wait()
+        await handle(self, message)
+
+    agent.handle = handled
+
+
+def _is_held(point: str) -> bool:
+    if point not in _held and _is_due(point):
+        _held.add(point)
+        asyncio.get_running_loop().call_later(HELD_SECONDS, _die)
+    return point in _held
 
 
 def _before(owner: Any, name: str, point: str) -> None:
@@ -255,6 +274,8 @@ def arm() -> None:
     ProviderClient.submit = _submit_and_pass
     Worker._report = _report_and_pass
     LocalStore._empty = _empty_or_half
+    for agent in (RequestsAgent, CallbacksAgent, BatchesAgent):
+        _handle_or_hold(agent)
     for owner, name, point in BEFORE:
         _before(owner, name, point)
     for owner, name, point in AFTER:

@@ -17,7 +17,7 @@ from kills.points import (
 )
 
 SHORT: Waves = (
-    (Kill(1, "rows held"), Kill(2, "submitted", 2)),
+    (Kill(1, "rows held"), Kill(2, "submitted", 2), Kill(3, "in hand", 2)),
     (Freeze(1), Kill(2, "torn", 3)),
     (KillInRebalance(3, 3, "recovering"), Kill(1, "reported", 2), Kill(2, "inputs held")),
     (Outage(8),),

@@ -101,6 +101,16 @@ async def test_a_commit_that_crosses_a_rebalance_releases_nothing(committing: Co
     assert committing.released == []
 
 
+async def test_a_commit_of_a_partition_that_is_ours_no_longer_releases_nothing(
+    committing: Committing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing.consumer, "assignment", lambda: {CALLBACKS})
+    commit = await committing.begin()
+    committing.producer.acknowledge(0)
+    assert await commit
+    assert committing.released == [{}]
+
+
 def test_the_broker_drops_repeats_so_that_acknowledgements_are_in_order() -> None:
     settings = IdempotentProducer._settings_extra(None)  # type: ignore[arg-type]  # it looks at nothing
     assert settings == {"acks": "all", "enable_idempotence": True}

@@ -56,6 +56,8 @@ class Recovered:
     def _resumed(self, partitions: set[TP]) -> None:
         assert partitions == {SOURCE}
         self.steps.append("sources")
+        # Whatever could come in between would come now.
+        asyncio.get_running_loop().call_soon(self.steps.append, "something else")
 
 
 @pytest.fixture

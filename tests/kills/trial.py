@@ -140,7 +140,7 @@ class Trial:
     async def go_on(self, verdicts: int) -> None:
         """Let enough verdicts come, and wait until so many more are applied."""
         self.post.allowed = min(self.post.allowed + 2 * verdicts, self.total - 1)
-        await self.progress(self.applied + verdicts)
+        await self.progress(min(self.applied + verdicts, self.total - 1))
 
     def ended(self) -> set[str]:
         """Return the batches that have an outcome."""
@@ -186,7 +186,10 @@ class Trial:
             self.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
 
     async def killed_at(self, worker: WorkerProcess, point: str, passage: int) -> None:
-        """Wait until the worker has died at a point of its code; what has it get there keeps coming."""
+        """Wait until the worker has died at a point of its code; what has it get there keeps coming.
+
+        When only the last verdict is left and it did not get there, it is killed where it is.
+        """
         self.order(worker, point, passage)
         nudged = time.monotonic()
 
@@ -195,10 +198,16 @@ class Trial:
             if time.monotonic() > nudged + NUDGE_SECONDS:
                 await self._nudge(point)
                 nudged = time.monotonic()
-            return not worker.runs
+            return not worker.runs or self.applied >= self.total - 1
 
         await self.until(has_died, f"{worker.name} passes {point!r}")
-        self.confirm(worker, point)
+        if worker.runs:
+            worker.order.unlink(missing_ok=True)
+            worker.kill()
+            self.ends.append((worker.name, worker.exit_code))
+            self.history.note("killed", worker=worker.name, not_at=point)
+        else:
+            self.confirm(worker, point)
 
     async def _nudge(self, point: str) -> None:
         if point in AT_A_BEGINNING:

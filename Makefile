@@ -50,7 +50,7 @@ check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/mypy
 
 bench: $(COMPARED) ## Run all benchmarks; best on a machine with nothing else to do
-	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in $(BENCHMARKS); do OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: $(INSTALLED) ## Resolve pyproject.toml again into the two lock files
 	$(COMPILE) --extra build --output-file requirements.lock

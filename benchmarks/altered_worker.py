@@ -1,11 +1,12 @@
 """What `faust -A altered_worker worker` needs: a worker of the service without parts of its hardening, and its faults.
 
 `BENCH_WITHOUT` lists the parts that are taken out (see ``stock.py``), `BENCH_GATES` names the folder whose files switch
-faults on (see ``faults.py``).
+faults on (see ``faults.py``), `BENCH_FAUST` holds settings of Faust that the service does not offer, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -22,3 +23,5 @@ stock.take_out(filter(None, os.environ.get("BENCH_WITHOUT", "").split(",")))
 if "BENCH_GATES" in os.environ:
     faults.inject(Path(os.environ["BENCH_GATES"]), settings)
 app = stock.built(build_worker(settings)).app
+for name, value in json.loads(os.environ.get("BENCH_FAUST", "{}")).items():
+    setattr(app.conf, name, value)

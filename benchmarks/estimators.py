@@ -4,6 +4,9 @@ Simulated items, spread 1.5 logits, compared with 15 others each; the verdicts a
 taken in turns in one run. The table of accuracy says how far each routine is from the top of the likelihood: choix's
 `opt_pairwise` has the same penalty as the prior of 2 logits here, its other routines another one, or none; those are
 listed with the correlation of their scores with ours. Without choix (`make bench` installs it) its columns stay empty.
+
+The service computes with one thread of linear algebra, which has to be said here from outside, as `make bench` does:
+OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ def ours(data: Comparisons) -> dict[str, Callable[[], object]]:
         "covariance": lambda: likelihood.covariance(probability),
         "whole fit, prior known": lambda: map_estimate(data, prior_sd=PRIOR_SD),
         "whole fit": lambda: map_estimate(data),
+        "whole fit, order effect too": lambda: map_estimate(data, position=True),
         "whole fit, Firth": lambda: estimate(data, Estimator.FIRTH),
         "whole fit, NMM": lambda: estimate(data, Estimator.NMM),
     }

@@ -10,6 +10,9 @@ session, the new distribution, the table's recovery, the opening marker, and the
 
 Without any signal the longest pauses are those of the first row. A worker that is started again is so at once, as by a
 supervisor; "under another name" is what it would be without static membership. Runs alternate between the two workers.
+
+``--rows`` fills the table beforehand, and ``--faust`` sets what the service does not offer, to see what it would be
+worth: ``--rows 100000 --faust '{"table_standby_replicas": 1}'``, or ``'{"stream_recovery_delay": 3}'``.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from typing import NamedTuple
 
 from installation import Installation, installation
 from kit import BenchmarkError, WorkerProcess, local_broker, parser, print_table, spread, until
+from recovery import fill
+from scene import ROOT
 
 from cj_stream.contracts.topics import registry
 from cj_stream.domain.identifiers import read_correlation_id
@@ -52,7 +57,7 @@ class Pair:
 
     def __init__(self, stage: Installation, rate: float) -> None:
         self.stage = stage
-        self.workers = [stage.worker(), stage.worker()]
+        self.workers = [stage.worker(app="altered_worker"), stage.worker(app="altered_worker")]
         self._interval = 1 / rate
         self._number = 0
 
@@ -199,8 +204,11 @@ async def loaded_pair(bootstrap: str, folder: Path, session: float, options: Nam
     await create_topics(bootstrap, [replace(requests, partitions=settings.partitions)], 1)
     changes = {"session_timeout_seconds": session, "heartbeat_seconds": options.heartbeat}
     async with installation(bootstrap, folder, **changes) as stage:
+        if options.rows:
+            await fill(stage, options.rows)
         pair = Pair(stage, options.rate)
         for worker in pair.workers:
+            worker.environment |= {"BENCH_FAUST": options.faust, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT}"}
             worker.start()
         await pair.shared()
         load = asyncio.create_task(pair.load())
@@ -233,6 +241,8 @@ def main() -> None:
     heartbeat = Settings.model_fields["heartbeat_seconds"].default
     options.add_argument("--heartbeat", type=float, default=heartbeat, help=f"their interval (default {heartbeat:g} s)")
     options.add_argument("--rate", type=float, default=2.0, help="batches asked for per second and partition")
+    options.add_argument("--rows", type=int, default=0, help="rows in the table when the workers start (default 0)")
+    options.add_argument("--faust", default="{}", help="settings of Faust as JSON, see above")
     options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what to do to a worker")
     arguments = options.parse_args()
     rows = []
@@ -242,7 +252,8 @@ def main() -> None:
                 own = folder / f"session-{session:g}-{number}"
                 rows.append(asyncio.run(measured(bootstrap, own, session, way, arguments)))
     print_table(
-        f"Partitions stand still, two workers, seconds ({arguments.repeats} runs, heartbeat {arguments.heartbeat:g} s)",
+        f"Partitions stand still, two workers, seconds ({arguments.repeats} runs, heartbeat {arguments.heartbeat:g} s, "
+        f"{arguments.rows:,} rows, {arguments.faust})",
         ["what happens to a worker", "session", "its partitions", "the others", "stopped after"],
         rows,
     )

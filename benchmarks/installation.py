@@ -66,16 +66,14 @@ class Installation:
         self._changes = {"kafka_bootstrap": bootstrap, "app_id": folder.name, **changes}
         topics = [name for name in Settings.model_fields if name.endswith("_topic")]
         self._changes |= {name: f"{folder.name}.{Settings.model_fields[name].default}" for name in topics}
+        # Kept: reading settings takes milliseconds, and a benchmark asks for them all the time.
+        self.settings = Settings(**self._changes)
+        """The settings that all workers share."""
         self._workers: list[WorkerProcess] = []
         self._provider = Provider()
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
         self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-
-    @property
-    def settings(self) -> Settings:
-        """Return the settings that all workers share."""
-        return Settings(**self._changes)
 
     @property
     def accepted(self) -> dict[UUID, dict[str, Any]]:
@@ -96,6 +94,7 @@ class Installation:
         await create_topics(self.settings.kafka_bootstrap, registry(self.settings), 1)
         await self._provider.start(stack)
         self._changes |= {"content_service_url": f"file:{content}", "llm_provider_service_url": self._provider.url}
+        self.settings = Settings(**self._changes)
         for client in (self.producer, self._consumer):
             stack.push_async_callback(client.stop)
             await client.start()

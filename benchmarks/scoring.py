@@ -2,7 +2,8 @@
 
 Simulated essays, spread 1.5 logits, compared with 15 others each. Measured are the estimate with its full covariance,
 and the planning of an iteration (4 comparisons per essay): by random matchings before there is any comparison, and by
-D-optimality from the estimate. Pure computation; the linear algebra uses as many threads as it finds cores.
+D-optimality from the estimate. Pure computation, with one thread of linear algebra, as the service has it, if
+OPENBLAS_NUM_THREADS=1 says so; `make bench` does.
 """
 
 from __future__ import annotations

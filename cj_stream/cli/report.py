@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,10 +13,11 @@ import click
 
 from cj_stream.cli.marking import MarkRequest, mark_options
 from cj_stream.cli.options import ask, url_option
-from cj_stream.cli.output import fail, reporting
+from cj_stream.cli.output import fail, progress, reporting, warn
 from cj_stream.cli.report_batch import batch_data
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
 from cj_stream.cli.score_file import read_judgements
+from cj_stream.cli.score_rows import ROWS_LEFT_OUT
 from cj_stream.report.study import Study
 from cj_stream.scoring.caveats import caveats
 from cj_stream.scoring.data import Anchors, Comparisons, Judges
@@ -36,6 +38,8 @@ Examples:
 \b
 Grades and their boundaries take turns, lowest first. A boundary is a score in logits, or item:ID for the score of an
 item: --grades "C,-0.5,B,item:essay-7,A".
+\b
+Exit codes: 0 written, 1 no page, 2 wrong usage, 3 written, but rows of the file were left out.
 """
 
 _TOLD = 20
@@ -50,6 +54,8 @@ class _Source(NamedTuple):
     judges: Judges | None
     ordered: bool
     facts: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...]
+    """What could not be used of a file, a sentence for each row."""
     warnings: tuple[str, ...]
     adaptive: bool | None
     position: bool
@@ -99,7 +105,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
     no network: it can be printed, kept and sent.
     """
     make_page = _page_maker()
-    with reporting(ValueError, OSError):
+    with reporting(ValueError, OSError), progress("making the page"):
         origin = _from_file(source) if _is_file(source) else _from_batch(source, urls)
         if position and not origin.ordered:
             raise ValueError(f"{source} does not say which item was presented first: do without --position")
@@ -116,11 +122,15 @@ def report(  # noqa: PLR0913 -- one parameter for each option
             quality=assess(origin.data, fit, origin.judges, ordered=origin.ordered, seed=seed),
             marking=marking,
             facts=origin.facts,
-            warnings=(*origin.warnings, *caveats(origin.data, fit, origin.items, anchors)),
+            warnings=(*origin.left_out, *origin.warnings, *caveats(origin.data, fit, origin.items, anchors)),
             adaptive=origin.adaptive,
             seed=seed,
         )
         _write(make_page(study), output or _default_name(origin.title))
+    for sentence in origin.left_out:
+        warn(sentence)
+    if origin.left_out:
+        sys.exit(ROWS_LEFT_OUT)
 
 
 def _page_maker() -> Callable[[Study], str]:
@@ -138,17 +148,29 @@ def _is_file(source: str) -> bool:
 
 
 def _from_file(source: str) -> _Source:
-    with click.open_file(source, "rb") as opened:
-        content = opened.read()
     try:
+        with click.open_file(source, "rb") as opened:
+            content = opened.read()
         found = read_judgements(content)
+    except OSError as error:
+        raise ValueError(f"cannot read {source}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     left_out = [f"Line {problem.line} of the file was left out: {problem.text}." for problem in found.problems]
     title = "judgements" if source == "-" else Path(source).name
     facts = (("file", title), ("SHA-256 of the file", hashlib.sha256(content).hexdigest()))
-    warnings = (*_shortened(left_out), *found.notes)
-    return _Source(title, found.items, found.comparisons, found.judges, found.ordered, facts, warnings, None, False)
+    return _Source(
+        title=title,
+        items=found.items,
+        data=found.comparisons,
+        judges=found.judges,
+        ordered=found.ordered,
+        facts=facts,
+        left_out=tuple(_shortened(left_out)),
+        warnings=found.notes,
+        adaptive=None,
+        position=False,
+    )
 
 
 def _shortened(sentences: list[str]) -> list[str]:
@@ -159,7 +181,16 @@ def _shortened(sentences: list[str]) -> list[str]:
 def _from_batch(batch_id: str, urls: tuple[str, ...]) -> _Source:
     found = ask(urls, lambda client: batch_data(client, batch_id))
     return _Source(
-        batch_id, found.items, found.data, found.judges, True, found.facts, found.warnings, found.adaptive, True
+        title=batch_id,
+        items=found.items,
+        data=found.data,
+        judges=found.judges,
+        ordered=True,
+        facts=found.facts,
+        left_out=(),
+        warnings=found.warnings,
+        adaptive=found.adaptive,
+        position=True,
     )
 
 

@@ -8,11 +8,12 @@ from typing import Any, BinaryIO
 import click
 
 from cj_stream.cli.marking import MarkRequest, mark_options
-from cj_stream.cli.output import console, echo_json, fail, json_option, reporting, warn
+from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.score_anchors import anchors_among, read_anchors
-from cj_stream.cli.score_file import Judgements, Problem, read_judgements
+from cj_stream.cli.score_file import Judgements, read_judgements
 from cj_stream.cli.score_output import marked, print_scored, scored, scored_csv
 from cj_stream.cli.score_quality import print_quality
+from cj_stream.cli.score_rows import ROWS_LEFT_OUT, Problem
 from cj_stream.scoring.caveats import caveats
 from cj_stream.scoring.data import Anchors
 from cj_stream.scoring.estimates import estimate
@@ -20,8 +21,6 @@ from cj_stream.scoring.existence import NoEstimateError
 from cj_stream.scoring.fit import Estimator, Fit
 from cj_stream.scoring.quality import assess
 
-ROWS_LEFT_OUT = 3
-"""The exit code when there is a result, but rows of the file could not be used."""
 _PROBLEMS_SHOWN = 20
 
 _EPILOG = """\b
@@ -34,7 +33,8 @@ Examples:
 The file is a CSV with a heading (comma, semicolon or tab; UTF-8):
   judge,left,right,winner          the winner by its id, or left, right, tie
   judge,chosen,notChosen           as No More Marking exports it
-Exit codes: 0 scored, 1 no result, 3 scored, but rows were left out.
+  item1,item2,win1,win2            a table of numbers of wins
+Exit codes: 0 scored, 1 no result, 2 wrong usage, 3 scored, but rows were left out.
 """
 
 
@@ -119,7 +119,8 @@ def _print(judgements: Judgements, fit: Fit, result: dict[str, Any], *, as_csv: 
     else:
         judges = None if judgements.judges is None else len(judgements.judges.names)
         print_scored(console, result, judgements=len(judgements.comparisons), judges=judges)
-        quality = assess(judgements.comparisons, fit, judgements.judges, ordered=judgements.ordered)
+        with progress("assessing the judgements"):
+            quality = assess(judgements.comparisons, fit, judgements.judges, ordered=judgements.ordered)
         print_quality(console, quality, judgements.items)
 
 
@@ -128,6 +129,8 @@ def _left_out(problems: tuple[Problem, ...]) -> list[str]:
         return []
     lines = ", ".join(str(problem.line) for problem in problems[:_PROBLEMS_SHOWN])
     more = f" and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    if len(problems) == 1:
+        return [f"1 row was left out (line {lines})."]
     return [f"{len(problems)} rows were left out (lines {lines}{more})."]
 
 

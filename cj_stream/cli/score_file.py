@@ -6,23 +6,16 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from cj_stream.cli.score_columns import EXPECTED, Columns, HeadingError, find_columns
-from cj_stream.cli.score_winner import Row, reading_of
+from cj_stream.cli.score_rows import Cells, Problem, judgements_of
+from cj_stream.cli.score_winner import reading_of
 from cj_stream.scoring.data import Comparisons, Judges
 
 _DELIMITERS = ",;\t|"
 _LARGEST_CELL = 100_000_000
-
-
-class Problem(NamedTuple):
-    """A row that could not be used: its line in the file, and why."""
-
-    line: int
-    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +40,6 @@ class Judgements:
     notes: tuple[str, ...]
 
 
-class _Cells(NamedTuple):
-    line: int
-    judge: str
-    row: Row
-
-
 def read_judgements(content: bytes, extra_items: tuple[str, ...] = ()) -> Judgements:
     """Read a CSV of judgements; ``extra_items`` are items that need not occur in it.
 
@@ -67,7 +54,7 @@ def read_judgements(content: bytes, extra_items: tuple[str, ...] = ()) -> Judgem
     kept, shares = [], []
     for cell in cells:
         try:
-            share = 1.0 if table.columns.winner is None else reading(*cell.row)
+            share = reading.win(*cell.row) if cell.share is None else cell.share
         except ValueError as error:
             problems.append(Problem(cell.line, str(error)))
         else:
@@ -81,9 +68,9 @@ def read_judgements(content: bytes, extra_items: tuple[str, ...] = ()) -> Judgem
         items,
         _comparisons(items, kept, shares),
         None if table.columns.judge is None else _judges(kept),
-        table.columns.winner is not None,
+        table.columns.ordered,
         tuple(sorted(problems)),
-        notes,
+        (*notes, *table.notes(), *filter(None, [reading.note])),
     )
 
 
@@ -109,9 +96,9 @@ class _Table:
         if not text.strip():
             raise ValueError("the file is empty")
         if "\0" in text:
-            raise ValueError("the file is not text: export the judgements as CSV")
+            raise ValueError("the file is not text that can be read: save the judgements as CSV, in UTF-8")
         csv.field_size_limit(_LARGEST_CELL)
-        self.columns, self._delimiter = _recognized(text, delimiters)
+        self.columns, self._headings, self._delimiter = _recognized(text, delimiters)
         self._text = text
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -125,58 +112,46 @@ class _Table:
                 headings_seen = True
             line = reader.line_num + 1
 
+    def notes(self) -> Iterator[str]:
+        """Yield what a reader should know of how the columns were understood."""
+        if self.columns.times is not None:
+            name = self._headings[self.columns.times].strip()
+            yield f"The column {name!r} was read as how many judgements a row stands for."
 
-def _recognized(text: str, delimiters: str) -> tuple[Columns, str]:
+
+def _recognized(text: str, delimiters: str) -> tuple[Columns, list[str], str]:
     errors = []
     for delimiter in delimiters:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         headings = next((row for row in reader if any(cell.strip() for cell in row)), [])
         try:
-            return find_columns(headings), delimiter
+            return find_columns(headings), headings, delimiter
         except HeadingError as error:
             errors.append((len(headings), str(error)))
+    if text.lstrip()[0] in "[{":
+        raise ValueError(f"the file looks like JSON: save it as CSV with the columns {EXPECTED}")
     raise ValueError(max(errors)[1] if errors else f"needed are the columns {EXPECTED}")
 
 
-def _usable(table: _Table) -> tuple[list[_Cells], list[Problem]]:
-    cells, problems = [], []
+def _usable(table: _Table) -> tuple[list[Cells], list[Problem]]:
+    cells: list[Cells] = []
+    problems = []
     for line, row in table.rows():
-        fault = _fault(row, table.columns)
-        if fault:
-            problems.append(Problem(line, fault))
-        else:
-            cells.append(_picked(line, row, table.columns))
+        try:
+            cells += judgements_of(line, row, table.columns)
+        except ValueError as error:
+            problems.append(Problem(line, str(error)))
     return cells, problems
 
 
-def _fault(row: list[str], columns: Columns) -> str | None:
-    names = ("first item", "second item") if columns.winner is not None else ("winning item", "losing item")
-    needed = {names[0]: columns.first, names[1]: columns.second, "winner": columns.winner}
-    if any(cell.strip() for cell in row[columns.width :]):
-        return f"has {len(row)} cells, the heading has {columns.width}"
-    for name, place in needed.items():
-        if place is not None and (place >= len(row) or not row[place].strip()):
-            hint = " (a quotation mark may not be closed)" if any("\n" in cell for cell in row) else ""
-            return f"the {name} is missing{hint}"
-    if row[columns.first].strip() == row[columns.second].strip():
-        return f"{row[columns.first].strip()!r} is compared with itself"
-    return None
-
-
-def _picked(line: int, row: list[str], columns: Columns) -> _Cells:
-    judge = "" if columns.judge is None or columns.judge >= len(row) else row[columns.judge].strip()
-    winner = "" if columns.winner is None else row[columns.winner].strip()
-    return _Cells(line, judge, Row(row[columns.first].strip(), row[columns.second].strip(), winner))
-
-
-def _comparisons(items: tuple[str, ...], kept: list[_Cells], shares: list[float]) -> Comparisons:
+def _comparisons(items: tuple[str, ...], kept: list[Cells], shares: list[float]) -> Comparisons:
     index = {name: i for i, name in enumerate(items)}
     first = np.array([index[cell.row.first] for cell in kept])
     second = np.array([index[cell.row.second] for cell in kept])
     return Comparisons(len(items), first, second, np.array(shares))
 
 
-def _judges(kept: list[_Cells]) -> Judges:
+def _judges(kept: list[Cells]) -> Judges:
     names = tuple(sorted({cell.judge for cell in kept}))
     index = {name: i for i, name in enumerate(names)}
     return Judges(names, np.array([index[cell.judge] for cell in kept]))

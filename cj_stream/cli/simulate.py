@@ -10,7 +10,7 @@ from rich.progress import Progress
 from cj_stream.cli.output import console, echo_json, error_console, json_option
 from cj_stream.cli.simulate_output import print_simulated, simulated
 from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.study import Accuracy, Design, Scheme, mean_accuracies
+from cj_stream.scoring.study import Design, Expected, Scheme, expected_accuracies
 
 _EPILOG = """\b
 Examples:
@@ -25,7 +25,13 @@ apart, the judge prefers the better one in 73 % of the cases at a spread of 1, i
 
 @click.command(epilog=_EPILOG)
 @click.option("--essays", type=click.IntRange(2, 2000), default=30, show_default=True, help="Essays of a batch.")
-@click.option("--spread", type=click.FloatRange(0.0, 10.0), default=2.0, show_default=True, help="SD of their quality.")
+@click.option(
+    "--spread",
+    type=click.FloatRange(0.0, 10.0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="SD of their quality.",
+)
 @click.option(
     "--judge",
     "kind",
@@ -87,8 +93,10 @@ def simulate(  # noqa: PLR0913 -- a parameter for each option
 ) -> None:
     """Show how accurate rankings get against comparisons per essay.
 
-    Accuracy is told as the agreement of the ranking with the truth (Spearman, Kendall), the error of the scores
-    (RMSE, logits) and the reliability that the batch would report. Every way of pairing judges the same essays.
+    Accuracy is told as the agreement of the ranking with the truth (Spearman's and Kendall's rank correlation), the
+    error of the scores (RMSE, logits), their true reliability (squared correlation with the truth), the reliability
+    that the batch would report (EAP), and how many of the 95 % intervals hold the truth. Every way of pairing judges
+    the same essays: adaptive and random are the service's policies, uniform draws any pair at any time.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     judge = SimulatedJudge(JudgeKind(kind), judge_quality, position_bias)
@@ -102,8 +110,8 @@ def simulate(  # noqa: PLR0913 -- a parameter for each option
         print_simulated(console, result)
 
 
-def _studied(designs: list[Design], numbers: list[int], replications: int, seed: int) -> list[list[Accuracy]]:
+def _studied(designs: list[Design], numbers: list[int], replications: int, seed: int) -> list[list[Expected]]:
     with Progress(console=error_console, transient=True) as progress:
         task = progress.add_task("simulating", total=len(designs) * replications)
         seeds = range(seed, seed + replications)
-        return [mean_accuracies(design, numbers, seeds, lambda: progress.advance(task)) for design in designs]
+        return [expected_accuracies(design, numbers, seeds, lambda: progress.advance(task)) for design in designs]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cj_stream.scoring.study import Accuracy, Design
+from cj_stream.scoring.study import Accuracy, Design, Expected, Scheme
 
+_COLUMNS = {
+    "Spearman": "spearman",
+    "Kendall": "kendall",
+    "RMSE": "rmse",
+    "true rel.": "squared_correlation",
+    "EAP rel.": "reliability",
+    "95 % hold": "coverage",
+}
 _WIDTH = 50
 """Characters of the longest bar of the chart."""
 
@@ -18,12 +27,12 @@ _WIDTH = 50
 def simulated(
     designs: Sequence[Design],
     numbers: Sequence[int],
-    accuracies: Sequence[Sequence[Accuracy]],
+    expected: Sequence[Sequence[Expected]],
     replications: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the result as JSON has it; ``accuracies`` of each design at each number of comparisons per essay."""
-    judge = designs[0].judge
+    """Return the result as JSON has it; ``expected`` of each design at each number of comparisons per essay."""
+    judge, pairs = designs[0].judge, designs[0].essays * (designs[0].essays - 1) // 2
     return {
         "essays": designs[0].essays,
         "spread": designs[0].spread,
@@ -31,18 +40,29 @@ def simulated(
         "wave_size": designs[0].wave_size,
         "replications": replications,
         "seed": seed,
-        "pairs": designs[0].essays * (designs[0].essays - 1) // 2,
+        "pairs": pairs,
         "results": [
             {
                 "pairing": design.scheme.value,
                 "comparisons_per_essay": number,
-                "comparisons": design.essays * number // 2,
+                "comparisons": _comparisons(design, number, pairs),
+                **_figures(row.mean),
+                "monte_carlo_error": _figures(row.error),
             }
-            | {name: _finite(value) for name, value in accuracy._asdict().items()}
-            for design, rows in zip(designs, accuracies, strict=True)
-            for number, accuracy in zip(numbers, rows, strict=True)
+            for design, rows in zip(designs, expected, strict=True)
+            for number, row in zip(numbers, rows, strict=True)
         ],
     }
+
+
+def _comparisons(design: Design, number: int, pairs: int) -> int:
+    """Only the uniform way compares a pair again."""
+    planned = design.essays * number // 2
+    return planned if design.scheme is Scheme.UNIFORM else min(planned, pairs)
+
+
+def _figures(accuracy: Accuracy) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in accuracy._asdict().items()}
 
 
 def print_simulated(console: Console, result: dict[str, Any]) -> None:
@@ -54,9 +74,9 @@ def print_simulated(console: Console, result: dict[str, Any]) -> None:
         f"means of {result['replications']} simulated batches, seed {result['seed']}\n"
     )
     console.print(_table(result["results"]))
-    console.print()
+    console.print(f"\nMonte Carlo error, the standard error of these means: {_errors(result['results'])}.\n")
     console.print(accuracy_chart(result["results"]))
-    if any(row["comparisons"] > result["pairs"] for row in result["results"]):
+    if any(result["essays"] * row["comparisons_per_essay"] // 2 > result["pairs"] for row in result["results"]):
         console.print(f"\nThe essays make {result['pairs']} pairs: without repeats there are no more comparisons.")
 
 
@@ -76,16 +96,19 @@ def accuracy_chart(rows: Sequence[dict[str, Any]]) -> RenderableType:
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    headings = ("Spearman", "Kendall", "RMSE", "true rel.", "reported rel.", "95 % hold")
-    for heading in ("per essay", "comparisons", *headings):
+    for heading in ("per essay", "in all", *_COLUMNS):
         table.add_column(heading, justify="right")
     table.add_column("pairing")
     for row in sorted(rows, key=lambda row: int(row["comparisons_per_essay"])):
-        names = ("spearman", "kendall", "rmse", "squared_correlation", "reliability", "coverage")
-        figures = ["-" if row[name] is None else f"{row[name]:.2f}" for name in names]
+        figures = ["-" if row[name] is None else f"{row[name]:.2f}" for name in _COLUMNS.values()]
         table.add_row(str(row["comparisons_per_essay"]), str(row["comparisons"]), *figures, row["pairing"])
     return table
 
 
-def _finite(value: float) -> float | None:
-    return value if value == value else None  # noqa: PLR0124 (the test for NaN, which JSON has not)
+def _errors(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the largest error of each figure."""
+    told = []
+    for heading, name in _COLUMNS.items():
+        errors = [row["monte_carlo_error"][name] for row in rows if row["monte_carlo_error"][name] is not None]
+        told.append(f"{heading} {max(errors):.2g}" if errors else f"{heading} not known")
+    return "at most " + ", ".join(told)

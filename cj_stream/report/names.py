@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-LONGEST_LABEL = 26
-"""Characters of a name beside a plot; tables have it whole."""
+from itertools import accumulate
+from unicodedata import east_asian_width
+
+LONGEST_LABEL = 24
+"""Characters of a name beside a plot, wide ones counted twice; tables have it whole."""
 
 
 def shown(name: str) -> str:
@@ -14,4 +17,7 @@ def shown(name: str) -> str:
 def label(name: str) -> str:
     """Return a name short enough to stand beside a plot."""
     whole = shown(name)
-    return whole if len(whole) <= LONGEST_LABEL else whole[: LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    widths = list(accumulate(2 if east_asian_width(char) in "WF" else 1 for char in whole))
+    if not widths or widths[-1] <= LONGEST_LABEL:
+        return whole
+    return whole[: sum(width < LONGEST_LABEL for width in widths)] + "\N{HORIZONTAL ELLIPSIS}"

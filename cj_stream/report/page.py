@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from platform import python_version
 from typing import Any, Final
@@ -35,6 +36,8 @@ from cj_stream.scoring.reliability import (
 )
 from cj_stream.scoring.residuals import HIGHEST_USUAL, LOWEST_USUAL
 from cj_stream.scoring.split_half import SPLITS
+from cj_stream.scoring.stopping import MIN_COMPARISONS_PER_ESSAY
+from cj_stream.scoring.width import SCEPTICAL
 
 _ESTIMATORS: Final = {
     Estimator.MAP: "maximum a posteriori, prior N(0, s^2) with s = max(2, s_EB), s_EB by the Laplace approximation of "
@@ -44,6 +47,10 @@ _ESTIMATORS: Final = {
     Estimator.NMM: "win totals adjusted by .3 at both ends, standard errors from the diagonal of the information "
     "alone, as No More Marking publishes its scales",
 }
+_ASSUMED = (
+    "verdicts are independent given the scores, judges are equally good, errors are normal: intervals are a little "
+    "short for items far from the middle"
+)
 _SOFTWARE = ("cj-stream", "numpy", "matplotlib")
 
 
@@ -59,16 +66,27 @@ def page(study: Study) -> str:
     environment.filters |= {"number": number, "signed": signed, "percent": percent, "shown": shown}
     text = environment.get_template("report.html").render(
         study=study,
+        warnings=_warnings(study),
         fit=study.fit,
         quality=study.quality,
         key_figures=_key_figures(study),
         method=_method(study),
+        even_first=_even_first(study),
         muted=int((study.quality.items.infit < LOWEST_USUAL).sum()),
         **_tables(study),
         **_plots(study),
         **_constants(),
     )
     return text.lstrip() + "\n"  # the macros leave blank lines before the doctype
+
+
+def _warnings(study: Study) -> list[str]:
+    few = int((study.fit.comparisons_per_item < MIN_COMPARISONS_PER_ESSAY).sum())
+    told = (
+        f"{few} of {study.fit.n} items were compared fewer than {MIN_COMPARISONS_PER_ESSAY} times: their scores are "
+        "rough, and an infit of so few verdicts says little."
+    )
+    return [*study.warnings, *([told] if few else [])]
 
 
 def _tables(study: Study) -> dict[str, Table | None]:
@@ -110,17 +128,24 @@ def _plots(study: Study) -> dict[str, Any]:
 def _key_figures(study: Study) -> list[tuple[str, str]]:
     fit, quality, counts = study.fit, study.quality, study.fit.comparisons_per_item
     judges = "not known" if quality.judges is None else str(len(quality.judges.names))
+    spread = float(np.std(fit.theta, ddof=1)) if fit.n > 1 else math.nan
     figures = [
         ("items", str(fit.n)),
         ("comparisons", str(len(study.data))),
-        ("comparisons per item", f"{counts.min()} to {counts.max()}, mean {counts.mean():.1f}"),
+        ("comparisons per item", f"mean {counts.mean():.1f}, from {counts.min()} to {counts.max()}"),
         ("judges", judges),
-        ("EAP reliability", number(fit.reliability)),
+        (f"EAP reliability, {EAP_RELIABILITY_FORMULA}", number(fit.reliability)),
         (f"SSR, {SEPARATION_RELIABILITY_FORMULA}", number(fit.separation_reliability)),
         ("separation G; strata (4 G + 1) / 3", f"{number(quality.separation)}; {number(quality.strata, 1)}"),
-        ("spread of the scores, SD of theta", f"{number(float(np.std(fit.theta)))} logits"),
+        ("spread of the scores, SD of theta", f"{number(spread)} logits"),
     ]
     return figures + [(shown(name), shown(value)) for name, value in study.facts]
+
+
+def _even_first(study: Study) -> float:
+    """How often the item presented first wins against one as good."""
+    order = study.quality.order
+    return math.nan if order is None else 1.0 / (1.0 + math.exp(-order.bias.estimate))
 
 
 def _method(study: Study) -> list[tuple[str, str]]:
@@ -134,6 +159,7 @@ def _method(study: Study) -> list[tuple[str, str]]:
         ("prior of the scores", width),
         ("position term in the scores", term),
         ("scale", f"{len(fit.anchored)} anchors held" if fit.anchored else "logits, centred on the mean of the items"),
+        ("assumed", _ASSUMED),
         ("converged", "yes" if fit.converged else "no"),
         ("seed of splits and rank intervals", str(study.seed)),
         ("software", ", ".join(f"{name} {version(name)}" for name in _SOFTWARE) + f", Python {python_version()}"),
@@ -143,6 +169,7 @@ def _method(study: Study) -> list[tuple[str, str]]:
 def _constants() -> dict[str, Any]:
     return {
         "eap_formula": EAP_RELIABILITY_FORMULA,
+        "sceptical": f"log s ~ N(log {SCEPTICAL.median:g}, {SCEPTICAL.deviation:g}^2)",
         "ssr_formula": SEPARATION_RELIABILITY_FORMULA,
         "ratio_formula": SEPARATION_RATIO_FORMULA,
         "usual": (LOWEST_USUAL, HIGHEST_USUAL),

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from cj_stream.report.drawing import axes, inline_svg, styled
 from cj_stream.report.names import label
 from cj_stream.scoring.data import Comparisons, Floats, Integers
 
 _WIDTH = 7.4
-_PER_PLOT = 60
+_PER_PLOT = 50  # what one printed page holds
+_NAMES_WIDTH = 2.6
 _LINE_HEIGHT = 0.165
 _CELLS = 40
 _CELLS_WITH_NUMBERS = 20
@@ -28,7 +30,7 @@ class Series(NamedTuple):
 
 
 def caterpillar(names: Sequence[str], theta: Floats, interval: Floats) -> list[str]:
-    """Return the scores (n,), best first, with their intervals (n, 2), in one plot for each 60 items."""
+    """Return the scores (n,), best first, with their intervals (n, 2), in one plot for each 50 items."""
     reach = (float(interval.min()) - 0.2, float(interval.max()) + 0.2)
     starts = range(0, len(names), _PER_PLOT)
     return [
@@ -42,7 +44,7 @@ def _caterpillar(
 ) -> str:
     first, last, chosen = places.start + 1, places.stop, slice(places.start, places.stop)
     with styled(f"caterpillar-{first}"):
-        figure, plot = axes(_WIDTH, 0.9 + _LINE_HEIGHT * len(places), 2.3)
+        figure, plot = axes(_WIDTH, 0.9 + _LINE_HEIGHT * len(places), _NAMES_WIDTH)
         ranks = np.arange(first, last + 1)
         plot.hlines(ranks, interval[chosen, 0], interval[chosen, 1], color="0.35", linewidth=1.4)
         plot.plot(theta[chosen], ranks, "o", color="black", markersize=3.6)
@@ -69,7 +71,7 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str, title: str,
             plot.plot(x, y, linestyle=dashes, marker=marker, color="black", markersize=4, label=line.name)
         plot.set(xlabel=x_label, ylabel=y_label, ylim=(0.0, 1.02))
         plot.set_xlim(left=0)
-        plot.legend(loc="lower right", frameon=False)
+        plot.legend(frameon=False)
         return inline_svg(figure, title, description)
 
 
@@ -112,6 +114,8 @@ def heat_map(data: Comparisons, ranks: Integers) -> str:
                 )
         ends = (0.5, data.n + 0.5)
         plot.set(xlim=ends, ylim=ends[::-1], xlabel="rank of one item", ylabel="rank of the other")
+        for axis in (plot.xaxis, plot.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         plot.set_aspect("equal")
         size_told = f"The largest square stands for {largest:.0f} comparisons."
         plot.set_title(size_told, loc="left", fontsize=8, pad=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,12 +53,14 @@ def ranking_table(study: Study) -> Table:
     """Return one row for each item, best first."""
     fit, quality = study.fit, study.quality
     flags, extras = _flags(quality.items), list(_marks(study))
-    interval, names = fit.interval95, shown_items(study)
+    interval, names, order = fit.interval95, shown_items(study), best_first(study)
+    ahead = [chance(fit.probability_better(*pair)) for pair in pairwise(order)]
     rows = [
         (
             names[i],
             str(fit.ranks[i]),
             f"{quality.ranks[i, 0]} to {quality.ranks[i, 1]}",
+            above_next,
             signed(fit.theta[i]),
             number(fit.standard_error[i]),
             f"{signed(interval[i, 0])} to {signed(interval[i, 1])}",
@@ -67,9 +70,10 @@ def ranking_table(study: Study) -> Table:
             flags[i],
             *(cells[i] for _, cells in extras),
         )
-        for i in best_first(study)
+        for i, above_next in zip(order, [*ahead, "-"], strict=True)
     ]
-    heading = ("item", "rank", "rank, 95 %", "theta", "SE", "theta, 95 %", "comparisons", "wins", "infit", "fit")
+    places, scores = ("item", "rank", "rank, 95 %", "P(above next)"), ("theta", "SE", "theta, 95 %")
+    heading = (*places, *scores, "comparisons", "wins", "infit", "fit")
     caption = "Ranking, best first. Theta and its standard error (SE) are in logits."
     return Table(caption, heading + tuple(name for name, _ in extras), rows, ("fit", "grade"))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cj_stream.scoring.data import Anchors, Comparisons
+from cj_stream.scoring.evidence import HIGHEST_WITHOUT
 from cj_stream.scoring.existence import Obstacle, Reason, unbounded, uncompared, unlinked
 from cj_stream.scoring.fit import Estimator, Fit
-from cj_stream.scoring.width import NARROWEST, WIDEST
+from cj_stream.scoring.stopping import MIN_COMPARISONS_PER_ESSAY
+from cj_stream.scoring.width import WIDEST
 
 _RESTS_ON = {
     Estimator.MAP: "the prior",
@@ -56,8 +58,8 @@ def _sentence(obstacle: Obstacle, names: Sequence[str]) -> str:
 def _about_the_fit(fit: Fit) -> Iterator[str]:
     if not fit.converged:
         yield f"The estimate did not converge in {fit.iterations} steps: do not rely on it."
-    if fit.prior_sd_eb <= NARROWEST:
-        yield "The comparisons show no differences between the items: the ranking is chance."
+    if fit.reliability <= HIGHEST_WITHOUT and fit.comparisons_per_item.mean() >= MIN_COMPARISONS_PER_ESSAY:
+        yield f"The reliability is {fit.reliability:.2f}: the ranking may well be chance."
     if fit.prior_sd_eb >= WIDEST:
         yield (
             "The comparisons hardly contradict one another: distances between scores are less certain than their "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -68,6 +69,11 @@ class Comparisons:
 
     def __len__(self) -> int:
         return len(self.first_wins)
+
+    @cached_property
+    def cells(self) -> Integers:
+        """(m,) where each comparison belongs in an (n, n) matrix laid out in a row: first * n + second."""
+        return self.first * self.n + self.second
 
     def where(self, chosen: Booleans) -> Comparisons:
         """Return the comparisons for which ``chosen`` (m,) holds, among the same items."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +22,15 @@ from cj_stream.scoring.firth import maximize_firth
 from cj_stream.scoring.fit import Estimator, Fit
 from cj_stream.scoring.graph import components
 from cj_stream.scoring.likelihood import Likelihood
-from cj_stream.scoring.newton import maximize
+from cj_stream.scoring.newton import Mode, maximize
 from cj_stream.scoring.width import find_width
 
 NMM_EPSILON = 0.3
 """What the win totals are kept away from none and from all by, in wins."""
-_UNLINKED_PRECISION = 1e-8
+# Too little to be seen in the scores, but systems of equations keep a solution where the scores have none.
+_LINKED_PRECISION, _UNLINKED_PRECISION = 1e-12, 1e-8
+# Variance of a verdict so certain that it places nothing; the adjusted totals of thousands of wins still need more.
+_CERTAIN = 1e-7
 
 
 def estimate(
@@ -55,11 +59,8 @@ def estimate(
     if estimator is Estimator.MAP:
         return map_estimate(data, position=position, anchors=anchors)
     likelihood = Likelihood(data, position=position, anchors=anchors)
-    _refuse(estimator, likelihood)
-    if estimator is Estimator.FIRTH:
-        mode = maximize_firth(likelihood)
-    else:
-        mode = maximize(_adjusted(likelihood) if estimator is Estimator.NMM else likelihood, likelihood.start())
+    _refuse(estimator, _OBSTACLES[estimator](likelihood), data.n)
+    mode = _MODES[estimator](likelihood)
     covariance = _diagonal if estimator is Estimator.NMM else Likelihood.covariance
     search = find_width(data, position)
     reliability = reliability_at(data, search.sceptical, position)
@@ -67,11 +68,10 @@ def estimate(
     return assembled(likelihood, mode, spread, estimator, search.found.prior_sd, reliability)
 
 
-def _refuse(estimator: Estimator, likelihood: Likelihood) -> None:
+def _refuse(estimator: Estimator, obstacles: Sequence[Obstacle], n: int) -> None:
     """Raise NoEstimateError unless the estimate exists."""
-    obstacles = list(_OBSTACLES[estimator](likelihood))
     if obstacles:
-        raise NoEstimateError(estimator, obstacles, likelihood.data.n)
+        raise NoEstimateError(estimator, obstacles, n)
 
 
 def _mle_obstacles(likelihood: Likelihood) -> list[Obstacle]:
@@ -95,15 +95,39 @@ _OBSTACLES = {
 
 
 def _order_confounded(likelihood: Likelihood) -> list[Obstacle]:
-    """Whether scores exist that make every first item better by the same: then the order effect is no other."""
+    """Whether scores exist that make every first item better by the same: then the order effect is no other.
+
+    The same as whether it would be infinite had every comparison been a tie.
+    """
     if not likelihood.position:
         return []
-    order = replace(likelihood, position=False, precision=1e-9)
-    ones = np.ones(len(likelihood.data))
-    even = np.full(len(likelihood.data), 0.5)
-    curvature, pull = order.of_free(order.curvature(even)), order.gather(0.25 * ones)[order.free]
-    explained = float(pull @ np.linalg.solve(curvature, pull))
-    return [Obstacle(Reason.ORDER)] if explained >= 0.25 * len(ones) - 1e-6 else []
+    even = replace(likelihood.data, first_wins=np.full(len(likelihood.data), 0.5))
+    return unbounded_order(even, likelihood.anchors)
+
+
+def _maximize(likelihood: Likelihood) -> Mode:
+    return maximize(likelihood, likelihood.start())
+
+
+def _maximize_adjusted(likelihood: Likelihood) -> Mode:
+    """Solve the equations for the adjusted totals; raise NoEstimateError if they have no finite solution."""
+    mode = _maximize(_adjusted(likelihood))
+    _refuse(Estimator.NMM, _unreachable(likelihood, mode), likelihood.data.n)
+    return mode
+
+
+def _unreachable(likelihood: Likelihood, mode: Mode) -> list[Obstacle]:
+    """Return what has run away: groups that only certain verdicts link any more, or else the order effect."""
+    data, anchors = likelihood.data, likelihood.anchors
+    open_still = data.where(mode.probability * (1.0 - mode.probability) > _CERTAIN)
+    apart = {obstacle.items for obstacle in unlinked(data, anchors)}
+    groups = [obstacle.items for obstacle in unlinked(open_still, anchors) if obstacle.items not in apart]
+    return [Obstacle(Reason.UNREACHABLE, group) for group in groups] or _order_confounded(
+        replace(likelihood, data=open_still)
+    )
+
+
+_MODES = {Estimator.MLE: _maximize, Estimator.FIRTH: maximize_firth, Estimator.NMM: _maximize_adjusted}
 
 
 def _adjusted(likelihood: Likelihood) -> Likelihood:
@@ -119,7 +143,7 @@ def _adjusted(likelihood: Likelihood) -> Likelihood:
     tilt -= (np.bincount(pieces.labels, tilt) / sizes)[pieces.labels]
     if likelihood.position:
         tilt = np.append(tilt, NMM_EPSILON * (1.0 - 2.0 * data.first_wins.mean()))
-    return replace(likelihood, tilt=tilt, precision=0.0 if pieces.total == 1 else _UNLINKED_PRECISION)
+    return replace(likelihood, tilt=tilt, precision=_LINKED_PRECISION if pieces.total == 1 else _UNLINKED_PRECISION)
 
 
 def _diagonal(likelihood: Likelihood, probability: Floats) -> Floats:

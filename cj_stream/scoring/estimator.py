@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from cj_stream.scoring.data import Anchors, Comparisons, Floats
+from cj_stream.scoring.evidence import bounded
 from cj_stream.scoring.fit import Estimator, Fit, PositionBias
 from cj_stream.scoring.graph import components, strong_components
 from cj_stream.scoring.likelihood import Likelihood
@@ -62,12 +63,16 @@ def map_scores(data: Comparisons, prior_sd: float, *, position: bool = False, an
 
 
 def reliability_at(data: Comparisons, width: Width, position: bool) -> float:
-    """Return the EAP reliability under a prior of this width, from first-order posterior means."""
+    """Return the EAP reliability under a prior of this width, from first-order posterior means.
+
+    At most one half without evidence that the items differ at all.
+    """
     likelihood = _likelihood(data, width.prior_sd, position, None)
     mode = maximize(likelihood, width.near, _RELIABILITY_TOLERANCE)
     covariance = likelihood.covariance(mode.probability)
     means = mode.parameters + likelihood.mean_beyond_mode(mode.probability, covariance)
-    return eap_reliability(means[: data.n], covariance[: data.n, : data.n])
+    reliability = eap_reliability(means[: data.n], covariance[: data.n, : data.n])
+    return bounded(reliability, likelihood, mode)
 
 
 def assembled(

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     UNBEATEN = "{} never lost to any other item"
     WINLESS = "{} never won against any other item"
     UNCOMPARED = "{} took part in no comparison"
+    UNREACHABLE = "no finite distance of {} to the other items gives the adjusted totals of wins"
     ORDER = "the effect of the order of presentation cannot be told from the scores, or is infinite"
 
 
@@ -59,6 +60,7 @@ class NoEstimateError(ValueError):
         if Reason.ORDER in reasons:
             return f"Do without the position term, or use the estimator {Estimator.MAP}"
         others = f", {Estimator.FIRTH} or {Estimator.NMM}" if reasons <= {Reason.UNBEATEN, Reason.WINLESS} else ""
+        others = f" or {Estimator.FIRTH}" if reasons == {Reason.UNREACHABLE} else others
         return f"Use the estimator {Estimator.MAP}{others}, or judge more comparisons with these items"
 
 

@@ -15,11 +15,12 @@ _HALVINGS = 30
 
 
 def maximize_firth(likelihood: Likelihood) -> Mode:
-    """Maximize the log likelihood plus half the log determinant of the information, by Fisher scoring.
+    """Maximize the log likelihood plus half the log determinant of the information, by scoring.
 
     In an exponential family that is the likelihood times Jeffreys' prior, and the score equations are those of the
     likelihood with every outcome y replaced by y + h (1/2 - p), h the leverage of the comparison (Firth 1993, section
-    3.1; Heinze and Schemper 2002). Finite wherever the information is not singular.
+    3.1; Heinze and Schemper 2002). That is half a win for both sides, weighted by h: a step is one of Newton's with h
+    held, so it counts every comparison 1 + h times. Finite wherever the information is not singular.
     """
     parameters = likelihood.start()
     height = _height(likelihood, parameters)
@@ -36,7 +37,8 @@ def _scoring_step(likelihood: Likelihood, parameters: Floats) -> tuple[Floats, f
     covariance = likelihood.covariance(probability)
     leverage = probability * (1.0 - probability) * likelihood.logit_variance(covariance)
     gradient = likelihood.gradient(parameters, probability - leverage * (0.5 - probability))
-    step = covariance @ gradient
+    # With the information of the comparisons alone, steps overshoot for ever where a leverage is near 1.
+    step = likelihood.covariance(probability, 1.0 + leverage) @ gradient
     return step, float(gradient @ step)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,10 +41,6 @@ class Likelihood:
     position_precision: float = 0.0
     anchors: Anchors | None = None
     tilt: Floats | None = None
-    _edges: Integers = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_edges", self.data.first * self.data.n + self.data.second)
 
     @property
     def size(self) -> int:
@@ -81,9 +77,11 @@ class Likelihood:
 
     def gather(self, values: Floats) -> Floats:
         """(size,) sums of ``values`` (m,) per parameter, negative for the second item: the transpose of `contrast`."""
-        n = self.data.n
-        sums = sum_per_item(self.data.first, values, n) - sum_per_item(self.data.second, values, n)
-        return np.append(sums, values.sum()) if self.position else sums
+        # One more than the items: the last sum is b's, if there is one.
+        sums = sum_per_item(self.data.first, values, self.size) - sum_per_item(self.data.second, values, self.size)
+        if self.position:
+            sums[-1] = values.sum()
+        return sums
 
     def log_density(self, parameters: Floats) -> float:
         """Log of likelihood times prior, without the prior's constant."""
@@ -115,24 +113,27 @@ class Likelihood:
             pull[n] = self.position_precision * vector[n]
         return pull
 
-    def curvature(self, probability: Floats) -> Floats:
+    def curvature(self, probability: Floats, weight: Floats | float = 1.0) -> Floats:
         """Negative second derivatives, (size, size); without anchors with 1 added in the direction of the mean.
 
-        The addition changes nothing for scores of mean zero, and keeps the matrix well conditioned.
+        The addition changes nothing for scores of mean zero, and keeps the matrix well conditioned. Comparisons count
+        as often as ``weight`` (m,) says.
         """
-        n = self.data.n
-        information = probability * (1.0 - probability)
-        laplacian = sum_per_item(self._edges, information, n * n).reshape(n, n)
-        laplacian = laplacian + laplacian.T
+        n, information = self.data.n, weight * probability * (1.0 - probability)
+        of_pairs = sum_per_item(self.data.cells, information, n * n).reshape(n, n)
+        as_first, as_second = of_pairs.sum(axis=1), of_pairs.sum(axis=0)
         mean = (self.anchors is None) - self.precision
-        diagonal = laplacian.sum(axis=1) + self.precision + mean / n
-        np.subtract(mean / n, laplacian, out=laplacian)
-        laplacian.reshape(-1)[:: n + 1] = diagonal
-        return self._bordered(laplacian, information) if self.position else laplacian
+        curvature = np.empty((self.size, self.size))
+        np.subtract(mean / n, of_pairs + of_pairs.T, out=curvature[:n, :n])
+        curvature.reshape(-1)[: n * self.size : self.size + 1] = as_first + as_second + self.precision + mean / n
+        if self.position:
+            curvature[n, :n] = curvature[:n, n] = as_first - as_second
+            curvature[n, n] = as_first.sum() + self.position_precision
+        return curvature
 
-    def covariance(self, probability: Floats) -> Floats:
+    def covariance(self, probability: Floats, weight: Floats | float = 1.0) -> Floats:
         """Inverse curvature, (size, size): the covariance of centred theta and b, or 0 for anchors and their pairs."""
-        curvature = self.curvature(probability)
+        curvature = self.curvature(probability, weight)
         if self.anchors is None:
             covariance = inverse(curvature)
             covariance[: self.data.n, : self.data.n] -= 1.0 / self.data.n  # the direction of the mean
@@ -157,14 +158,6 @@ class Likelihood:
         """
         drawn: Floats = covariance @ self.gather(skewness(probability) * self.logit_variance(covariance))
         return -0.5 * drawn
-
-    def _bordered(self, laplacian: Floats, information: Floats) -> Floats:
-        n = self.data.n
-        curvature = np.empty((n + 1, n + 1))
-        curvature[:n, :n] = laplacian
-        curvature[n] = curvature[:, n] = self.gather(information)
-        curvature[n, n] += self.position_precision
-        return curvature
 
 
 def skewness(probability: Floats) -> Floats:

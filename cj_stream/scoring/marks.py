@@ -126,7 +126,10 @@ class Grading:
 
         """
         if not boundaries or len(grades) != len(boundaries) + 1:
-            raise ValueError(f"{len(grades)} grades need {max(len(grades) - 1, 1)} boundaries, not {len(boundaries)}")
+            raise ValueError(
+                f"{len(grades)} grades and {len(boundaries)} boundaries: there must be at least two grades, and one "
+                "boundary between every two"
+            )
         if len(set(grades)) < len(grades):
             raise ValueError("two grades have the same name")
         items = np.array([int(b) if isinstance(b, np.integer) else -1 for b in boundaries])

@@ -46,7 +46,7 @@ def separation_reliability(theta: Floats, covariance: Floats) -> float:
 
 
 def separation_ratio_reliability(theta: Floats, covariance: Floats) -> float:
-    """Return the other coefficient that is called SSR (Bisson and others 2016): at least .5 even on coin flips.
+    """Return the other coefficient that is called SSR (Bisson and others 2016): about .5 even on coin flips.
 
     For comparison with publications that use it. Arguments and NaN as for `separation_reliability`.
     """

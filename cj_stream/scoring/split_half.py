@@ -12,6 +12,7 @@ from cj_stream.scoring.fit import Fit
 
 SPLITS = 100
 _FEWEST_JUDGES = 4
+_FEWEST_ITEMS = 3  # two correlate by 1 or -1 whatever their scores are
 
 
 class SplitHalf(NamedTuple):
@@ -56,5 +57,7 @@ def _scores(data: Comparisons, chosen: Booleans, prior_sd: float) -> Floats:
 
 
 def _correlation(first: Floats, second: Floats) -> float:
+    if len(first) < _FEWEST_ITEMS:
+        return float("nan")
     norm = float(np.linalg.norm(first) * np.linalg.norm(second))  # both have mean zero
     return float(first @ second) / norm if norm > 0.0 else float("nan")

@@ -66,6 +66,13 @@ class Accuracy(NamedTuple):
     spread_ratio: float
 
 
+class Expected(NamedTuple):
+    """Means over replications, and their Monte Carlo errors: standard errors of the means, NaN for one replication."""
+
+    mean: Accuracy
+    error: Accuracy
+
+
 def replicate(design: Design, comparisons_per_essay: Sequence[int], seed: int) -> list[Accuracy]:
     """Simulate one batch, and return how accurate it is at each of the numbers of comparisons per essay.
 
@@ -82,15 +89,21 @@ def replicate(design: Design, comparisons_per_essay: Sequence[int], seed: int) -
     return accuracies
 
 
-def mean_accuracies(
+def expected_accuracies(
     design: Design, comparisons_per_essay: Sequence[int], seeds: Iterable[int], done: Callable[[], None] = lambda: None
-) -> list[Accuracy]:
-    """Return the means over replications; ``done`` is called after each of them."""
+) -> list[Expected]:
+    """Return what to expect at each of the numbers of comparisons; ``done`` is called after each replication."""
     results = []
     for seed in seeds:
         results.append(replicate(design, comparisons_per_essay, seed))
         done()
-    return [Accuracy(*means) for means in np.mean(np.array(results), axis=0).tolist()]
+    found = np.array(results)
+    means, errors = found.mean(axis=0), np.full(found.shape[1:], np.nan)
+    if len(found) > 1:
+        errors = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    return [
+        Expected(Accuracy(*mean), Accuracy(*error)) for mean, error in zip(means.tolist(), errors.tolist(), strict=True)
+    ]
 
 
 def accuracy(fit: Fit, theta: Floats) -> Accuracy:

@@ -30,7 +30,7 @@ class Triads(NamedTuple):
 def circular_triads(data: Comparisons) -> Triads:
     """Count the circular triads among the majorities of the pairs; pairs without a majority are left out."""
     n = data.n
-    surplus = sum_per_item(data.first * n + data.second, 2.0 * data.first_wins - 1.0, n * n).reshape(n, n)
+    surplus = sum_per_item(data.cells, 2.0 * data.first_wins - 1.0, n * n).reshape(n, n)
     beats = (surplus - surplus.T > 0).astype(np.float64)
     # Ways of length three back to the start; each circle has three starts.
     circular = round(float(((beats @ beats) * beats.T).sum()) / 3.0)

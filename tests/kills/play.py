@@ -42,9 +42,11 @@ async def run(trial: Trial, waves: Waves, workers: int = WORKERS) -> None:
         if half >= trial.total:
             trial.history.note("left out", faults=[str(fault) for wave in waves[number:] for fault in wave])
             break
-        await trial.ask(half + 2 * step)
+        await trial.ask(half + step)
         trial.post.allowed = max(trial.post.allowed, half)
         await trial.progress(half)
+        # These begin while the faults happen.
+        await trial.ask(half + 2 * step)
         trial.history.note("wave", faults=[str(fault) for fault in wave])
         drip = asyncio.create_task(_drip(trial, step * (number + 2) - step // 3))
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -15,14 +17,22 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cj_stream import worker
+from cj_stream.agents import computing
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.callbacks import CallbacksAgent
+from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
+from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
 from cj_stream.provider.client import ProviderClient
+from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.app import IdempotentProducer
-from cj_stream.streaming.consumer import FaustConsumer
+from cj_stream.streaming.consumer import BarrierConsumer, FaustConsumer, FencedConsumerThread
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.table import BatchTable
@@ -32,30 +42,71 @@ IN_TRAFFIC = {
     "put": "rows are in the local store, none of them was sent",
     "torn": "all rows of a decision are acknowledged but the last one",
     "unacknowledged": "rows are on their way, none is acknowledged",
-    "rows held": "rows go into the local store for a second, and to nobody else",
-    "inputs held": "inputs are read for a second, and nobody gets them",
+    "rows held": "rows go into the local store for a while, and to nobody else",
+    "inputs held": "inputs are read for a while, and nobody gets them",
+    "in hand": "messages are with the agents for a while, and not handled",
     "applied": "rows are acknowledged, the offset is not committed",
     "committed": "the offset is committed, what it releases is not started",
+    "submitting": "a comparison is on its way to the provider, its answer is not here",
     "submitted": "the provider has accepted a comparison, nobody was told",
     "reported": "the log has the report of an acceptance, nobody has read it",
+    "gathered": "an input is gathered, its message is not sent",
     "forwarded": "an input is in its home partition, its offset is not committed",
 }
 """Points that a worker passes again and again while its batches run."""
-AT_AN_END = {"published": "an outcome is published, nobody was told"}
+NOW_AND_THEN = {
+    "planned": "pairs are chosen, nobody was told",
+    "computing": "a computation is with the computing process",
+    "scored": "a fit is computed, nobody was told",
+    "published": "an outcome is published, nobody was told",
+}
+"""Points that it passes a few times for each batch."""
+AT_A_BEGINNING = {
+    "loading": "some texts of a batch are loaded",
+    "loaded": "the texts of a batch are loaded, nobody was told",
+}
+"""Points that it passes once for each batch that is asked for."""
+AT_BAD_INPUT = {"refused": "a dead letter is on its way, the input is not acknowledged"}
 IN_A_REBALANCE = {
     "revoked": "the partitions are to be given up",
     "given up": "the partitions are given up",
+    "assigned": "the partitions are assigned, nothing of them is recovered",
     "recovering": "some of a partition's changelog is applied",
+    "sought": "the sources are sought, they do not flow yet",
     "recovered": "the partitions are recovered, their markers are not sent",
     "marked": "the markers are sent",
     "opened": "a partition's marker is read, its work is not started",
 }
 """Points that a worker passes when partitions change hands."""
-AT_A_STOP = {"stopping": "everything is stopped, the local store is not marked as clean"}
-POINTS = {**IN_TRAFFIC, **AT_AN_END, **IN_A_REBALANCE, **AT_A_STOP}
+AT_A_START = {
+    "emptying": "some of the databases that are not trusted are deleted",
+    "claimed": "the name is free, the group is not joined",
+}
+"""Points that a worker passes when it comes back after a kill."""
+AT_A_STOP = {
+    "draining": "what is under way is to be finished",
+    "drained": "what was under way is finished, nothing is stopped",
+    "left": "the group is left, the local store is not closed",
+    "stopping": "everything is stopped, the local store is not marked as clean",
+    "clean": "the local store is marked as clean, the process has not ended",
+}
+POINTS = {
+    **IN_TRAFFIC,
+    **NOW_AND_THEN,
+    **AT_A_BEGINNING,
+    **AT_BAD_INPUT,
+    **IN_A_REBALANCE,
+    **AT_A_START,
+    **AT_A_STOP,
+}
 
-HELD_SECONDS = 1.0
-_held_topics: set[str] = set()
+HELD_SECONDS = 3.0
+"""Longer than two commits wait at a time."""
+ANSWER_SECONDS = 0.1
+"""Less than the provider takes to answer."""
+SMALL_ESSAYS = 5
+"""Larger batches are computed in the computing process: those of a run are all too small for it otherwise."""
+_held: set[str] = set()
 _passed: Counter[str] = Counter()
 
 
@@ -119,6 +170,28 @@ async def _write_and_pass(self: BatchTable, sender: Sender, partition: int, puts
     passing("unacknowledged")
 
 
+_submit = ProviderClient.submit
+
+
+async def _submit_and_pass(self: ProviderClient, submission: Any) -> Any:
+    if _is_due("submitting"):
+        asyncio.get_running_loop().call_later(ANSWER_SECONDS, _die)
+    answer = await _submit(self, submission)
+    passing("submitted")
+    return answer
+
+
+_empty = LocalStore._empty
+
+
+def _empty_or_half(self: LocalStore) -> None:
+    if _is_due("emptying"):
+        for database in sorted(self._folder.glob("v*/tables/*.db"))[::2]:
+            shutil.rmtree(database)
+        _die()
+    _empty(self)
+
+
 _report = Worker._report
 
 
@@ -134,12 +207,27 @@ _send = IdempotentProducer.send
 
 async def _send_or_hold(self: IdempotentProducer, topic: str, *args: Any, **kwargs: Any) -> Any:
     point = "rows held" if topic.endswith("-changelog") else "inputs held"
-    if topic not in _held_topics and topic.endswith(("-changelog", "events.v1")) and _is_due(point):
-        _held_topics.add(topic)
-        asyncio.get_running_loop().call_later(HELD_SECONDS, _die)
-    if topic in _held_topics:
+    if topic.endswith(("-changelog", "events.v1")) and _is_held(point):
         return asyncio.get_running_loop().create_future()
     return await _send(self, topic, *args, **kwargs)
+
+
+def _handle_or_hold(agent: Any) -> None:
+    handle = agent.handle
+
+    async def handled(self: Any, message: Any) -> None:
+        if _is_held("in hand"):
+            await asyncio.Event().wait()
+        await handle(self, message)
+
+    agent.handle = handled
+
+
+def _is_held(point: str) -> bool:
+    if point not in _held and _is_due(point):
+        _held.add(point)
+        asyncio.get_running_loop().call_later(HELD_SECONDS, _die)
+    return point in _held
 
 
 def _before(owner: Any, name: str, point: str) -> None:
@@ -180,18 +268,53 @@ def _after_awaiting(owner: Any, name: str, point: str) -> None:
 
 def arm() -> None:
     """Put all points into the code of this process, before the worker is built."""
+    computing.SMALL_ESSAYS = SMALL_ESSAYS
     IdempotentProducer.send = _send_or_hold
     BatchTable.write = _write_and_pass
-    _before(FaustConsumer, "_commit_offsets", "applied")
-    _before(Releases, "committed", "committed")
-    _after_awaiting(ProviderClient, "submit", "submitted")
+    ProviderClient.submit = _submit_and_pass
     Worker._report = _report_and_pass
-    _after_awaiting(Forwarder, "_send", "forwarded")
-    _after_awaiting(Effects, "_publish", "published")
-    _before(Worker, "revoked", "revoked")
-    _after_awaiting(Worker, "revoked", "given up")
-    _after(BatchTable, "_recover", "recovering")
-    _before(Opener, "assigned", "recovered")
-    _after_awaiting(Opener, "_send", "marked")
-    _after(Opener, "read", "opened")
-    _before(LocalStore, "close", "stopping")
+    LocalStore._empty = _empty_or_half
+    for agent in (RequestsAgent, CallbacksAgent, BatchesAgent):
+        _handle_or_hold(agent)
+    for owner, name, point in BEFORE:
+        _before(owner, name, point)
+    for owner, name, point in AFTER:
+        _after(owner, name, point)
+    for owner, name, point in AFTER_AWAITING:
+        _after_awaiting(owner, name, point)
+
+
+Place = tuple[Any, str, str]
+"""Whose function, its name, and the point before or after it."""
+
+BEFORE: tuple[Place, ...] = (
+    (FaustConsumer, "_commit_offsets", "applied"),
+    (Releases, "committed", "committed"),
+    (pickle, "load", "computing"),
+    (Worker, "revoked", "revoked"),
+    (SeekFirstRecovery, "on_rebalance", "assigned"),
+    (Opener, "assigned", "recovered"),
+    (Dispatcher, "close", "draining"),
+    (LocalStore, "close", "stopping"),
+)
+AFTER: tuple[Place, ...] = (
+    (Forwarder, "forward", "gathered"),
+    (BatchTable, "_recover", "recovering"),
+    (Opener, "read", "opened"),
+    (LocalStore, "close", "clean"),
+)
+AFTER_AWAITING: tuple[Place, ...] = (
+    (Forwarder, "_send", "forwarded"),
+    (Effects, "_why_unusable", "loading"),
+    (Effects, "_load_content", "loaded"),
+    (Effects, "_plan_pairs", "planned"),
+    (Effects, "_score", "scored"),
+    (Effects, "_publish", "published"),
+    (DeadLetters, "put", "refused"),
+    (worker, "claim", "claimed"),
+    (Worker, "revoked", "given up"),
+    (BarrierConsumer, "perform_seek", "sought"),
+    (Opener, "_send", "marked"),
+    (Dispatcher, "close", "drained"),
+    (FencedConsumerThread, "on_thread_stop", "left"),
+)

@@ -6,10 +6,18 @@ from random import Random
 
 from kills.faults import Fault, Freeze, KeptThenEmpty, Kill, KillInRebalance, Outage, Scale, Stop
 from kills.play import WORKERS, Waves
-from kills.points import AT_AN_END, IN_A_REBALANCE, IN_TRAFFIC
+from kills.points import (
+    AT_A_BEGINNING,
+    AT_A_START,
+    AT_A_STOP,
+    AT_BAD_INPUT,
+    IN_A_REBALANCE,
+    IN_TRAFFIC,
+    NOW_AND_THEN,
+)
 
 SHORT: Waves = (
-    (Kill(1, "rows held"), Kill(2, "submitted", 2)),
+    (Kill(1, "rows held"), Kill(2, "submitted", 2), Kill(3, "in hand", 2)),
     (Freeze(1), Kill(2, "torn", 3)),
     (KillInRebalance(3, 3, "recovering"), Kill(1, "reported", 2), Kill(2, "inputs held")),
     (Outage(8),),
@@ -22,15 +30,16 @@ UNHARMED: Waves = ((Scale(3),), (Scale(1),))
 
 LONG_OUTAGE_SECONDS = 60.0
 MOST_PASSAGES = 6
-AFTER_A_RESTART = sorted(IN_A_REBALANCE.keys() - {"revoked", "given up"})
+AFTER_A_RESTART = sorted(AT_A_START.keys() | IN_A_REBALANCE.keys() - {"revoked", "given up"})
 WHILE_WRITING = ("put", "torn", "unacknowledged", "rows held", "applied")
 
 
 def random_schedule(seed: int) -> Waves:
-    """Return five to eight waves, with a broker that is away for a minute in every fourth schedule."""
+    """Return six to nine waves or more, with a broker that is away for a minute in every fourth schedule."""
     random = Random(seed)
-    makers = [_kills, _kills, _kills, _in_a_rebalance, _in_a_rebalance, _frozen, _scaled, _disk_lost, _outage]
-    waves: list[tuple[Fault, ...]] = []
+    makers = [_kills, _kills, _kills, _in_a_rebalance, _in_a_rebalance, _stopped, _frozen, _scaled, _disk_lost, _outage]
+    # First, while there are batches that nobody has asked for.
+    waves = [_at_a_beginning(random)]
     for _ in range(random.randint(5, 7)):
         waves += random.choice(makers)(random)
     if seed % 4 == 0:
@@ -43,10 +52,14 @@ def _workers(random: Random, count: int) -> list[int]:
 
 
 def _kill(random: Random, worker: int, *, taken_over: bool = False) -> Kill:
-    point = random.choice([None, *IN_TRAFFIC, *AT_AN_END])
-    if point in AT_AN_END:
-        return Kill(worker, point, 1, random.random() < 0.7, taken_over)
-    return Kill(worker, point, random.randint(1, MOST_PASSAGES), random.random() < 0.7, taken_over)
+    point = random.choice([None, *IN_TRAFFIC, *NOW_AND_THEN, *AT_BAD_INPUT])
+    passage = random.randint(1, MOST_PASSAGES) if point is None or point in IN_TRAFFIC else 1
+    return Kill(worker, point, passage, random.random() < 0.7, taken_over)
+
+
+def _at_a_beginning(random: Random) -> tuple[Fault, ...]:
+    first, second, _ = _workers(random, 3)
+    return Kill(first, random.choice(sorted(AT_A_BEGINNING))), _kill(random, second)
 
 
 def _kills(random: Random) -> list[tuple[Fault, ...]]:
@@ -66,6 +79,11 @@ def _in_a_rebalance(random: Random) -> list[tuple[Fault, ...]]:
 def _frozen(random: Random) -> list[tuple[Fault, ...]]:
     first, second, _ = _workers(random, 3)
     return [(Freeze(first), random.choice((Stop(second), _kill(random, second))))]
+
+
+def _stopped(random: Random) -> list[tuple[Fault, ...]]:
+    first, second, _ = _workers(random, 3)
+    return [(Stop(first, random.choice(sorted(AT_A_STOP))), _kill(random, second))]
 
 
 def _scaled(random: Random) -> list[tuple[Fault, ...]]:

@@ -16,7 +16,7 @@ from fleet import SAFE_EXIT, WorkerProcess
 from kills import account
 from kills.history import History
 from kills.ledger import Ledger
-from kills.points import obeyed, order_text
+from kills.points import AT_A_BEGINNING, AT_BAD_INPUT, obeyed, order_text
 from kills.post import DisorderlyPost
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, document_of, new_request
@@ -137,6 +137,11 @@ class Trial:
         await self.until(lambda: self.applied >= verdicts, f"{verdicts} verdicts are applied")
         self.history.note("progress", verdicts=self.applied, more=self.applied - before, ended=len(self.ended()))
 
+    async def go_on(self, verdicts: int) -> None:
+        """Let enough verdicts come, and wait until so many more are applied."""
+        self.post.allowed = min(self.post.allowed + 2 * verdicts, self.total - 1)
+        await self.progress(min(self.applied + verdicts, self.total - 1))
+
     def ended(self) -> set[str]:
         """Return the batches that have an outcome."""
         records = self.stage.mailbox.outcome_records("completed")
@@ -181,19 +186,35 @@ class Trial:
             self.broken.append(f"{worker.name} was stopped in order, and has not marked its disk as clean")
 
     async def killed_at(self, worker: WorkerProcess, point: str, passage: int) -> None:
-        """Wait until the worker has died at a point of its code; verdicts keep coming so that it gets there."""
+        """Wait until the worker has died at a point of its code; what has it get there keeps coming.
+
+        When only the last verdict is left and it did not get there, it is killed where it is.
+        """
         self.order(worker, point, passage)
         nudged = time.monotonic()
 
-        def has_died() -> bool:
+        async def has_died() -> bool:
             nonlocal nudged
             if time.monotonic() > nudged + NUDGE_SECONDS:
-                self.post.allowed = min(self.post.allowed + 2, self.total - 1)
+                await self._nudge(point)
                 nudged = time.monotonic()
-            return not worker.runs
+            return not worker.runs or self.applied >= self.total - 1
 
         await self.until(has_died, f"{worker.name} passes {point!r}")
-        self.confirm(worker, point)
+        if worker.runs:
+            worker.order.unlink(missing_ok=True)
+            worker.kill()
+            self.ends.append((worker.name, worker.exit_code))
+            self.history.note("killed", worker=worker.name, not_at=point)
+        else:
+            self.confirm(worker, point)
+
+    async def _nudge(self, point: str) -> None:
+        if point in AT_A_BEGINNING:
+            await self.ask(self._asked_for() + 1)
+        elif point in AT_BAD_INPUT:
+            await self.poison()
+        self.post.allowed = min(self.post.allowed + 2, self.total - 1)
 
     def order(self, worker: WorkerProcess, point: str, passage: int) -> None:
         """Tell a worker to kill itself at this passage of a point, and do not start it again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from simulation.broker import Record
 
 from cj_stream.streaming.app import HardenedApp
 from cj_stream.streaming.consumer import BarrierConsumer
+from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.recovery import SeekFirstRecovery
 
 if TYPE_CHECKING:
@@ -139,6 +140,18 @@ class _KafkaConsumer(FaustConsumer):  # type: ignore[misc]
     app: Any
     process: Process
 
+    async def on_partitions_revoked(self, _revoked: set[TP]) -> None:
+        """Nothing to do."""
+
+    async def perform_seek(self) -> None:
+        for tp in sorted(self._assigned):
+            position = await self.process.ask_broker(lambda tp=tp: self.process.broker.committed.get(tp, 0))
+            self._committed_offset[tp] = position
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        known = self._committed_offset
+        return {tp: self._acked[tp] for tp in tps if tp in self._acked and self._acked[tp] > known.get(tp, 0)}
+
     async def _commit_offsets(self, offsets: Mapping[TP, int], _start_new_transaction: bool = True) -> bool:
         committable = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         if not committable:
@@ -154,12 +167,14 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        self.reading = Reading()
         self.positions: dict[TP, int] = {}
         self.flows = False
         self.anything = asyncio.Event()
         """Set while something is acked and not committed."""
         self._assigned: set[TP] = set()
         self._acked: dict[TP, int] = {}
+        self._in_hand: dict[tuple[TP, int], Any] = {}
         self._committed_offset: dict[TP, int] = {}
         self._committing: asyncio.Future[None] | None = None
         self._thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
@@ -174,6 +189,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self._assigned = set(tps)
         self.positions.clear()
         self._acked.clear()
+        self._in_hand.clear()
         self._committed_offset.clear()
 
     def suspended(self) -> None:
@@ -181,11 +197,6 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self.positions.clear()
         self._acked.clear()
         self._committed_offset.clear()
-
-    async def perform_seek(self) -> None:
-        for tp in sorted(self._assigned):
-            position = await self.process.ask_broker(lambda tp=tp: self.process.broker.committed.get(tp, 0))
-            self._committed_offset[tp] = position
 
     def resume_partitions(self, tps: set[TP]) -> None:
         for tp in sorted(tps):
@@ -195,7 +206,14 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self.flows = True
         self.process.fetch_soon()
 
+    def give(self, message: Record) -> None:
+        given: Any = SimpleNamespace(tp=message.tp, offset=message.offset, acked=False)
+        self._in_hand[message.tp, message.offset] = given
+        self.reading.given(given)
+
     def ack(self, message: Record) -> None:
+        if (given := self._in_hand.pop((message.tp, message.offset), None)) is not None:
+            given.acked = True
         if message.tp in self._assigned:
             self._acked[message.tp] = message.offset + 1
             self.anything.set()
@@ -205,7 +223,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         if self._committing is not None:
             await asyncio.shield(self._committing)
             return
-        offsets = {tp: at for tp, at in self._acked.items() if at > self._committed_offset.get(tp, 0)}
+        offsets = self._filter_committable_offsets(sorted(self._assigned))
         self._acked.clear()
         self.anything.clear()
         if offsets:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from simulation.process import Process
 
 REBALANCE_TIMEOUT = 60.0
+SLOWEST_ANSWER = 0.3
+"""Seconds that the answer to a heartbeat takes at most."""
 
 
 class Group:
@@ -161,18 +163,20 @@ class Group:
         sent = self._scheduler.clock.now
         if process in self._seen:
             self._seen[process] = sent
-        self._scheduler.after(self._scheduler.chance.random() * 0.02, self._answer, process, sent)
+        known = process in self._seen
+        self._scheduler.after(self._scheduler.chance.random() * SLOWEST_ANSWER, self._answer, process, sent, known)
 
-    def _answer(self, process: Process, sent: float) -> None:
+    def _answer(self, process: Process, sent: float, known: bool) -> None:
         if process.dead:
             return
         if process.frozen:
-            process.on_thaw.append(lambda: self._answer(process, sent))
+            # It is read when the process goes on, and may be true no more.
+            process.on_thaw.append(lambda: self._answer(process, sent, known))
             return
-        if process not in self._seen:
+        if not known:
             process.dropped()
             return
         process.contact(sent)
-        if self._preparing and process not in self._joined:
+        if self._preparing and process in self._seen and process not in self._joined:
             process.rebalance()
         self._scheduler.after(process.heartbeat, self._beat, process)

@@ -26,6 +26,7 @@ from cj_stream.domain.todo import Publish
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
@@ -74,6 +75,20 @@ async def commit_without_waiting(self: Any, offsets: Mapping[TP, int], _start_ne
         events = self.app.engine.events_topic
         self.app.engine.releases.committed({tp.partition: at for tp, at in offsets.items() if tp.topic == events})
     return committed
+
+
+_settled = Sender.settled
+
+
+async def settled_or_late(self: Sender, patience: float) -> bool:
+    """Who has waited long enough goes on."""
+    await _settled(self, patience)
+    return True
+
+
+def idle_though_in_hand(self: Reading, committed: Mapping[TP, int | None]) -> dict[TP, int]:
+    """What was fetched counts as handled."""
+    return {tp: at for tp, at in self._positions.items() if (known := committed.get(tp)) is not None and at > known}
 
 
 _hold = Releases.hold

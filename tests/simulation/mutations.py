@@ -24,7 +24,9 @@ from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.releases import Releases
+from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
 
 ENDS = "everything ends"
@@ -59,6 +61,16 @@ MUTATIONS = (
         "a commit does not wait for what is outstanding",
         _replaced(BarrierConsumer, "_commit_offsets", mistakes.commit_without_waiting),
         (checks.ROWS_FIRST, checks.FORWARDED_FIRST),
+    ),
+    Mutation(
+        "a commit waits for a second only",
+        _replaced(Sender, "settled", mistakes.settled_or_late),
+        (checks.ROWS_FIRST, checks.FORWARDED_FIRST),
+    ),
+    Mutation(
+        "a commit passes what is in hand",
+        _replaced(Reading, "idle", mistakes.idle_though_in_hand),
+        (checks.FORWARDED_FIRST, ENDS, end_checks.LOG_DECIDES),
     ),
     Mutation(
         "effects start before the commit",

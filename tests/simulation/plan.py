@@ -93,7 +93,7 @@ class Plan:
         self.poison = chance.choice((0.0, 0.0, 0.5))
         self.callback_lag = chance.choice((0.0, 0.0, 0.0, 0.0, 4.0, 14.0))
         """Seconds that callbacks lie in their topic before anybody can read them."""
-        self.slowest_append = chance.choice((0.03, 0.03, 0.3))
+        self.slowest_append = chance.choice((0.03, 0.03, 0.3, 3.0))
         self.start_within = chance.choice((0.0, 8.0))
         self.targeted_faults: list[Targeted] = []
         self.timed_faults: list[tuple[float, str]] = []

@@ -160,6 +160,7 @@ class Process:
     async def _revoke(self) -> None:
         self.app.rebalancing = True
         self._stop_recovery()
+        await self.consumer.on_partitions_revoked(self.consumer.assignment())
         await self._drain()
         await self.app.on_partitions_revoked.send(self.app, self.consumer.assignment())
         self._revoking = None
@@ -224,7 +225,10 @@ class Process:
             start = positions[tp]
             positions[tp] = chance.randint(start + 1, readable[tp])
             for message in self.broker.logs[tp][start : positions[tp]]:
+                self.consumer.give(message)
                 self._streams[tp.topic].put(message)
+        # The next fetch begins at once, and then lasts until there is something.
+        self.consumer.reading.fetching(positions)
         if any(position < readable[tp] for tp, position in positions.items()):
             self.fetch_soon()
 

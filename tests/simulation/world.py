@@ -214,9 +214,10 @@ class World:
                 self.scheduler.after(5 + self.chance.random() * 20, self._fault, "start")
             process.terminate()
         else:
-            session = self.settings.session_timeout_seconds
+            seconds = self.chance.choice(FREEZES) * self.settings.session_timeout_seconds
             process.freeze()
-            self.scheduler.after(self.chance.choice(FREEZES) * session, process.thaw)
+            # What a process still sends when its batch was deleted long ago is a row of nobody's, and stays.
+            self.scheduler.after(min(seconds, self.settings.retention_days * 86400 / 2), process.thaw)
 
     # --- The end -----------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,19 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_runs import Run, run_command
 from fake_views import FakeViews, detail, result
 from html_checks import Page
+
+from cj_stream.cli.score_file import read_judgements
+from cj_stream.scoring.estimates import estimate
+from cj_stream.scoring.fit import Estimator
 
 VEHICLES = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
 HOSTILE = ('<script>alert("1")</script>', "</td></table>&amp;", "$\\frac{1}{2$ \x1b[31m\u202e", "A,\"'`${}{{7*7}}")
@@ -51,8 +57,8 @@ def test_a_published_study_has_a_page_with_every_vehicle_every_judge_and_the_pub
     assert sorted(ranking) == sorted(study["items"])
     r = study["r_glm_mle_with_left_effect"]
     for name, theta, error in zip(study["items"], r["theta_sum0"], r["se_sum0"], strict=True):
-        assert (float(ranking[name][3]), float(ranking[name][4])) == pytest.approx((theta, error), abs=0.006)
-    assert {ranking[name][10] for name in study["items"]} >= {"0", "100"}
+        assert (float(ranking[name][4]), float(ranking[name][5])) == pytest.approx((theta, error), abs=0.006)
+    assert {ranking[name][11] for name in study["items"]} >= {"0", "100"}
     judges = {str(judge) for judge, *_ in study["comparisons"]}
     assert judges <= {row[0] for row in page.rows if len(row) == 7}
     assert ["SSR, 1 - mean(SE^2) / var(theta)", "0.98"] in page.rows
@@ -105,7 +111,25 @@ def test_a_very_long_id_is_whole_in_the_table_and_short_beside_the_plot() -> Non
     long = "x" * 3000
     page = Page(page_of(circle([long, "b", "c"])))
     assert any(row and row[0] == long for row in page.rows)
-    assert "x" * 25 + "\N{HORIZONTAL ELLIPSIS}" in page.text
+    assert "3. " + "x" * 23 + "\N{HORIZONTAL ELLIPSIS}" in page.text
+
+
+def test_a_name_of_wide_characters_takes_no_more_room_beside_the_plot() -> None:
+    page = Page(page_of(circle(["作" * 30, "b", "c"])))
+    assert "3. " + "作" * 11 + "\N{HORIZONTAL ELLIPSIS}" in page.text
+
+
+def test_the_probability_of_being_above_the_next_is_that_of_the_difference() -> None:
+    content, _ = vehicles()
+    found = read_judgements(content.encode())
+    fit = estimate(found.comparisons, Estimator.MAP)
+    order = np.argsort(fit.ranks).tolist()
+    told = {row[0]: row[3] for row in Page(page_of(content)).rows if row[0] in found.items and len(row) == 11}
+    assert len(told) == fit.n
+    for i, j in pairwise(order):
+        share = fit.probability_better(i, j)
+        assert told[found.items[i]] == (f"{100 * share:.0f} %" if share < 0.995 else ">99 %")
+    assert told[found.items[order[-1]]] == "-"
 
 
 def test_the_same_judgements_give_the_same_page_and_it_names_the_seed() -> None:
@@ -116,7 +140,7 @@ def test_the_same_judgements_give_the_same_page_and_it_names_the_seed() -> None:
 
 def test_anchors_keep_their_scores_and_the_page_says_so() -> None:
     page = Page(page_of(circle("abcd"), "--anchor", "a=2.5", "--anchor", "c=1.5"))
-    held = {row[0]: row[3:5] for row in page.rows if len(row) == 10}
+    held = {row[0]: row[4:6] for row in page.rows if len(row) == 11}
     assert (held["a"], held["c"]) == (["+2.50", "0.00"], ["+1.50", "0.00"])
     assert ["scale", "2 anchors held"] in page.rows
 
@@ -125,7 +149,7 @@ def test_marks_by_anchors_have_no_more_digits_than_their_errors() -> None:
     pairs = [("a", "b"), ("b", "c"), ("a", "c"), ("c", "b")]
     content = csv_of([("j", first, second, first) for first, second in pairs for _ in range(5)])
     page = Page(page_of(content, "--mark", "c=40", "--mark", "a=70"))
-    marks = {row[0]: row[10:12] for row in page.rows if len(row) == 12}
+    marks = {row[0]: row[11:13] for row in page.rows if len(row) == 13}
     assert marks.pop("item") == ["mark", "SE of mark"]
     assert (marks["a"][0], marks["c"][0]) == ("70", "40")
     assert all(len(error.strip("0")) == 1 or error.startswith("1") for _, error in marks.values())
@@ -152,7 +176,7 @@ def test_grades_come_with_their_probabilities() -> None:
         (("--mark", "z=3", "--mark", "b=3"), "there is no item 'z'"),
         (("--grades", "C,item:z,B"), "there is no item 'z'"),
         (("--grades", "C,great,B"), "'great' is neither a number of logits nor an item"),
-        (("--grades", "C,1"), "1 grades need 1 boundaries"),
+        (("--grades", "C,1"), "1 grades and 1 boundaries: there must be at least two grades"),
     ],
 )
 def test_marks_that_cannot_be_made_are_refused(options: tuple[str, ...], message: str) -> None:
@@ -163,11 +187,22 @@ def test_marks_that_cannot_be_made_are_refused(options: tuple[str, ...], message
 
 
 def test_what_limits_the_result_stands_on_top() -> None:
-    page = Page(page_of("left,right,winner\na,b,a\nc,d,c\ne,e,e\nf,g,h\n"))
+    content = "left,right,winner\na,b,a\nc,d,c\ne,e,e\nf,g,h\n"
+    outcome = run_command("report", "-", "--output", "-", input=content)
+    assert outcome.exit_code == 3, "a page, but not of all rows"
+    assert "Warning: Line 4 of the file was left out: 'e' is compared with itself." in outcome.stderr
+    page = Page(outcome.stdout)
     top, _, _ = page.text.partition("Key figures")
     assert "Read this first" in top
     assert "Line 4 of the file was left out: 'e' is compared with itself." in top
     assert "rests on the prior" in top
+    assert "4 of 4 items were compared fewer than 8 times: their scores are rough" in top
+
+
+def test_the_page_of_a_single_judge_says_what_its_reliability_cannot_tell() -> None:
+    caution = "All verdicts come from one judge"
+    assert caution in Page(page_of(circle("abc", rounds=1))).text
+    assert caution not in Page(page_of(circle("abc", rounds=2))).text
 
 
 def test_a_file_without_judges_and_without_order_says_so() -> None:
@@ -279,5 +314,5 @@ def test_a_batch_of_which_one_essay_could_be_loaded_has_a_page(run: Run, views: 
     outcome = run("report", "b1")
     assert outcome.exit_code == 0, outcome.output
     page = Page(Path("b1.html").read_text(encoding="utf-8"))
-    assert ["EAP reliability", "-"] in page.rows
+    assert any(row[0].startswith("EAP reliability, ") and row[1] == "-" for row in page.rows)
     assert "nan" not in page.text

@@ -132,6 +132,11 @@ def test_the_quality_of_the_data_is_told_below_the_table() -> None:
         "\ufeffjudge,left,right,winner\r\nj,x,N/A,N/A\r\n\r\nj,x,N/A,tie\r\n",
         "participant_id,choice_id1,choice_id2,winner_id,choice1_text\nj,x,N/A,N/A,long\nj,x,N/A,tie,long\n",
         "judge,a,b,chose_a\nj,x,N/A,0\nj,x,N/A,0.5\n",
+        "ID1,text1,ID2,text2,better_id\nx,long,N/A,longer,N/A\nx,long,N/A,longer,tie\n",
+        "essay_a_id,essay_b_id,winner\nx,N/A,Essay B\nx,N/A,neither\n",
+        "model_a,model_b,winner,judge\nx,N/A,model_b,j\nx,N/A,tie (bothbad),j\n",
+        "item1,item2,win1,win2,tied\nx,N/A,0,1,1\nx,N/A,NA,NA,NA\n",
+        "row.names,player1,player2,win1,win2\n1,x,N/A,.5,1.5\n",
         'judge,"left","right",winner\nj,"x","N/A","N/A"\nj,x,N/A,tie,,\n',
     ],
 )
@@ -154,6 +159,58 @@ def test_winners_and_losers_without_an_order_are_recognized(heading: str) -> Non
     outcome = score(content, "--position")
     assert outcome.exit_code == 1
     assert "does not say which item was presented first" in outcome.stderr
+
+
+CITATIONS = """Biometrika,Comm Statist,730,33
+Biometrika,JASA,498,320
+Biometrika,JRSS-B,221,284
+Comm Statist,JASA,68,813
+Comm Statist,JRSS-B,17,276
+JASA,JRSS-B,142,325
+"""
+
+
+def test_tables_of_wins_are_scored_as_published() -> None:
+    """Citations among four journals (Stigler 1994), differences from Biometrika as BradleyTerry2 has them."""
+    pairs = [line.split(",") for line in CITATIONS.splitlines()]
+    crossed = "".join(f"0,{a},{b},{won}\n1,{b},{a},{lost}\n" for a, b, won, lost in pairs)
+    tables = ("journal1,journal2,win1,win2\n" + CITATIONS, '"","winner","loser","Freq"\n2,JASA,JASA,NA\n' + crossed)
+    for table in tables:
+        theta = {item["id"]: item["theta"] for item in scored(table, "--estimator", "mle")["items"]}
+        ahead = {name: theta[name] - theta["Biometrika"] for name in ("JRSS-B", "JASA", "Comm Statist")}
+        assert ahead == pytest.approx({"JRSS-B": 0.26895, "JASA": -0.47957, "Comm Statist": -2.94907}, abs=5e-6)
+    assert scored(tables[1])["warnings"] == ["The column 'Freq' was read as how many judgements a row stands for."]
+
+
+def test_wins_at_home_and_away_say_who_was_first() -> None:
+    content = '"home.team","away.team","home.wins","away.wins"\nDetroit,Boston,6,1\nBoston,Detroit,4,3\n'
+    assert scored(content, "--position")["position_bias"]["estimate"] > 0
+    alphabetical = score("team1,team2,win1,win2\nBoston,Detroit,4,3\n", "--position")
+    assert "does not say which item was presented first" in alphabetical.stderr
+
+
+def test_numbers_of_wins_that_are_none_are_told() -> None:
+    outcome = score("item1,item2,win1,win2\na,b,2.3,1\na,b,x,1\na,b,-1,1\na,b,3,2\n")
+    assert outcome.exit_code == 3
+    assert outcome.stderr.splitlines()[:3] == [
+        "Error: line 2: the numbers of wins are not whole; a tie may be half a win on both sides: the row is left out",
+        "Error: line 3: 'x' is not a number of judgements from 0 to 100000: the row is left out",
+        "Error: line 4: '-1' is not a number of judgements from 0 to 100000: the row is left out",
+    ]
+
+
+def test_a_verdict_that_failed_does_not_hide_what_the_others_mean() -> None:
+    for left, failed in (("Essay A", "Error"), ("left", "?"), ("1", "none"), ("x", "z")):
+        outcome = score(f"left,right,winner\n{f'x,y,{left}{chr(10)}' * 4}x,y,{failed}\n")
+        assert outcome.exit_code == 3
+        assert f"line 6: the winner '{failed}' is n" in outcome.stderr or f"line 6: '{failed}' is not" in outcome.stderr
+
+
+def test_ones_and_zeros_that_could_mean_either_are_told_how_they_were_read() -> None:
+    note = "The winner's column was read as the win of the first item: 1 the first won, 0 the second."
+    assert note in scored("left,right,result\na,b,1\nb,a,0\n")["warnings"]
+    assert wins("left,right,result\na,b,1\nb,a,0\n") == {"a": 2, "b": 0}
+    assert note not in scored("left,right,left_won\na,b,1\nb,a,0\n")["warnings"]
 
 
 def test_items_that_are_called_like_sides_or_numbers_are_items() -> None:
@@ -186,13 +243,23 @@ def test_bad_rows_are_told_with_their_lines_and_the_rest_is_scored() -> None:
     assert result["warnings"][0] == "5 rows were left out (lines 5, 6, 7, 9, 10)."
 
 
+def test_a_quotation_mark_that_swallows_the_rest_of_the_file_is_told_with_what_it_took() -> None:
+    outcome = score(CIRCLE + 'j1,"a,b,a\n' + "j1,a,b,a\n" * 3, "--json")
+    assert outcome.exit_code == 3
+    assert "line 5: the second item is missing (a quotation mark that is not closed may have taken in the 4 lines" in (
+        outcome.stderr
+    )
+    assert json.loads(outcome.stdout)["warnings"][0] == "1 row was left out (line 5)."
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "the file is empty"),
         ("left,right,winner\n", "no row holds a judgement"),
         ("left,right,winner\na,b,c\n", "line 2: the winner 'c' is neither 'a' nor 'b'"),
-        ("name,mark\na,3\n", "the headings are 'name', 'mark': needed are left, right and winner"),
+        ("name,mark\na,3\n", "the headings (the first row) are 'name', 'mark': needed are left, right and winner"),
+        ('[{"left": "a", "right": "b"}]', "looks like JSON: save it as CSV with the columns left, right and winner"),
         ("left,left,right,winner\na,b,c,a\n", "there are two columns 'left'"),
         (b"PK\x03\x04\x00\x00", "the file is not text"),
     ],
@@ -256,6 +323,16 @@ def test_all_items_tied_have_a_score_of_zero_and_no_ssr() -> None:
     assert [item["theta"] for item in result["items"]] == [0, 0, 0]
     assert result["reliability"]["ssr"] is None
     assert math.isclose(result["reliability"]["eap"], 0.0)
+
+
+def test_a_judge_who_always_takes_the_left_ranks_nothing_and_the_result_says_so() -> None:
+    names = "abcdefghijkl"
+    # Everybody meets everybody, as often on the left as on the right, as well as that goes.
+    pairs = [(x, y) if (i + j) % 2 else (y, x) for i, x in enumerate(names) for j, y in enumerate(names[:i])]
+    result = scored("left,right,winner\n" + "".join(f"{x},{y},{x}\n" for x, y in pairs), "--position")
+    assert result["reliability"]["eap"] < 0.1
+    assert result["position_bias"]["estimate"] > 2.0
+    assert result["warnings"][-1] == "The reliability is 0.00: the ranking may well be chance."
 
 
 def test_marks_and_grades_are_added_when_asked_for() -> None:

@@ -11,10 +11,19 @@ from cj_stream.scoring.data import Anchors, Comparisons
 from cj_stream.scoring.estimates import estimate
 from cj_stream.scoring.existence import NoEstimateError, Obstacle, Reason, unbounded, unbounded_order
 from cj_stream.scoring.fit import Estimator
+from cj_stream.scoring.graph import components
 from cj_stream.scoring.likelihood import Likelihood
 from cj_stream.scoring.newton import maximize
+from cj_stream.scoring.residuals import expected_first_wins
 
 CIRCLE = [(0, 1, 1), (1, 2, 1), (2, 0, 1)]
+
+
+rows = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([0.0, 0.5, 1.0])).filter(lambda r: r[0] != r[1]),
+    min_size=1,
+    max_size=14,
+)
 
 
 def obstacles(n: int, triples: list[tuple[int, int, float]], kind: Estimator = Estimator.MLE) -> list[Obstacle]:
@@ -60,6 +69,16 @@ def test_the_bias_reduced_estimate_needs_a_connected_graph_only() -> None:
     assert found == [Obstacle(Reason.UNLINKED, (3, 4))]
 
 
+@pytest.mark.parametrize("wins", [[1.0], [1.0, 1.0], [1.0, 1.0, 0.5], [1.0] * 2000 + [0.0]])
+def test_the_bias_reduced_estimate_converges_where_a_comparison_decides_alone(wins: list[float]) -> None:
+    # Of two items the equation can be solved by hand: half a win is added for each.
+    data = Comparisons.from_triples(3, [(i, i + 1, win) for i in (0, 1) for win in wins])
+    fit = estimate(data, Estimator.FIRTH)
+    apart = math.log((sum(wins) + 0.5) / (len(wins) - sum(wins) + 0.5))
+    assert fit.converged
+    assert fit.theta == pytest.approx([apart, 0.0, -apart], abs=1e-9)
+
+
 def test_the_adjusted_scale_is_finite_on_chains_and_gives_unlinked_groups_a_mean_of_zero_each() -> None:
     fit = estimate(Comparisons.from_triples(5, [(0, 1, 1), (1, 2, 1), (3, 4, 1), (3, 4, 1)]), Estimator.NMM)
     assert np.isfinite(fit.theta).all()
@@ -68,6 +87,34 @@ def test_the_adjusted_scale_is_finite_on_chains_and_gives_unlinked_groups_a_mean
     assert fit.theta[3] - fit.theta[4] == pytest.approx(math.log(1.7 / 0.3), abs=1e-6)
     assert fit.standard_error[3] == pytest.approx((2 * 0.85 * 0.15) ** -0.5, abs=1e-6)
     assert obstacles(3, [(0, 1, 1)], Estimator.NMM) == [Obstacle(Reason.UNCOMPARED, (2,))]
+
+
+def test_an_adjusted_scale_without_an_end_is_refused() -> None:
+    # The ends lose or win .3 of one verdict, the middle less of two: what is left for the middle pair is a whole win.
+    assert obstacles(4, [(1, 0, 1), (1, 2, 1), (3, 2, 1)], Estimator.NMM) == [Obstacle(Reason.UNREACHABLE, (2, 3))]
+    hubs = [*((0, i, 1.0) for i in range(2, 12)), (0, 1, 1.0), *((i, 1, 1.0) for i in range(12, 22))]
+    with pytest.raises(NoEstimateError, match="Use the estimator map or firth"):
+        estimate(Comparisons.from_triples(22, hubs), Estimator.NMM)
+
+
+@settings(deadline=None, max_examples=60, print_blob=True)
+@given(rows, st.booleans())
+def test_the_adjusted_scale_meets_the_adjusted_totals_or_is_refused(
+    triples: list[tuple[int, int, float]], position: bool
+) -> None:
+    data = Comparisons.from_triples(1 + max(max(row[:2]) for row in triples), triples)
+    try:
+        fit = estimate(data, Estimator.NMM, position=position)
+    except NoEstimateError:
+        return
+    expected, count = expected_first_wins(data, fit), data.comparisons_per_item()
+    excess = Comparisons(data.n, data.first, data.second, expected).wins_per_item() - data.wins_per_item()
+    excess -= 0.3 * (1 - 2 * data.wins_per_item() / count)
+    # What the adjustments of a group of linked items do not add up to is shared out among them.
+    groups = components(data).labels
+    shared = (np.bincount(groups, excess) / np.bincount(groups))[groups]
+    assert excess == pytest.approx(shared, abs=1e-5)
+    assert np.isfinite(fit.standard_error).all()
 
 
 def test_an_order_effect_that_explains_every_win_is_refused() -> None:
@@ -85,11 +132,12 @@ def test_an_order_that_the_items_determine_cannot_be_told_from_the_scores() -> N
     assert np.isfinite(estimate(data, Estimator.MAP, position=True).theta).all()
 
 
-rows = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([0.0, 0.5, 1.0])).filter(lambda r: r[0] != r[1]),
-    min_size=1,
-    max_size=14,
-)
+@pytest.mark.parametrize("length", [3, 40, 400])
+def test_an_order_along_a_chain_cannot_be_told_however_long_the_chain(length: int) -> None:
+    chain = Comparisons.from_triples(length, [(i, i + 1, won) for i in range(length - 1) for won in (0, 1, 1)])
+    for kind in (Estimator.MLE, Estimator.FIRTH, Estimator.NMM):
+        with pytest.raises(NoEstimateError, match="Do without the position term"):
+            estimate(chain, kind, position=True)
 
 
 @settings(deadline=None, max_examples=60, print_blob=True)

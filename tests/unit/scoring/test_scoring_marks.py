@@ -112,8 +112,8 @@ def test_grade_probabilities_are_never_negative_and_sum_to_one() -> None:
 @pytest.mark.parametrize(
     ("grades", "boundaries", "message"),
     [
-        (["A"], [], "1 grades need 1 boundaries, not 0"),
-        (["B", "A"], [0.0, 1.0], "2 grades need 1 boundaries, not 2"),
+        (["A"], [], "1 grades and 0 boundaries: there must be"),
+        (["B", "A"], [0.0, 1.0], "2 grades and 2 boundaries: there must be"),
         (["C", "B", "A"], [1.0, 0.0], "'B' begins at 1.00, 'A' at 0.00"),
         (["A", "A"], [0.0], "the same name"),
         (["B", "A"], [float("nan")], "not a finite number"),

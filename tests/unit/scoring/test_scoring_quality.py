@@ -160,6 +160,8 @@ def test_split_halves_correlate_on_real_data_and_not_on_coin_flips() -> None:
     assert not noise.by_judges
     assert abs(noise.median) < 0.4
     assert math.isnan(split_half(DATA.where(DATA.first < 0), None, fit).median)
+    pair = Comparisons.from_triples(2, [(0, 1, 1.0), (1, 0, 0.0)] * 5)
+    assert math.isnan(split_half(pair, None, map_estimate(pair)).median), "two items always correlate by 1 or -1"
 
 
 def test_reliability_grows_by_whole_rounds_up_to_the_whole() -> None:

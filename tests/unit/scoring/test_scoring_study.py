@@ -8,7 +8,7 @@ import pytest
 from cj_stream.scoring.data import Comparisons
 from cj_stream.scoring.estimator import map_estimate
 from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.study import Accuracy, Design, Scheme, accuracy, mean_accuracies, replicate
+from cj_stream.scoring.study import Accuracy, Design, Scheme, accuracy, expected_accuracies, replicate
 
 SEED = 11
 DESIGN = Design(12, 2.0, SimulatedJudge(), Scheme.ADAPTIVE)
@@ -52,11 +52,11 @@ def test_the_same_seed_gives_the_same_batch_and_another_seed_another() -> None:
 @pytest.mark.parametrize("scheme", Scheme)
 def test_more_comparisons_and_better_judges_give_better_rankings(scheme: Scheme) -> None:
     design, seeds = replace(DESIGN, scheme=scheme), range(SEED, SEED + 8)
-    few, many = mean_accuracies(design, [3, 10], seeds)
+    few, many = (found.mean for found in expected_accuracies(design, [3, 10], seeds))
     assert few.spearman < many.spearman
     assert few.kendall < many.kendall
     assert few.rmse > many.rmse
-    coin = mean_accuracies(replace(design, judge=SimulatedJudge(JudgeKind.COIN)), [10], seeds)[0]
+    coin = expected_accuracies(replace(design, judge=SimulatedJudge(JudgeKind.COIN)), [10], seeds)[0].mean
     assert abs(coin.spearman) < 0.3 < many.spearman
 
 
@@ -68,7 +68,7 @@ def test_where_the_pairs_are_used_up_nothing_more_is_learnt() -> None:
 def test_pairs_chosen_one_at_a_time_are_as_good_as_pairs_chosen_together() -> None:
     seeds = range(SEED, SEED + 8)
     waves = (replace(DESIGN, essays=8, wave_size=size, random_rounds=3) for size in (1, 16))
-    alone, together = (mean_accuracies(design, [6], seeds)[0].spearman for design in waves)
+    alone, together = (expected_accuracies(design, [6], seeds)[0].mean.spearman for design in waves)
     # The standard error of the difference is about 0.03.
     assert abs(alone - together) < 0.09, f"seeds {seeds}: {alone}, {together}"
 
@@ -83,9 +83,17 @@ def test_figures_of_a_fit_that_is_the_truth_are_perfect() -> None:
     assert (opposite.spearman, opposite.kendall) == pytest.approx((-1.0, -1.0))
 
 
+def test_means_come_with_their_monte_carlo_errors() -> None:
+    several = expected_accuracies(DESIGN, [4], range(SEED, SEED + 6))[0]
+    figures = [replicate(DESIGN, [4], SEED + k)[0].rmse for k in range(6)]
+    assert several.mean.rmse == pytest.approx(np.mean(figures))
+    assert several.error.rmse == pytest.approx(np.std(figures, ddof=1) / 6**0.5)
+    assert np.isnan(expected_accuracies(DESIGN, [4], [SEED])[0].error).all()
+
+
 def test_every_replication_is_told() -> None:
     told: list[int] = []
-    mean_accuracies(DESIGN, [2], range(3), lambda: told.append(1))
+    expected_accuracies(DESIGN, [2], range(3), lambda: told.append(1))
     assert len(told) == 3
 
 
@@ -97,6 +105,6 @@ def test_coin_flips_do_not_seem_reliable_however_their_pairs_were_chosen() -> No
 
 
 def test_adaptive_pairs_of_essays_that_differ_are_reported_as_reliable_as_they_are() -> None:
-    found = mean_accuracies(replace(DESIGN, essays=30), (10, 20), range(10))
-    for fit in found:
+    found = expected_accuracies(replace(DESIGN, essays=30), (10, 20), range(10))
+    for fit in (expected.mean for expected in found):
         assert -0.07 < fit.reliability - fit.squared_correlation < 0.03

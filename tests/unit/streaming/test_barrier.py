@@ -26,6 +26,7 @@ class Committing:
         self.fence = Fence(10)
         self.committed: list[Any] = []
         self.released: list[dict[int, int]] = []
+        self.accepted = True
         self.app: Any = new_app(Settings())
         self.app.engine = SimpleNamespace(
             sender=self.sender,
@@ -40,7 +41,7 @@ class Committing:
 
         async def arrives(_consumer: Any, offsets: Any, _start: bool) -> bool:
             self.committed.append(offsets)
-            return True
+            return self.accepted
 
         monkeypatch.setattr(FaustConsumer, "_commit_offsets", arrives)
 
@@ -63,6 +64,14 @@ async def test_a_commit_waits_for_everything_that_was_produced_and_then_releases
     committing.producer.acknowledge(0)
     assert await commit
     assert (committing.committed, committing.released) == ([OFFSETS], [{2: 8}])
+
+
+async def test_a_commit_that_the_broker_refuses_releases_nothing(committing: Committing) -> None:
+    committing.accepted = False
+    commit = await committing.begin()
+    committing.producer.acknowledge(0)
+    assert not await commit
+    assert (committing.committed, committing.released) == ([OFFSETS], [])
 
 
 async def test_a_worker_out_of_touch_commits_nothing(committing: Committing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +99,16 @@ async def test_a_commit_that_crosses_a_rebalance_releases_nothing(committing: Co
     committing.producer.acknowledge(0)
     assert await commit
     assert committing.released == []
+
+
+async def test_a_commit_of_a_partition_that_is_ours_no_longer_releases_nothing(
+    committing: Committing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing.consumer, "assignment", lambda: {CALLBACKS})
+    commit = await committing.begin()
+    committing.producer.acknowledge(0)
+    assert await commit
+    assert committing.released == [{}]
 
 
 def test_the_broker_drops_repeats_so_that_acknowledgements_are_in_order() -> None:

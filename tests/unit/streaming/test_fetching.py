@@ -21,12 +21,14 @@ class Broker:
         self.waiting = asyncio.Event()
         self._closed = False
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
-        states = {CALLBACKS: SimpleNamespace(has_valid_position=True, position=7)}
+        self.callbacks = SimpleNamespace(has_valid_position=True, position=7)
+        states = {CALLBACKS: self.callbacks}
         self.subscription = SimpleNamespace(assignment=SimpleNamespace(state_value=states.get))
 
     async def fetched_records(self, wanted: Any, **_: Any) -> dict[TP, list[str]]:
         self.waiting.set()
         await self.arrived.wait()
+        self.callbacks.position += 1
         return {tp: [f"a record of {tp.topic}"] for tp in (EVENTS, CALLBACKS) if not wanted or tp in wanted}
 
 
@@ -58,6 +60,8 @@ async def test_a_fetch_that_is_cut_off_before_a_seek_takes_nothing() -> None:
     fetching = Fetching()
     fetch = await fetching.begin({EVENTS, CALLBACKS})
     await fetching.thread._cut_off_fetch()
+    assert fetching.thread._fetch is not None
+    assert fetching.thread._fetch.done(), "a seek would meet it"
     fetching.broker.arrived.set()
     assert await fetch == {}
 
@@ -74,4 +78,4 @@ async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
     reading.restart()
     fetching.broker.arrived.set()
     await (await fetching.begin({EVENTS, CALLBACKS}))
-    assert reading.idle({EVENTS: 5, CALLBACKS: 5}) == {CALLBACKS: 7}
+    assert reading.idle({EVENTS: 5, CALLBACKS: 5}) == {CALLBACKS: 7}, "the agents have not got what was fetched"

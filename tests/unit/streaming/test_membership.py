@@ -8,8 +8,10 @@ import pytest
 from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from cj_stream.streaming import fence, process
+from cj_stream.streaming.consumer import FencedConsumerThread
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.membership import FENCED_INSTANCE_ID, MembershipWatch
 
@@ -100,3 +102,17 @@ async def test_a_worker_that_the_group_has_dropped_ends_itself(
 async def test_other_answers_change_nothing(request_: Any, answer: Any) -> None:
     coordinator = Coordinator(answer)
     assert await coordinator.asked(request_) == 3600.0
+
+
+async def test_who_stops_leaves_the_group_though_it_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a name aiokafka leaves nothing, and the partitions would stand still for a session."""
+    names: list[str | None] = []
+
+    async def leaves(thread: Any) -> None:
+        names.append(thread._consumer._coordinator._group_instance_id)
+
+    monkeypatch.setattr(AIOKafkaConsumerThread, "on_thread_stop", leaves)
+    thread: Any = FencedConsumerThread.__new__(FencedConsumerThread)
+    thread._consumer = SimpleNamespace(_coordinator=SimpleNamespace(_group_instance_id="worker-1"))
+    await thread.on_thread_stop()
+    assert names == [None]

@@ -117,6 +117,31 @@ async def test_no_position_is_trusted_between_the_loss_of_a_partition_and_its_se
     assert reader.commit() == {SOURCE: 11}
 
 
+@pytest.mark.parametrize(("step", "given"), [("perform_seek", ()), ("on_partitions_revoked", ({SOURCE},))])
+async def test_nothing_is_committed_by_its_position_while_partitions_are_sought_or_revoked(
+    step: str, given: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(10)
+    reader.consumer.reading.fetching({SOURCE: 20})
+    meanwhile: list[dict[TP, int]] = []
+
+    async def takes_a_while(*_: Any) -> None:
+        reader.consumer.reading.fetching({SOURCE: 20})
+        meanwhile.append(reader.commit())
+
+    monkeypatch.setattr(FaustConsumer, step, takes_a_while)
+    await getattr(reader.consumer, step)(*given)
+    assert meanwhile == [{}]
+    assert reader.commit() == {}
+
+
+async def test_what_was_in_hand_before_a_seek_is_read_again_and_holds_up_nothing() -> None:
+    reader = Reader(10)
+    reader.give(10)
+    reader.consumer.reading.restart()
+    assert reader.consumer.reading.oldest(SOURCE) is None
+
+
 async def test_a_partition_without_a_commit_is_not_committed_by_its_position() -> None:
     reader = Reader(None)
     reader.consumer.reading.fetching({SOURCE: 20})

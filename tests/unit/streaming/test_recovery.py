@@ -5,9 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.tables.recovery import Recovery
 from faust.types import TP
 
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.fence import now
 from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.worker import Worker
 
@@ -54,6 +56,8 @@ class Recovered:
     def _resumed(self, partitions: set[TP]) -> None:
         assert partitions == {SOURCE}
         self.steps.append("sources")
+        # Whatever could come in between would come now.
+        asyncio.get_running_loop().call_soon(self.steps.append, "something else")
 
 
 @pytest.fixture
@@ -78,3 +82,18 @@ async def test_a_recovery_of_an_earlier_assignment_lets_nothing_flow(recovered: 
     await recovered.recovery.on_recovery_completed(6)
     assert recovered.steps == []
     assert recovered.assigned == []
+
+
+async def test_an_assignment_is_a_sign_of_life_from_the_group_and_ours_until_it_is_revoked(
+    recovered: Recovered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begins(_recovery: Any) -> None:
+        recovered.steps.append("recovers")
+
+    monkeypatch.setattr(Recovery, "on_rebalance", begins)
+    fence = recovered.recovery.app.engine.fence
+    fence.contact(now() - 4000)
+    recovered.recovery._revoked = True
+    await recovered.recovery.on_rebalance()
+    assert (recovered.steps, recovered.recovery._revoked) == (["recovers"], False)
+    assert fence.silence < fence.limit

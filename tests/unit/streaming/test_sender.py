@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from fake_producer import FakeProducer, ProcessEndedError, no_exit
@@ -24,6 +25,43 @@ async def test_a_record_is_outstanding_until_the_broker_has_it(producer: FakePro
     producer.acknowledge(0)
     assert (await promise).offset == 0
     assert sender.outstanding == 0
+
+
+class Full(FakeProducer):
+    """A producer that has no room for a record until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = asyncio.Event()
+
+    async def send(self, *args: Any) -> asyncio.Future[Any]:
+        await self.room.wait()
+        return await super().send(*args)
+
+
+async def test_a_record_is_outstanding_before_the_producer_has_room_for_it() -> None:
+    producer = Full()
+    sender = producer.sender()
+    sending = asyncio.create_task(sender.send("topic", key=None, value=b"v"))
+    await asyncio.sleep(0)
+    assert (producer.records, sender.outstanding) == ([], 1)
+    producer.room.set()
+    promise = await sending
+    producer.acknowledge(0)
+    await promise
+    assert (sender.outstanding, sender.interrupted) == (0, False)
+
+
+async def test_whoever_is_cancelled_before_there_was_room_leaves_nothing_to_wait_for_and_a_note() -> None:
+    """Or the local store could be called clean although a row was to say more."""
+    producer = Full()
+    sender = producer.sender()
+    sending = asyncio.create_task(sender.send("topic", key=None, value=b"v"))
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert (sender.outstanding, sender.interrupted) == (0, True)
 
 
 async def test_settled_waits_for_what_is_outstanding_now_and_not_for_what_comes_later(producer: FakeProducer) -> None:

@@ -18,15 +18,21 @@ class Stopping(HardenedApp):
         self.crashed = crashed
         self.steps: list[Any] = []
         sender = SimpleNamespace(settled=self._settled, interrupted=interrupted)
-        watchdog = SimpleNamespace(end=lambda: self.steps.append("unwatched"))
+        watchdog = SimpleNamespace(
+            stopping=lambda: self.steps.append("only the stop is watched"), end=lambda: self.steps.append("unwatched")
+        )
         self.acknowledged = acknowledged
         self.engine: Any = SimpleNamespace(sender=sender, watchdog=watchdog)
         self.local_store: Any = SimpleNamespace(close=lambda *, clean: self.steps.append(clean))
+        self.before_stop = self._before_stop
         self.after_stop = self._after_stop
 
     async def _settled(self, _patience: float) -> bool:
         self.steps.append("settled")
         return self.acknowledged
+
+    async def _before_stop(self) -> None:
+        self.steps.append("finished")
 
     async def _after_stop(self) -> None:
         self.steps.append("closed")
@@ -55,3 +61,15 @@ async def test_the_local_store_is_trusted_only_if_all_in_it_is_acknowledged_and_
     app = Stopping(acknowledged=acknowledged, crashed=crashed, interrupted=interrupted)
     await app.on_stop()
     assert app.steps == ["stopped", "settled", "closed", clean, "unwatched"]
+
+
+async def test_what_is_under_way_is_finished_before_anything_stops_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stops(app: Stopping) -> None:
+        app.steps.append("stops")
+
+    monkeypatch.setattr(faust.App, "stop", stops)
+    app = Stopping(acknowledged=True, crashed=False, interrupted=False)
+    await app.stop()
+    assert app.steps == ["only the stop is watched", "finished", "stops"]
+    await app.stop()
+    assert app.steps[3:] == ["stops"]

@@ -1,0 +1,89 @@
+"""A worker that takes a partition over: what it may read again, and what it may start."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fake_producer import FakeProducer
+from ingress import METRICS
+from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
+
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import Action, Event, OperatorCommand, PartitionOpened
+from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.policy import Policy
+from cj_stream.domain.states import BatchState
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.messages import encode_event, encode_message
+from cj_stream.streaming.opening import Opener
+from cj_stream.tables.batches import BatchRows
+
+CANCEL = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
+
+
+class Owner:
+    """A worker that serves the partition; ``table`` is what it has recovered."""
+
+    def __init__(self, table: MemoryTable) -> None:
+        self.held: list[tuple[int, list[Batch]]] = []
+        sender = FakeProducer(prompt=True).sender()
+        self.opener = Opener(sender, "events", lambda: START)
+        self.opener._nonces[PARTITION] = "ours"
+        self.rows = BatchRows(cast("Any", table), sender)
+        engine: Any = SimpleNamespace(
+            fence=SimpleNamespace(check=lambda: None),
+            opener=self.opener,
+            releases=SimpleNamespace(hold=lambda _, offset, batches: self.held.append((offset, list(batches)))),
+        )
+        letters = DeadLetters(sender, "letters", METRICS, InvalidShare(Settings()))
+        self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
+
+    def _batches(self, partition: int) -> PartitionBatches:
+        return PartitionBatches(IDS, Policy(), lambda batch_id, run: self.rows.load(partition, batch_id, run))
+
+    async def read(self, offset: int, *events: Event) -> list[Batch]:
+        """Handle a message; return the batches that its commit will release."""
+        value = encode_message([encode_event(event) for event in events])
+        message = SimpleNamespace(
+            topic="events", partition=PARTITION, offset=offset, key=None, value=value, timestamp=START + offset
+        )
+        await self.agent.handle(cast("Any", message))
+        assert self.held[-1][0] == offset
+        return self.held[-1][1]
+
+    def states(self) -> list[BatchState]:
+        return [head.state for head in self.rows.heads(PARTITION)]
+
+
+@pytest.fixture
+def table() -> MemoryTable:
+    return MemoryTable()
+
+
+async def test_a_command_that_the_table_knows_is_not_taken_for_one_about_a_later_run(table: MemoryTable) -> None:
+    before = Owner(table)
+    await before.read(0, requested(3))
+    await before.read(1, CANCEL)
+    await before.read(2, requested(3, SECOND))
+    after = Owner(table)
+    await after.read(1, CANCEL)
+    assert after.states() == [BatchState.CANCELLED, BatchState.INITIALIZING]
+    await after.read(3, CANCEL)
+    assert after.states() == [BatchState.CANCELLED, BatchState.CANCELLED]
+
+
+async def test_what_is_read_before_the_marker_starts_nothing_and_the_marker_starts_all_of_it(
+    table: MemoryTable,
+) -> None:
+    owner = Owner(table)
+    assert await owner.read(0, requested(3)) == []
+    assert await owner.read(1, PartitionOpened(batch_id="", nonce="of another worker")) == []
+    (batch,) = await owner.read(2, PartitionOpened(batch_id="", nonce="ours"))
+    assert batch.key == (BATCH, 1)
+    (other,) = await owner.read(3, requested(3, batch_id="another"))
+    assert other.key == ("another", 1)

@@ -1,0 +1,70 @@
+"""What a worker does with partitions that are taken away, in this order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cj_stream.operations.settings import Settings
+from cj_stream.worker import Worker
+
+
+class EndedError(Exception):
+    """The process has ended."""
+
+
+class Revoking:
+    """A worker that serves two partitions, and notes what is asked of its parts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[tuple[str, set[int]]] = []
+        self.acknowledged = True
+        self.worker = Worker(Settings())
+        self.worker.batches.partitions.update({0: self.worker._new_partition(0), 3: self.worker._new_partition(3)})
+
+        async def finished(partitions: set[int], _patience: float) -> None:
+            self.steps.append(("finished", set(partitions)))
+
+        async def settled(_patience: float) -> bool:
+            self.steps.append(("settled", set(self.worker.batches.partitions)))
+            return self.acknowledged
+
+        def end(why: str) -> None:
+            raise EndedError(why)
+
+        engine = self.worker.engine
+        monkeypatch.setattr(engine.opener, "revoked", lambda: self.steps.append(("closed", set())))
+        monkeypatch.setattr(engine.releases, "drop", self._noting("held"))
+        monkeypatch.setattr(self.worker.dispatcher, "drop", finished)
+        monkeypatch.setattr(engine.sender, "settled", settled)
+        monkeypatch.setattr(self.worker.timeouts, "drop", self._noting("wheels"))
+        monkeypatch.setattr("cj_stream.worker.end_process", end)
+
+    def _noting(self, what: str) -> Any:
+        return lambda partitions: self.steps.append((what, set(partitions)))
+
+
+@pytest.fixture
+async def revoking(monkeypatch: pytest.MonkeyPatch) -> Revoking:
+    return Revoking(monkeypatch)
+
+
+async def test_all_that_is_served_is_given_up_also_what_a_broken_off_assignment_left_behind(revoking: Revoking) -> None:
+    await revoking.worker.revoked({0})
+    all_of_them = {0, 3}
+    assert revoking.steps == [
+        ("closed", set()),
+        ("held", all_of_them),
+        ("finished", all_of_them),
+        ("settled", all_of_them),
+        ("wheels", all_of_them),
+    ]
+    assert revoking.worker.batches.partitions == {}
+
+
+async def test_the_process_ends_when_something_is_not_acknowledged_in_time(revoking: Revoking) -> None:
+    """Or it could come to lie behind the next owner's marker."""
+    revoking.acknowledged = False
+    with pytest.raises(EndedError, match="not acknowledged before the partitions had to be given up"):
+        await revoking.worker.revoked({0, 3})

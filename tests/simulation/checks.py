@@ -98,9 +98,13 @@ class Checks:
 
     def _within_cap(self, process: Process, effect: Submit, key: tuple[str, int]) -> None:
         dispatcher = process.worker.dispatcher
-        jobs = {job.index for job in dispatcher._in_hand if isinstance(job, Submit) and (job.batch_id, job.run) == key}
         _, batch = dispatcher._batches.get(key, (0, None))
-        under_way = (jobs & batch.progress.planned) | batch.progress.accepted if batch else ()
+        if batch is None:
+            return
+        # Not an earlier attempt: its answer has come, only the call is not over.
+        jobs = {job for job in dispatcher._in_hand if isinstance(job, Submit) and (job.batch_id, job.run) == key}
+        current = {job.index for job in jobs if batch.comparisons[job.index].attempt == job.attempt}
+        under_way = (current & batch.progress.planned) | batch.progress.accepted
         if len(under_way) > self._settings.max_concurrent_comparisons:
             self._violated(POOL, f"{process.name} {effect}: {key} has {sorted(under_way)} under way")
 

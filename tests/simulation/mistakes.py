@@ -22,7 +22,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import OutcomePublished, PartitionOpened, VerdictReceived
 from cj_stream.domain.records import ComparisonStatus, Control
-from cj_stream.domain.todo import Publish
+from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
@@ -205,3 +205,11 @@ async def publish_without_waiting(self: Effects, effect: Publish, batch: Batch, 
     topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
     await self._sender.send(topic, key=event.key, value=event.value)
     return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+def all_submissions(self: Dispatcher, batch: Batch) -> list[Submit]:
+    submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
+    return [effect for effect in submits if effect not in self._in_hand]
+
+
+async def no_heartbeat(_self: BatchRows, _partition: int, _offset: int) -> None: ...

@@ -154,4 +154,19 @@ MUTATIONS = (
         _replaced(BatchesAgent, "_events", mistakes.first_event),
         (ENDS, checks.ONE_SUBMISSION, end_checks.LOG_DECIDES),
     ),
+    Mutation(
+        "retries are started beyond the limit of a batch",
+        _replaced(Dispatcher, "_submissions", mistakes.all_submissions),
+        (checks.POOL,),
+    ),
+    Mutation(
+        "an opening writes no heartbeat row",
+        _replaced(BatchRows, "heartbeat", mistakes.no_heartbeat),
+        (end_checks.NO_TOMBSTONE,),
+    ),
+    Mutation(
+        "the retention of finished batches is not watched after a restart",
+        _replaced(BatchRows, "heads", lambda *_: iter(())),
+        (decisions.RETENTION, end_checks.ONE_OUTCOME, ENDS),
+    ),
 )

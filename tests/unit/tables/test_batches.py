@@ -108,6 +108,12 @@ def test_a_deleted_batch_leaves_a_heartbeat_and_the_rows_of_its_neighbours() -> 
     assert row_position(story.table.data[HEARTBEAT_KEY]) == offset
 
 
+async def test_a_heartbeat_says_where_the_log_is_and_never_goes_back(story: Story) -> None:
+    for offset, known in ((40, 40), (41, 41), (7, 41)):
+        await story.rows.heartbeat(PARTITION, offset)
+        assert row_position(story.table.data[HEARTBEAT_KEY]) == known
+
+
 class RecordingTable(MemoryTable):
     """Remembers every write: the table before it, and the rows."""
 

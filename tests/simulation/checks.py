@@ -58,6 +58,8 @@ class Checks:
         """Inputs that must become dead letters: topic, partition, offset."""
         self.dead_letters: set[tuple[str, int, int]] = set()
         self.outcomes: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+        self._named: dict[str, tuple[str, str, str]] = {}
+        """Whose outcome each event id stands for."""
         """Outcome events by kind, job and correlation id; then by event id."""
         self.submissions: dict[UUID, list[tuple[Process, int]]] = defaultdict(list)
         world.broker.on_append.append(self.appended)
@@ -208,7 +210,10 @@ class Checks:
         event = json.loads(record.value or b"")
         data = event["data"]
         job = str(data.get("cj_assessment_job_id"))
-        before = self.outcomes[record.topic, job, event["correlation_id"]].setdefault(event["event_id"], event)
+        key = (record.topic, job, event["correlation_id"])
+        if self._named.setdefault(event["event_id"], key) != key:
+            self._violated(SAME_EVENT, f"{record.topic}@{record.offset}: {event} has the id of another outcome")
+        before = self.outcomes[key].setdefault(event["event_id"], event)
         # Who is refused twice is told so twice, with the time of each.
         if before != event and self._world.upstream.sent[UUID(event["correlation_id"])] < 2:
             self._violated(SAME_EVENT, f"{record.topic}@{record.offset}: {event} after {before}")

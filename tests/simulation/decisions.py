@@ -96,13 +96,15 @@ class Decisions:
     def _deadlines(self, change: Change, at: float) -> Iterator[tuple[str, str]]:
         settings, plan = self._world.settings, self._world.plan
         deadline = settings.comparison_deadline_minutes * 60
-        longest = deadline + plan.callback_lag + 3 * settings.batch_monitor_interval_minutes * 60
+        longest = deadline + 3 * settings.batch_monitor_interval_minutes * 60
+        # Timeouts wait for callbacks that lie unread, as long as new ones come.
+        prompt = not (plan.faults or plan.callback_lag)
         for attempt, row in _changed(change):
             if row.status is ComparisonStatus.ACCEPTED:
                 self._accepted_at.setdefault(attempt, at)
             elif row.error_code == TIMEOUT and attempt in self._accepted_at:
                 took = at - self._accepted_at[attempt]
-                if took < deadline or (took > longest and not plan.faults):
+                if took < deadline or (took > longest and prompt):
                     yield OWN_DEADLINE, f"{attempt.key} {row}: given up after {took:.1f} s"
 
     def _timeouts(self, event: Event, at: float, change: Change, before: Batch | None) -> Iterator[tuple[str, str]]:

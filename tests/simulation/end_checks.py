@@ -89,7 +89,7 @@ def _check_live_tables(world: World) -> None:
     for process in world.living():
         for number in sorted(process.worker.engine.opener.owned):
             live, replay = process.node.disk.databases[number].rows, world.checks.views[number]
-            # The heartbeat row says nothing; a worker that was frozen while it opened the partition may leave a newer one.
+            # The heartbeat row says nothing: who was frozen while opening the partition may leave a newer one.
             keys = {
                 key for key in live.keys() | replay.keys() if key != HEARTBEAT_KEY and live.get(key) != replay.get(key)
             }

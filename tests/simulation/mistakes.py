@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from faust.types import TP
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import OutcomePublished, PartitionOpened, VerdictReceived
+from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus, Control
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.provider.dispatcher import Dispatcher
@@ -213,3 +215,7 @@ def all_submissions(self: Dispatcher, batch: Batch) -> list[Submit]:
 
 
 async def no_heartbeat(_self: BatchRows, _partition: int, _offset: int) -> None: ...
+
+
+def id_without_run(batch_id: str, _run: int, kind: str, correlation_id: str) -> UUID:
+    return outcome_event_id(batch_id, 1, kind, correlation_id)

@@ -169,4 +169,9 @@ MUTATIONS = (
         _replaced(BatchRows, "heads", lambda *_: iter(())),
         (decisions.RETENTION, end_checks.ONE_OUTCOME, ENDS),
     ),
+    Mutation(
+        "an outcome's event id forgets the run",
+        lambda: patch("cj_stream.agents.outcomes.outcome_event_id", mistakes.id_without_run),
+        (checks.SAME_EVENT,),
+    ),
 )

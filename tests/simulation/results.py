@@ -41,10 +41,10 @@ def _wrong_ranking(batch: Batch, data: dict[str, Any], usable: list[str]) -> Ite
     if not judged:
         return
     wins = Counter(batch.essay_ids(row.index)[row.winner == "B"] for row in judged)
-    fitted = dict(zip(usable, batch.scores[-1].wins, strict=True))
+    fitted = dict(zip(usable, batch.scores[-1].wins, strict=False))
     if fitted != {essay: wins[essay] for essay in usable}:
         yield f"fitted are the wins {fitted}, counted {wins}"
-    if dict(zip(usable, batch.scores[-1].theta, strict=True)) != dict(zip(ranked, scores, strict=True)):
+    if dict(zip(usable, batch.scores[-1].theta, strict=False)) != dict(zip(ranked, scores, strict=False)):
         yield f"the scores {scores} of {ranked} are not those fitted: {batch.scores[-1]}"
 
 

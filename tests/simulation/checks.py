@@ -222,7 +222,7 @@ class Checks:
 
 
 def regress(old: Row, new: Row, *, same_event: bool = False) -> str | None:
-    """Return what went back from one row to the next, None if nothing did. Of the same event only verdicts must stay."""
+    """Return what went back from one row to the next, if anything did. Of the same event only verdicts must stay."""
     compared = isinstance(old, Comparison) and isinstance(new, Comparison)
     if compared and (old.status is ComparisonStatus.JUDGED or (not same_event and _standing(new) <= _standing(old))):
         return f"{old} became {new}"

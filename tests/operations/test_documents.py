@@ -34,7 +34,7 @@ def test_the_guarantees_name_only_rules_and_checks_that_there_are() -> None:
     named = {rule for some in rules for rule in re.findall(r"\w+", some)} - {"and"}
     assert named
     assert not {rule for rule in named if f"def {rule}(" not in account}
-    simulated = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "simulation").glob("*checks.py"))
+    simulated = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "simulation").glob("*.py"))
     checks = re.findall(r'"((?:a|an|every|no|one|the) [a-z][^"]+)"', text.replace("\n  ", " "))
     assert checks
     assert not [check for check in checks if f'"{check}"' not in simulated]

@@ -75,7 +75,9 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         wanted = frozenset(active_partitions)
         if not wanted:
             return {}
-        cast("BarrierConsumer", self.consumer).reading.fetching(_positions(consumer, wanted))
+        # Not what standbys read: a committed position would be where another standby begins to read.
+        sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
+        cast("BarrierConsumer", self.consumer).reading.fetching(_positions(consumer, sources))
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()

@@ -10,7 +10,7 @@ from faust.types import TP
 from cj_stream.streaming.consumer import FencedConsumerThread
 from cj_stream.streaming.reading import Reading
 
-EVENTS, CALLBACKS = TP("events", 0), TP("callbacks", 0)
+EVENTS, CALLBACKS, CHANGELOG = TP("events", 0), TP("callbacks", 0), TP("changelog", 0)
 
 
 class Broker:
@@ -22,7 +22,7 @@ class Broker:
         self._closed = False
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
         self.callbacks = SimpleNamespace(has_valid_position=True, position=7)
-        states = {CALLBACKS: self.callbacks}
+        states = {CALLBACKS: self.callbacks, CHANGELOG: SimpleNamespace(has_valid_position=True, position=7)}
         self.subscription = SimpleNamespace(assignment=SimpleNamespace(state_value=states.get))
 
     async def fetched_records(self, wanted: Any, **_: Any) -> dict[TP, list[str]]:
@@ -40,6 +40,8 @@ class Fetching:
         self._consumer = cast("Any", SimpleNamespace(_fetcher=self.broker, _closed=False, _subscription=self.broker))
         self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
         self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
+        acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
+        self.thread.app = cast("Any", SimpleNamespace(topics=acked))
 
     async def begin(self, active: set[TP]) -> asyncio.Task[Any]:
         fetch = asyncio.create_task(self.thread._fetch_records(self._consumer, active, timeout=1.0, max_records=500))
@@ -79,3 +81,12 @@ async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
     fetching.broker.arrived.set()
     await (await fetching.begin({EVENTS, CALLBACKS}))
     assert reading.idle({EVENTS: 5, CALLBACKS: 5}) == {CALLBACKS: 7}, "the agents have not got what was fetched"
+
+
+async def test_the_position_of_a_standby_is_nothing_to_commit() -> None:
+    fetching = Fetching()
+    reading = fetching.thread.consumer.reading
+    reading.restart()
+    fetching.broker.arrived.set()
+    await (await fetching.begin({CALLBACKS, CHANGELOG}))
+    assert reading.idle({CALLBACKS: 5, CHANGELOG: 5}) == {CALLBACKS: 7}

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
     replication_factor: Count = Field(1, description="Replicas of our own topics; 3 in production.")
     standby_replicas: Annotated[int, Field(ge=0)] = Field(
         1,
-        description="Workers that keep a copy of each partition's table besides its own, and so take over at once; each "
-        "copy is read from the changelog all the time. The same for all workers.",
+        description="Workers that keep a copy of each partition's table besides its own, and so take over at once. "
+        "Each copy is read from the changelog all the time. The same for all workers.",
     )
     session_timeout_seconds: Positive = Field(10, description="A worker silent for this long loses its partitions.")
     heartbeat_seconds: Positive = Field(0.5, description="Interval of the group heartbeats.")

@@ -16,8 +16,8 @@ from cj_stream.scoring.data import Floats
 from cj_stream.scoring.likelihood import Likelihood
 from cj_stream.scoring.newton import SPARSE_ITEMS, Mode
 
-ENOUGH = math.log(50.0)
-"""Log of the ratio that is asked for: less than one in a hundred batches of coin flips ever reached it."""
+ENOUGH = math.log(100.0)
+"""Log of the ratio that is asked for: about 3 in a thousand batches of coin flips ever reached it."""
 HIGHEST_WITHOUT = 0.5
 """The highest reliability that is reported without."""
 _ORDER_STEPS = 20

@@ -17,7 +17,7 @@ from cj_stream.scoring.likelihood import Likelihood
 from cj_stream.scoring.newton import SPARSE_ITEMS, Mode
 
 ENOUGH = math.log(100.0)
-"""Log of the ratio that is asked for: about 3 in a thousand batches of coin flips ever reached it."""
+"""Log of the ratio that is asked for: fewer than one in a hundred batches of coin flips ever reached it."""
 HIGHEST_WITHOUT = 0.5
 """The highest reliability that is reported without."""
 _ORDER_STEPS = 20

@@ -31,6 +31,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.app import HardenedApp, new_app
+from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
@@ -108,13 +109,14 @@ class Worker:
             releases=Releases(self.released),
             opener=Opener(self.sender, settings.batch_events_topic, time.time),
             watchdog=Watchdog(_limits(settings), fence, Eye(self.app)),
+            conditions=Conditions(time.time),
             events_topic=settings.batch_events_topic,
         )
         table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
         self.app.tables.add(table)
         self.rows = BatchRows(table, self.sender)
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
-        self.metrics = Metrics(self.states)
+        self.metrics = Metrics(self.states, self.engine.conditions.counts)
         self.content = ContentClient(settings)
         self.provider = ProviderClient(settings)
         self.invalid_share = InvalidShare(settings)
@@ -137,7 +139,8 @@ class Worker:
 
     def states(self) -> Mapping[BatchState, int]:
         """Return how many of the batches served here are in each state."""
-        return Counter(batch.state for batches in self.batches.partitions.values() for batch in batches)
+        found = Counter(batch.state for batches in self.batches.partitions.values() for batch in batches)
+        return {state: found[state] for state in BatchState}
 
     async def revoked(self, partitions: set[int]) -> None:
         """Finish, within half a session, what is under way for partitions that are taken away, and forget them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.states import BatchState
+from cj_stream.streaming.conditions import ConditionKind
 
 LATENCY_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
 DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
@@ -21,11 +23,18 @@ SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
 
 
 class Metrics:
-    """Counts what happens. ``states`` is asked at scrape time how many batches are in each state."""
+    """Counts what happens.
 
-    def __init__(self, states: Callable[[], Mapping[BatchState, int]]) -> None:
+    At scrape time ``states`` is asked how many batches are in each state, and ``conditions`` how many things of each
+    kind are not as they should be.
+    """
+
+    def __init__(
+        self, states: Callable[[], Mapping[BatchState, int]], conditions: Callable[[], Mapping[ConditionKind, int]]
+    ) -> None:
         registry = self._registry = CollectorRegistry()
-        registry.register(_States(states))
+        registry.register(_Asked("cj_batch_state", "Batches of this worker in each state.", "state", states))
+        registry.register(_Asked("cj_conditions", "What is degraded at this worker, by kind.", "kind", conditions))
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
 
         self.requests = counter("cj_requests_total", "Requests, by what became of them.", ["outcome"])
@@ -113,13 +122,17 @@ class Metrics:
             self.iterations.observe(batch.iteration)
 
 
-class _States(Collector):
-    def __init__(self, states: Callable[[], Mapping[BatchState, int]]) -> None:
-        self._states = states
+class _Asked(Collector):
+    """A gauge whose values are asked for when it is scraped; it has a series for each key there is."""
+
+    def __init__(self, name: str, text: str, label: str, ask: Callable[[], Mapping[Any, int]]) -> None:
+        self._name = name
+        self._text = text
+        self._label = label
+        self._ask = ask
 
     def collect(self) -> Iterable[Metric]:
-        gauge = GaugeMetricFamily("cj_batch_state", "Batches of this worker in each state.", labels=["state"])
-        counts = self._states()
-        for state in BatchState:
-            gauge.add_metric([state.value], counts.get(state, 0))
+        gauge = GaugeMetricFamily(self._name, self._text, labels=[self._label])
+        for key, count in self._ask().items():
+            gauge.add_metric([str(key)], count)
         yield gauge

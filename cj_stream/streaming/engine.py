@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.releases import Releases
@@ -20,4 +21,5 @@ class Engine:
     releases: Releases
     opener: Opener
     watchdog: Watchdog
+    conditions: Conditions
     events_topic: str

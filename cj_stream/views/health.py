@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,11 +28,16 @@ class HealthPages:
         return json_answer({"status": "live", "worker_id": self._worker.name})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 when every partition of this worker is served, else 503 and why it is not."""
+        """Answer 200 when every partition of this worker is served, else 503 and why it is not.
+
+        Either way ``degraded`` lists what is not as it should be although the worker goes on.
+        """
         why = self._why_not_ready()
+        degraded = [asdict(condition) for condition in self._worker.engine.conditions.current]
         if why:
-            return json_answer({"status": "not ready", "why": why}, 503, {"Retry-After": "1"})
-        return json_answer({"status": "ready", "partitions": sorted(self._worker.engine.opener.opened_at)})
+            return json_answer({"status": "not ready", "why": why, "degraded": degraded}, 503, {"Retry-After": "1"})
+        partitions = sorted(self._worker.engine.opener.opened_at)
+        return json_answer({"status": "ready", "partitions": partitions, "degraded": degraded})
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with the metrics in Prometheus' text format."""

@@ -43,7 +43,7 @@ class Outside:
 
     async def carry_out(self, effect: Submit, batch: Batch) -> Any:
         parts: Any = {"content": self, "provider": self, "sender": None}
-        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=Metrics(dict))
+        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=Metrics(dict, dict))
         return await effects(effect, batch, PARTITION)
 
 

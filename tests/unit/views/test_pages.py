@@ -7,6 +7,7 @@ from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, Story, requested
 
+from cj_stream.streaming.conditions import ConditionKind
 from cj_stream.streaming.fence import now as fence_now
 from cj_stream.streaming.partitioning import home_partition
 
@@ -133,7 +134,18 @@ async def test_a_worker_is_ready_once_all_its_partitions_are_open(serve: Serve) 
     assert "[5]" in found["why"]
 
     worker.open(5, Story())
-    assert await worker.ask("/healthz/ready") == (200, {"status": "ready", "partitions": [2, 5]})
+    assert await worker.ask("/healthz/ready") == (200, {"status": "ready", "partitions": [2, 5], "degraded": []})
+
+
+async def test_what_is_degraded_is_listed_by_a_ready_worker_and_counted(worker: Served) -> None:
+    worker.worker.engine.conditions.begin(ConditionKind.TOPIC_REFUSES, "results", "It refuses.", "Results wait.")
+    status, found = await worker.ask("/healthz/ready")
+    (condition,) = found["degraded"]
+    assert (status, condition["kind"], condition["subject"]) == (200, "topic_refuses", "results")
+    assert (condition["what"], condition["meaning"]) == ("It refuses.", "Results wait.")
+    _, text = await worker.page("/metrics")
+    assert 'cj_conditions{kind="topic_refuses"} 1.0' in text
+    assert 'cj_conditions{kind="clock"} 0.0' in text
 
 
 async def test_a_worker_is_not_ready_while_partitions_are_distributed(worker: Served) -> None:

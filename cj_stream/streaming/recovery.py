@@ -4,6 +4,10 @@ Hazard in Faust 0.15.3 (upstream issue 596): ``Recovery.on_recovery_completed`` 
 the source partitions before it seeks them to their committed offsets, with the flow already active; what arrives in
 between is cleared and never read again. Here the order is: seek, then resume, with no await in between.
 
+Hazard, ditto: its last step also resumes the flow control, which clears every queue (``mode/utils/queues.py`` 97-101),
+while the standby partitions already flow. What they had in the queue was applied nowhere, the next record moved their
+offset past it, and the copy lacked those rows for good. Here a flow that is active is left alone.
+
 Test: ``test_recovery.py``.
 """
 
@@ -44,7 +48,8 @@ class SeekFirstRecovery(Recovery):
         # No await from here to resume_flow: nothing can be delivered in between.
         consumer.resume_partitions(sources)
         self.completed.set()
-        app.flow_control.resume()
+        if not app.flow_control.is_active():
+            app.flow_control.resume()
         consumer.resume_flow()
         await cast("Any", app)._fetcher.maybe_start()  # noqa: SLF001 (as the overridden method does)
         self.tables.on_actives_ready()

@@ -32,7 +32,9 @@ class Recovered:
         )
         monkeypatch.setattr(app.__class__, "consumer", consumer)
         monkeypatch.setattr(app.__class__, "_fetcher", SimpleNamespace(maybe_start=self._nothing))
-        monkeypatch.setattr(app.flow_control, "resume", lambda: self.steps.append("streams"))
+        self.changelog_queue = app.tables.changelog_queue
+        self.resume_streams = app.flow_control.resume
+        monkeypatch.setattr(app.flow_control, "resume", self._streams_resumed)
         monkeypatch.setattr(app.engine.opener, "assigned", self.assigned.append)
         monkeypatch.setattr(app.assignor, "assigned_standbys", set)
         app.consumer_generation_id = 7
@@ -53,6 +55,10 @@ class Recovered:
         await asyncio.sleep(0)
         self.steps.append("seek ends")
 
+    def _streams_resumed(self) -> None:
+        self.steps.append("streams")
+        self.resume_streams()
+
     def _resumed(self, partitions: set[TP]) -> None:
         assert partitions == {SOURCE}
         self.steps.append("sources")
@@ -69,6 +75,15 @@ async def test_partitions_are_sought_before_anything_flows(recovered: Recovered)
     await recovered.recovery.on_recovery_completed(7)
     assert recovered.steps == ["seek begins", "seek ends", "sources", "streams", "flow"]
     assert recovered.assigned == [{2}]
+
+
+async def test_what_a_standby_has_read_is_not_thrown_away_when_the_sources_begin_to_flow(recovered: Recovered) -> None:
+    recovered.resume_streams()  # as Faust does when it lets the standbys flow
+    recovered.at_seek = lambda: recovered.changelog_queue.force_put_nowait("a row")
+    await recovered.recovery.on_recovery_completed(7)
+    assert not recovered.changelog_queue.empty()
+    assert recovered.changelog_queue.get_nowait() == "a row"
+    assert recovered.steps[-2:] == ["sources", "flow"]
 
 
 async def test_partitions_that_are_taken_away_during_the_seek_do_not_flow(recovered: Recovered) -> None:

@@ -35,7 +35,7 @@ from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.lag import caught_up
+from cj_stream.streaming.lag import caught_up, nothing_blocked
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
@@ -125,6 +125,7 @@ class Worker:
         self.effects = self._effects()
         self.dispatcher = Dispatcher(self.effects, self._report, settings.submission_workers)
         self.timeouts = self._timeouts_agent()
+        self._blocked_callbacks = nothing_blocked()
 
     async def take_name(self) -> None:
         """Take this worker's name in the group, or end the process when another worker has it."""
@@ -191,7 +192,8 @@ class Worker:
 
     async def _callbacks_read(self) -> bool:
         settings = self.settings
-        read = await caught_up(self.app, settings.llm_provider_callback_topic, settings.session_timeout_seconds)
+        topic, patience = settings.llm_provider_callback_topic, settings.session_timeout_seconds
+        read = await caught_up(self.app, topic, patience, self._blocked_callbacks)
         # Who was frozen has not served: by its clock every batch may be idle, although nobody could do anything.
         self.engine.fence.check()
         return read

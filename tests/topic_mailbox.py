@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.isolation import READ_COMMITTED
 
 OUTAGE_MILLISECONDS = 180_000
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
@@ -30,7 +31,11 @@ class Mailbox:
         self.records: dict[str, list[Record]] = defaultdict(list)
         bootstrap = settings.kafka_bootstrap
         self._consumer = AIOKafkaConsumer(
-            *self.topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+            *self.topics,
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+            isolation_level=READ_COMMITTED,
         )
         # What is sent while the broker is away arrives when it is back, once.
         self._producer = AIOKafkaProducer(

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.isolation import READ_COMMITTED
 
 
 class PublishedOutcome(NamedTuple):
@@ -37,7 +38,12 @@ async def read_outcomes(
         settings.assessment_failed_topic: "failed",
         settings.assessment_result_topic: "result",
     }
-    consumer = AIOKafkaConsumer(*kinds, bootstrap_servers=settings.kafka_bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        *kinds,
+        bootstrap_servers=settings.kafka_bootstrap,
+        auto_offset_reset="earliest",
+        isolation_level=READ_COMMITTED,
+    )
     await consumer.start()
     found: list[PublishedOutcome] = []
     missing = set(expected)

@@ -26,6 +26,8 @@ from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
 SETTLE_SECONDS = 10.0
+METADATA_SECONDS = 10
+"""New partitions, and topics that were made anew, are found within this time; Faust's 5 minutes are long."""
 
 
 class IdempotentProducer(FaustProducer):
@@ -121,6 +123,7 @@ def new_app(settings: Settings) -> HardenedApp:
         producer_request_timeout=30.0,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
         web_bind=settings.web_host,
         web_port=settings.web_port,
         web_host=settings.advertised_host or settings.web_host,

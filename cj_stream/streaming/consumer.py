@@ -26,6 +26,7 @@ from faust.types import TP, Message
 
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
+from cj_stream.streaming.isolation import READ_COMMITTED
 from cj_stream.streaming.membership import MembershipWatch
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.reading import Reading
@@ -54,6 +55,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
+        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 (Faust has it for its own transactions only)
         return consumer
 
     async def on_thread_stop(self) -> None:

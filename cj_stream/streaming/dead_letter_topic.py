@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
+from cj_stream.streaming.isolation import READ_COMMITTED
 from cj_stream.streaming.provisioning import partition_counts
 
 _READ_TIMEOUT_MS = 10_000
@@ -113,7 +114,7 @@ async def open_dead_letters(bootstrap: str, topic: str) -> AsyncIterator[DeadLet
             "CJ_DEAD_LETTERS_TOPIC to its name"
         )
     consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False
+        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level=READ_COMMITTED
     )
     try:
         await consumer.start()

@@ -80,7 +80,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "committed end_offsets seek_to_committed"},
     "aiokafka.consumer.fetcher": {
         "FetchResult": "_update_position check_assignment getall",
-        "Fetcher": "fetched_records seek_to",
+        "Fetcher": "_proc_offset_request _retrieve_offsets end_offsets fetched_records seek_to",
         "PartitionRecords": "_unpack_records",
     },
     "aiokafka.consumer.group_coordinator": {

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
+from counting_provider import judge_of
+from oracle import expected_batch
 from stage import new_request, staged
 
 from cj_stream.operations.settings import Settings
@@ -33,19 +37,57 @@ async def test_timeouts_fire_although_the_callback_topic_ends_in_the_marker_of_a
         assert stage.mailbox.outcomes("failed", "batch-1")
 
 
+async def test_only_committed_verdicts_count_and_an_open_transaction_holds_back_timeouts_but_nothing_for_good(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with staged(settings, tmp_path, **TIMINGS, session_timeout_seconds=3, heartbeat_seconds=0.5) as stage:
+        await stage.fleet.start(2)
+        stage.provider.holds = lambda _: True
+        async with _transactions(settings) as (first, second):
+            await first.begin_transaction()
+            await _send_everywhere(first, settings, b'{"no": "callback of ours"}')
+            request = new_request("batch-1", 4)
+            await stage.ask(request)
+            await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
+            await second.begin_transaction()
+            for callback in stage.provider.held:
+                await second.send_and_wait(settings.llm_provider_callback_topic, callback.flipped())
+            await second.abort_transaction()
+            await stage.provider.release()
+            # The deadlines have passed, and the verdicts lie behind the open transaction.
+            waits = "timeouts wait: callbacks lie unread"
+            await stage.fleet.until(lambda: any(waits in worker.log for worker in stage.fleet.workers), waits)
+            await first.commit_transaction()
+            await stage.ended("batch-1")
+        stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
+        assert set(stage.provider.submissions.values()) == {1}
+
+
+@asynccontextmanager
+async def _transactions(settings: Settings) -> AsyncIterator[tuple[AIOKafkaProducer, AIOKafkaProducer]]:
+    bootstrap = settings.kafka_bootstrap
+    first, second = (
+        AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=secrets.token_hex(4)) for _ in range(2)
+    )
+    async with first, second:
+        yield first, second
+
+
+async def _send_everywhere(producer: AIOKafkaProducer, settings: Settings, value: bytes) -> list[int]:
+    topic = settings.llm_provider_callback_topic
+    partitions = sorted(await producer.partitions_for(topic))
+    for partition in partitions:
+        await producer.send_and_wait(topic, value, partition=partition)
+    return partitions
+
+
 async def _write_in_transactions(settings: Settings, stray: bytes) -> int:
     """Write to every partition of the callback topic, in one transaction; return the sum of the end offsets."""
     topic = settings.llm_provider_callback_topic
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, transactional_id=secrets.token_hex(4))
-    await producer.start()
-    try:
-        partitions = await producer.partitions_for(topic)
+    async with _transactions(settings) as (producer, _):
         async with producer.transaction():
-            for partition in partitions:
-                await producer.send_and_wait(topic, stray, partition=partition)
+            partitions = await _send_everywhere(producer, settings, stray)
         return sum((await _ends(settings, [TopicPartition(topic, number) for number in partitions])).values())
-    finally:
-        await producer.stop()
 
 
 async def _ends(settings: Settings, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:

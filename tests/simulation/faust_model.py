@@ -178,6 +178,8 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self._committed_offset: dict[TP, int] = {}
         self._committing: asyncio.Future[None] | None = None
         self._thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
+        self._fetcher = SimpleNamespace(end_offsets=self._written_ends)
+        self._request_timeout_ms = 0
 
     def __hash__(self) -> int:
         return id(self)
@@ -237,7 +239,8 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
     # --- What `streaming.lag` asks of aiokafka -------------------------------------------------------------------
 
     async def _call(self, ask: Callable[..., Any], *args: Any) -> Any:
-        return await self.process.ask_broker(lambda: ask(*args))
+        answer = await self.process.ask_broker(lambda: ask(*args))
+        return await answer if isinstance(answer, Awaitable) else answer
 
     def partitions_for_topic(self, topic: str) -> range:
         return range(self.process.broker.partitions[topic])
@@ -247,6 +250,9 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
 
     def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         return {tp: self.process.broker.end(TP(*tp)) for tp in partitions}
+
+    async def _written_ends(self, partitions: list[Any], _timeout: int) -> dict[Any, int]:
+        return self.end_offsets(partitions)
 
     def committed(self, partition: Any) -> int | None:
         return self.process.broker.committed.get(TP(*partition))

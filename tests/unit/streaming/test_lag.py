@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
-from cj_stream.streaming.lag import caught_up
+from cj_stream.streaming.lag import OPEN_TRANSACTION_SECONDS, caught_up, nothing_blocked
 
 FIRST, SECOND = TopicPartition("callbacks", 0), TopicPartition("callbacks", 1)
 
@@ -15,8 +17,11 @@ class Broker:
 
     def __init__(self) -> None:
         self.ends = {FIRST: 5, SECOND: 7}
+        self.stable: dict[TopicPartition, int] = {}
         self.commits: dict[TopicPartition, int | None] = {FIRST: 5, SECOND: 7}
         self.asked = 0
+        self._fetcher = SimpleNamespace(end_offsets=self._written_ends)
+        self._request_timeout_ms = 1000
 
     def app(self) -> Any:
         thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
@@ -32,6 +37,9 @@ class Broker:
         return dict.fromkeys(partitions, 0)
 
     async def end_offsets(self, _partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {**self.ends, **self.stable}
+
+    async def _written_ends(self, _partitions: list[TopicPartition], _timeout: int) -> dict[TopicPartition, int]:
         return dict(self.ends)
 
     async def committed(self, partition: TopicPartition) -> int | None:
@@ -42,27 +50,57 @@ class Broker:
 
 
 async def test_a_topic_is_read_when_the_commits_reach_what_the_broker_holds() -> None:
-    assert await caught_up(Broker().app(), "callbacks", 5)
+    assert await caught_up(Broker().app(), "callbacks", 5, nothing_blocked())
 
 
 async def test_a_commit_that_comes_in_time_is_waited_for() -> None:
     broker = Broker()
     broker.commits[SECOND] = None
-    assert await caught_up(broker.app(), "callbacks", 5)
+    assert await caught_up(broker.app(), "callbacks", 5, nothing_blocked())
 
 
 async def test_unread_messages_are_not_waited_for_without_end() -> None:
     broker = Broker()
     broker.commits[SECOND] = 6
-    assert not await caught_up(broker.app(), "callbacks", 0)
+    assert not await caught_up(broker.app(), "callbacks", 0, nothing_blocked())
 
 
 async def test_an_unknown_topic_is_not_called_read() -> None:
-    assert not await caught_up(Broker().app(), "no such topic", 5)
+    assert not await caught_up(Broker().app(), "no such topic", 5, nothing_blocked())
 
 
 async def test_an_empty_topic_is_read_though_nobody_has_committed() -> None:
     broker = Broker()
     broker.ends = {FIRST: 0, SECOND: 0}
     broker.commits = {FIRST: None, SECOND: None}
-    assert await caught_up(broker.app(), "callbacks", 0)
+    assert await caught_up(broker.app(), "callbacks", 0, nothing_blocked())
+
+
+async def test_what_an_open_transaction_hides_is_waited_for() -> None:
+    broker = Broker()
+    broker.stable, broker.commits[SECOND] = {SECOND: 6}, 6
+    assert not await caught_up(broker.app(), "callbacks", 0, nothing_blocked())
+
+
+async def test_a_transaction_that_hangs_is_not_waited_for_without_end_and_that_is_said() -> None:
+    broker, blocked = Broker(), nothing_blocked()
+    broker.stable, broker.commits[SECOND] = {SECOND: 6}, 6
+    blocked.observe(asyncio.get_running_loop().time() - OPEN_TRANSACTION_SECONDS - 1, {SECOND: 6})
+    with capture_logs() as logs:
+        assert await caught_up(broker.app(), "callbacks", 0, blocked)
+    assert [(entry["topic"], entry["partition"], entry["offset"]) for entry in logs] == [("callbacks", 1, 6)]
+    broker.commits[SECOND] = 5
+    assert not await caught_up(broker.app(), "callbacks", 0, blocked), "what can be read has to be read all the same"
+
+
+async def test_a_transaction_that_follows_another_has_its_own_time() -> None:
+    broker, blocked = Broker(), nothing_blocked()
+    broker.stable, broker.commits[SECOND] = {SECOND: 6}, 6
+    blocked.observe(asyncio.get_running_loop().time() - OPEN_TRANSACTION_SECONDS - 1, {SECOND: 5})
+    assert not await caught_up(broker.app(), "callbacks", 0, blocked)
+
+
+async def test_a_commit_beyond_the_end_says_nothing_about_the_log_there_is() -> None:
+    broker = Broker()
+    broker.ends, broker.asked = {FIRST: 5, SECOND: 3}, -100
+    assert not await caught_up(broker.app(), "callbacks", 0, nothing_blocked())

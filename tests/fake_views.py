@@ -22,6 +22,8 @@ class FakeViews:
         self.asked: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[str] = []
+        self.frozen = False
+        """Whether it takes connections and never answers."""
         self._answers: dict[str, list[Answer]] = defaultdict(list)
 
     def answer(self, path: str, *answers: Answer) -> None:
@@ -32,6 +34,8 @@ class FakeViews:
         self.asked.append((request.method, request.raw_path))
         self.headers.append(dict(request.headers))
         self.bodies.append(await request.text())
+        if self.frozen:
+            await asyncio.sleep(60)
         unknown = (404, {"error": {"code": "not_found", "message": f"nothing at {request.raw_path}"}})
         answers = self._answers[request.raw_path] or [unknown]
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -47,7 +51,7 @@ def serve_views() -> Iterator[FakeViews]:
     stop, ready = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        runner = web.ServerRunner(web.Server(views.handle))
+        runner = web.ServerRunner(web.Server(views.handle), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -81,6 +85,35 @@ def detail(batch_id: str = "b1", **changes: Any) -> dict[str, Any]:
         "failure": None,
         "failure_details": {},
         "stop_reason": None,
+        "correlation_id": "0",
+        "joined_correlation_ids": [],
+        "processing_metadata": {"digest": "that of other essays"},
+        "degraded": [],
+    } | changes
+
+
+def listed(*batches: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a complete list of batches, as the views show it."""
+    return {
+        "batches": list(batches),
+        "total": len(batches),
+        "next": None,
+        "complete": True,
+        "workers_asked": 1,
+        "workers_missing": [],
+        "partitions_missing": [],
+        "degraded": [],
+    } | changes
+
+
+def degraded(**changes: Any) -> dict[str, Any]:
+    """Return something that is not as it should be, as the views tell it."""
+    return {
+        "kind": "kafka_away",
+        "subject": "broker",
+        "what": "Kafka does not answer.",
+        "meaning": "Nothing is read.",
+        "since": "2026-03-04T09:12:00.000Z",
     } | changes
 
 
@@ -128,4 +161,5 @@ def explanation(batch_id: str = "b1", **changes: Any) -> dict[str, Any]:
         "postponed": None,
         "last_errors": [],
         "hints": ["`cancel` ends the batch without a ranking."],
+        "degraded": [],
     } | changes

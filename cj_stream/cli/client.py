@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -13,20 +13,33 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-Answer = dict[str, Any]
+from cj_stream.cli.first_answer import FirstAnswer, NobodyAnswersError
 
+Answer = dict[str, Any]
+Reply = tuple[int, Answer, float]
+"""Status, JSON, and the seconds to wait before asking again."""
 TIMEOUT_SECONDS = 30.0
 OPENING_SECONDS = 20.0
 """How long a partition may take to open, before the 503 is given to the caller."""
 _PAGE = 1000
-_NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
+_NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
+NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
+
+
+# What the views advise to those who speak HTTP, in the words of the command line, by the code of the error.
+_ADVICE = {
+    "wrong_token": "Set CJ_OPERATOR_TOKEN to the token of the workers; `cj-stream dev` does so for this folder.",
+    "no_effect": "See what can be done: cj-stream explain BATCH.",
+}
 
 
 class ViewError(Exception):
     """The views did not do what was asked. The message says what was wrong, where, and what to do."""
 
-    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str | None = None, advice: str | None = None
+    ) -> None:
+        super().__init__(f"{message} {_ADVICE.get(code or '', advice or '')}".rstrip())
         self.status = status
         """HTTP status of the answer, None when nobody answered."""
         self.code = code
@@ -34,22 +47,29 @@ class ViewError(Exception):
     @property
     def is_unknown_batch(self) -> bool:
         """Whether there is no such batch (yet)."""
-        return self.status == _NOT_FOUND
+        return self.status == NOT_FOUND
 
 
 class ViewsClient:
     """The views of any worker: each of them knows where a batch lives.
 
     ``urls`` are base addresses of workers, asked in turn until one answers. Use it as ``async with``. Every method
-    returns the JSON of the view and raises `ViewError`; a partition that is being opened is waited for.
+    returns the JSON of the view and raises `ViewError`; a partition that is being opened is waited for. ``say`` is
+    called with what is waited for, once for each wait.
     """
 
     def __init__(
-        self, urls: Sequence[str], *, token: str | None = None, opening_seconds: float = OPENING_SECONDS
+        self,
+        urls: Sequence[str],
+        *,
+        token: str | None = None,
+        opening_seconds: float = OPENING_SECONDS,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.urls = [url.rstrip("/") for url in urls]
         self._token = token
         self._opening_seconds = opening_seconds
+        self._say = say
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,9 +82,9 @@ class ViewsClient:
         if self._session is not None:
             await self._session.close()
 
-    async def batches(self, state: str | None = None, limit: int = 100) -> Answer:
-        """Return the newest batches of all workers."""
-        query = {"limit": str(limit)} | ({"state": state} if state else {})
+    async def batches(self, state: str | None = None, limit: int = 100, after: str | None = None) -> Answer:
+        """Return a page of the batches of all workers: the first, or the one ``after`` the ``next`` of another."""
+        query = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"after": after} if after else {})
         return await self._ask("GET", f"/batches?{URL.build(query=query).query_string}")
 
     async def batch(self, batch_id: str) -> Answer:
@@ -103,10 +123,13 @@ class ViewsClient:
     async def _ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Answer | None = None
     ) -> Answer:
-        deadline = time.monotonic() + self._opening_seconds
+        deadline, said = time.monotonic() + self._opening_seconds, False
         while True:
             status, answer, retry_after = await self._first_answer(method, path, headers, body)
             if status == _UNAVAILABLE and time.monotonic() + retry_after < deadline:
+                if not said:
+                    said = True
+                    self._say(f"{_error(status, answer, path)} Asking for up to {self._opening_seconds:g} s.")
                 await asyncio.sleep(retry_after)
                 continue
             if status >= _FIRST_ERROR:
@@ -115,21 +138,38 @@ class ViewsClient:
 
     async def _first_answer(
         self, method: str, path: str, headers: Mapping[str, str] | None, body: Answer | None
-    ) -> tuple[int, Answer, float]:
-        """Return status, JSON and seconds to wait of the first worker that answers."""
-        whys = []
-        for base in self.urls:
-            try:
-                return await self._request(method, base + path, headers, body)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                whys.append(f"{base}: {_why(error)}")
-        raise ViewError(
-            f"no worker answers ({'; '.join(whys)}): start one (cj-stream dev), or give its address with --url"
-        )
+    ) -> Reply:
+        """Return the reply of the first worker that answers; what changes something is sent to one of them only."""
+        if method == "GET":
+            return await self._first(lambda base: self._request(method, base + path, headers, body))
+        if len(self.urls) > 1:
+            await self._first(lambda base: self._request("GET", f"{base}/healthz/live", None, None))
+        return await self._sent(method, path, headers, body)
 
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: Answer | None
-    ) -> tuple[int, Answer, float]:
+    async def _sent(self, method: str, path: str, headers: Mapping[str, str] | None, body: Answer | None) -> Reply:
+        try:
+            return await self._request(method, self.urls[0] + path, headers, body)
+        except _NO_ANSWER as error:
+            raise ViewError(
+                f"{self.urls[0]} gave no answer ({_why(error)}). It may have taken the command: look at the batch."
+            ) from error
+
+    async def _first(self, ask: Callable[[str], Awaitable[Reply]]) -> Reply:
+        """Return the first answer; who gave it is asked first from then on."""
+        first = FirstAnswer(ask, _NO_ANSWER, _why, self._say_silent)
+        try:
+            base, reply = await first.of(self.urls)
+        except NobodyAnswersError as error:
+            raise ViewError(
+                f"no worker answers ({error}): start one (cj-stream dev), or give its address with --url"
+            ) from error
+        self.urls = [base, *(url for url in self.urls if url != base)]
+        return reply
+
+    def _say_silent(self, who: str) -> None:
+        self._say(f"{who} does not answer. Waiting for up to {TIMEOUT_SECONDS:g} s.")
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, body: Answer | None) -> Reply:
         if self._session is None:
             raise RuntimeError("use ViewsClient as `async with`")
         async with self._session.request(method, URL(url, encoded=True), headers=headers, json=body) as response:
@@ -160,5 +200,6 @@ def _path(batch_id: str, view: str = "") -> str:
 def _error(status: int, answer: Answer, path: str) -> ViewError:
     error = answer.get("error")
     if isinstance(error, dict):
-        return ViewError(str(error.get("message")), status=status, code=str(error.get("code")))
+        advice = str(error.get("advice") or "")
+        return ViewError(str(error.get("message")), status=status, code=str(error.get("code")), advice=advice)
     return ViewError(f"{path} answered {status}: is this the address of a worker?", status=status)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cj_stream.cli.broker import reporting_kafka
 from cj_stream.cli.dlq_rendering import full_row, letter_row, letters_table, print_letter
 from cj_stream.cli.dlq_replay import Replayed, replay_all
 from cj_stream.cli.dlq_selection import Filters, Moment, filter_options, one, select
@@ -25,7 +26,6 @@ from cj_stream.streaming.dead_letter_topic import (
     Span,
     open_dead_letters,
 )
-from cj_stream.streaming.provisioning import ProvisioningError
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]
@@ -179,5 +179,5 @@ def _with_topic(work: Callable[[DeadLetterTopic, Span, Report], Awaitable[Result
         async with open_dead_letters(settings.kafka_bootstrap, settings.dead_letters_topic) as topic:
             return await work(topic, await topic.span(), report)
 
-    with reporting(DeadLetterError, ProvisioningError), progress("reading the dead letters") as report:
+    with reporting_kafka(DeadLetterError), progress("reading the dead letters") as report:
         return asyncio.run(run(report))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cj_stream.cli.degraded import tell_degraded
 from cj_stream.cli.options import ask, url_option
 from cj_stream.cli.output import console, echo_json, json_option
 from cj_stream.cli.rendering import errors_table, plain, state_text
@@ -28,6 +29,7 @@ def explain(*, batch_id: str, urls: tuple[str, ...], as_json: bool) -> None:
         echo_json(answer)
     else:
         _print(answer)
+    tell_degraded(answer)
 
 
 def _print(answer: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cj_stream.cli.client import ViewError, ViewsClient
-from cj_stream.cli.output import describe_settings_error, fail
+from cj_stream.cli.output import describe_settings_error, fail, note
 from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")
@@ -48,6 +48,13 @@ def program() -> str:
     return str(called) if called.name == PROGRAM and shutil.which(PROGRAM) is None else PROGRAM
 
 
+def start_advice(setting: str) -> str:
+    """Return what to do when something that ``setting`` is the address of does not answer."""
+    if STACK_FILE.exists():
+        return "`cj-stream dev` runs in this folder, and starts what has ended again: see what it says in its terminal"
+    return f"start everything on this machine with {program()} dev, or set {setting} to the address of one that runs"
+
+
 def load_settings() -> Settings:
     """Return the settings of the environment, completed by those of a running ``cj-stream dev``."""
     try:
@@ -67,7 +74,7 @@ def ask(urls: tuple[str, ...], question: Callable[[ViewsClient], Awaitable[Resul
     token = None if secret is None else secret.get_secret_value()
 
     async def answer() -> Result:
-        async with ViewsClient(worker_urls(urls), token=token) as client:
+        async with ViewsClient(worker_urls(urls), token=token, say=note) as client:
             return await question(client)
 
     try:

@@ -43,6 +43,11 @@ def warn(message: str) -> None:
     click.echo(f"Warning: {message}", err=True)
 
 
+def note(message: str) -> None:
+    """Print ``message`` on standard error: what is waited for, or is good to know."""
+    click.echo(message, err=True)
+
+
 @contextmanager
 def reporting(*expected: type[Exception]) -> Iterator[None]:
     """End the command in the words of the error when one of the ``expected`` errors is raised inside."""

@@ -89,17 +89,34 @@ def _texts_of_csv(path: Path) -> Iterator[Text]:
 
 
 async def submit(settings: Settings, texts: Sequence[Text], wishes: Wishes) -> AssessmentRequest:
-    """Store the texts, send the request, and return it once the broker has it.
+    """Store the texts, send the request, and return it once the broker has it. Raises what `store` and `send` raise."""
+    request = await store(settings, texts, wishes)
+    await send(settings, request)
+    return request
 
-    Raises Refused for a request that the service would not take, ContentError when a text cannot be stored, KafkaError
-    when the broker does not take the request.
+
+async def store(settings: Settings, texts: Sequence[Text], wishes: Wishes) -> AssessmentRequest:
+    """Store the texts and return the request for their ranking, checked as the service will check it.
+
+    Raises Refused for a request that the service would not take, ContentError when a text cannot be stored.
     """
     async with ContentClient(settings) as content:
         request = _request(wishes, await _stored(content, texts), wishes.task and await content.store(wishes.task))
-    message = write_request(request, uuid4())
-    read_request(message, max_essays=settings.max_essays)  # the service's own checks, before anything is sent
-    await _send(settings, request.batch_id, message)
+    read_request(write_request(request, uuid4()), max_essays=settings.max_essays)
     return request
+
+
+async def send(settings: Settings, request: AssessmentRequest) -> None:
+    """Send the request and wait until the broker has it. Raises KafkaError when it does not take it."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all")
+    message, key = write_request(request, uuid4()), request.batch_id.encode()
+    try:
+        await producer.start()
+        await producer.send_and_wait(settings.assessment_request_topic, message, key=key)
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await producer.stop()
 
 
 async def _stored(content: ContentClient, texts: Sequence[Text]) -> tuple[Essay, ...]:
@@ -126,14 +143,3 @@ def _request(wishes: Wishes, essays: tuple[Essay, ...], task_id: str | None) -> 
         completion_threshold=wishes.threshold,
         requested_at=datetime.now(UTC),
     )
-
-
-async def _send(settings: Settings, batch_id: str, message: bytes) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all")
-    try:
-        await producer.start()
-        await producer.send_and_wait(settings.assessment_request_topic, message, key=batch_id.encode())
-    finally:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await producer.stop()

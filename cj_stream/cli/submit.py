@@ -12,14 +12,17 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cj_stream.cli import submission, watching
-from cj_stream.cli.client import ViewsClient
+from cj_stream.cli.client import ViewError, ViewsClient
 from cj_stream.cli.ended import Ended
-from cj_stream.cli.options import ask, load_settings, program, url_option
-from cj_stream.cli.output import console, echo_json, fail, json_option
+from cj_stream.cli.options import ask, load_settings, program, start_advice, url_option, worker_urls
+from cj_stream.cli.output import console, echo_json, fail, json_option, note
 from cj_stream.cli.submission import Text, Wishes, read_texts
+from cj_stream.cli.submission_fate import Fate, Foreseen, foreseen
 from cj_stream.content.errors import ContentError
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import AssessmentRequest
+
+_OPENING_SECONDS = 2.0
 
 _EPILOG = """\b
 A CSV names in its first line the columns essay_id and text, or essay_id and storage_id.
@@ -85,29 +88,49 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         max_comparisons=max_comparisons,
         threshold=threshold,
     )
-    request = _send(texts, wishes)
+    request, what_becomes = _send(texts, wishes, urls)
     if wait:
-        _wait(request, urls, as_json=as_json)
+        _wait(request, what_becomes.run, urls, as_json=as_json)
     elif as_json:
-        echo_json(_sent(request))
+        echo_json({**_sent(request), "fate": what_becomes.fate, "run": what_becomes.run})
     else:
         click.echo(request.batch_id)
-        click.echo(f"{len(texts)} essays are on their way; next: {program()} watch {request.batch_id}", err=True)
+        note(f"Next: {program()} watch {request.batch_id}")
 
 
-def _send(texts: list[Text], wishes: Wishes) -> AssessmentRequest:
+def _send(texts: list[Text], wishes: Wishes, urls: tuple[str, ...]) -> tuple[AssessmentRequest, Foreseen]:
     settings = load_settings()
     try:
-        return asyncio.run(submission.submit(settings, texts, wishes))
+        request = asyncio.run(submission.store(settings, texts, wishes))
+        what_becomes = asyncio.run(_foresee(request, urls))
+        asyncio.run(submission.send(settings, request))
     except Refused as refused:
         fail(f"the service would refuse this request: {refused.detail}")
     except (ContentError, ValueError) as error:
-        fail(f"the texts could not be stored at {settings.content_service_url}: {error}")
+        advice = start_advice("CJ_CONTENT_SERVICE_URL")
+        fail(f"the texts could not be stored at {settings.content_service_url} ({error}): {advice}")
     except KafkaError as error:
+        why, advice = str(error) or type(error).__name__, start_advice("CJ_KAFKA_BOOTSTRAP")
         fail(
-            f"the broker at {settings.kafka_bootstrap} did not take the request ({error or type(error).__name__}): "
-            "start one (cj-stream dev), or set CJ_KAFKA_BOOTSTRAP; its topics come from cj-stream topics create"
+            f"Kafka at {settings.kafka_bootstrap} did not take the request ({why}): {advice}. "
+            f"Its topics come from {program()} topics create"
         )
+    return request, what_becomes
+
+
+async def _foresee(request: AssessmentRequest, urls: tuple[str, ...]) -> Foreseen:
+    """Say what will become of the request; end the command when it would be refused."""
+    try:
+        async with ViewsClient(worker_urls(urls), opening_seconds=_OPENING_SECONDS) as client:
+            found = foreseen(request, await client.batch(request.batch_id))
+    except ViewError as error:
+        found = foreseen(request, None)
+        if not error.is_unknown_batch:
+            note(f"Whether this batch id is known cannot be asked: {error}. The request waits until a worker runs.")
+    if found.fate is Fate.REFUSED:
+        fail(found.told)
+    note(f"{found.told}.")
+    return found
 
 
 def _sent(request: AssessmentRequest) -> dict[str, object]:
@@ -118,11 +141,11 @@ def _sent(request: AssessmentRequest) -> dict[str, object]:
     }
 
 
-def _wait(request: AssessmentRequest, urls: tuple[str, ...], *, as_json: bool) -> None:
+def _wait(request: AssessmentRequest, run: int, urls: tuple[str, ...], *, as_json: bool) -> None:
     progress = Console(stderr=True)
 
     async def ended(client: ViewsClient) -> Ended:
-        (detail,) = await watching.watch(client, [request.batch_id], progress)
+        (detail,) = await watching.watch(client, [request.batch_id], progress, first_run=run)
         return await Ended.of(client, detail)
 
     outcome = ask(urls, ended)

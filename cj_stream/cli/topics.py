@@ -9,11 +9,11 @@ from typing import Any
 import click
 from rich.table import Table
 
+from cj_stream.cli.broker import reporting_kafka
 from cj_stream.cli.options import load_settings
-from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
+from cj_stream.cli.output import console, echo_json, fail, json_option, progress, warn
 from cj_stream.contracts.topics import TopicSpec, registry
 from cj_stream.streaming import provisioning
-from cj_stream.streaming.provisioning import ProvisioningError
 
 
 @click.group(epilog="Example:  CJ_KAFKA_BOOTSTRAP=localhost:9092 cj-stream topics create")
@@ -30,7 +30,7 @@ def create(*, as_json: bool) -> None:
     """Create the missing topics and check the others."""
     settings = load_settings()
     bootstrap, specs = settings.kafka_bootstrap, registry(settings)
-    with reporting(ProvisioningError), progress("creating topics"):
+    with reporting_kafka(), progress("creating topics"):
         created = asyncio.run(provisioning.create_topics(bootstrap, specs, settings.replication_factor))
         problems = asyncio.run(provisioning.find_problems(bootstrap, specs))
     if as_json:
@@ -49,7 +49,7 @@ def check(*, as_json: bool) -> None:
     """
     settings = load_settings()
     specs = registry(settings)
-    with reporting(ProvisioningError), progress("asking Kafka"):
+    with reporting_kafka(), progress("asking Kafka"):
         problems = asyncio.run(provisioning.find_problems(settings.kafka_bootstrap, specs))
     if as_json:
         echo_json({"problems": problems})
@@ -63,7 +63,7 @@ def check(*, as_json: bool) -> None:
 def list_topics(*, as_json: bool) -> None:
     """List the topics with their partitions, keys and purpose."""
     settings = load_settings()
-    with reporting(ProvisioningError), progress("asking Kafka"):
+    with reporting_kafka(), progress("asking Kafka"):
         found = asyncio.run(provisioning.partition_counts(settings.kafka_bootstrap))
     rows = [_row(spec, found.get(spec.name)) for spec in registry(settings)]
     if as_json:

@@ -24,6 +24,10 @@ class ProvisioningError(Exception):
     """The broker cannot be reached or refused a topic; the text says which and what to do."""
 
 
+class NoBrokerError(ProvisioningError):
+    """Nothing that speaks Kafka answers at the address."""
+
+
 async def create_topics(bootstrap: str, specs: Sequence[TopicSpec], replication_factor: int) -> list[str]:
     """Create the topics that are missing, wait until they have leaders, and return their names.
 
@@ -83,10 +87,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaConnectionError, TimeoutError) as error:
-        raise ProvisioningError(
-            f"no Kafka answers at {bootstrap}: start one with cj-stream kafka start, or set CJ_KAFKA_BOOTSTRAP to the "
-            "address of one that runs"
-        ) from error
+        raise NoBrokerError(f"no Kafka answers at {bootstrap} (CJ_KAFKA_BOOTSTRAP)") from error
     except KafkaError as error:
         raise ProvisioningError(f"Kafka at {bootstrap} refused: {error}") from error
     finally:

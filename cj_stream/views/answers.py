@@ -20,12 +20,18 @@ SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"
 
 
 class ApiError(Exception):
-    """Ends a request with an error: ``message`` says what was wrong, where, and what to do."""
+    """Ends a request with an error: ``message`` says what was wrong, where, and what to do.
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    ``advice`` says what to do to somebody who speaks HTTP; who shows the error elsewhere puts other words in its place.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, advice: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.advice = advice
         self.headers = headers or {}
 
 
@@ -56,7 +62,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except ApiError as error:
-        return _error(error.status, error.code, str(error), error.headers)
+        return _error(error.status, error.code, str(error), error.headers, error.advice)
     except web.HTTPException as error:
         if error.status < BAD_REQUEST:
             raise
@@ -68,5 +74,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _error(SERVER_ERROR, "internal_error", "The view failed: see the log of this worker and report it.")
 
 
-def _error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return json_answer({"error": {"code": code, "message": message}}, status, headers)
+def _error(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None, advice: str = ""
+) -> web.Response:
+    advised = {"advice": advice} if advice else {}
+    return json_answer({"error": {"code": code, "message": message, **advised}}, status, headers)

@@ -15,9 +15,11 @@ from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.views.answers import ApiError, Page, bad_request, json_answer, unavailable
 from cj_stream.views.comparisons import comparisons_page
+from cj_stream.views.degraded import degraded
 from cj_stream.views.explain import explain
 from cj_stream.views.listing import Listing
 from cj_stream.views.parameters import check_token, integer, member, reason_of, run_number
+from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.result import result
 from cj_stream.views.routing import HOP_SECONDS, Routing
 from cj_stream.views.summary import Place, detail
@@ -49,23 +51,24 @@ class BatchPages:
     def __init__(self, worker: Worker, routing: Routing) -> None:
         self._worker = worker
         self._routing = routing
-        self._listing = Listing(routing, worker.batches, worker.rows)
+        self._conditions = worker.engine.conditions
+        self._listing = Listing(routing, worker.batches, worker.rows, self._conditions)
 
     async def list(self, request: web.Request) -> web.Response:
-        """Answer with the newest batches, of all workers or with ``scope=local`` of this one."""
+        """Answer with a page of the batches, of all workers or with ``scope=local`` of this one."""
         scope = request.query.get("scope", "all")
         if scope not in ("all", "local"):
             raise bad_request("bad_parameter", "scope must be one of all, local")
         state = member(request.query, "state", _STATES)
         limit = integer(request.query, "limit", 100, least=1, most=LARGEST_PAGE)
         collect = self._listing.local if scope == "local" else self._listing.everywhere
-        return json_answer(await collect(state, limit))
+        return json_answer(await collect(state, limit, PlaceInList.read(request.query.get("after"))))
 
     async def detail(self, request: web.Request, batch_id: str) -> web.Response:
         """Answer with everything small about a run of a batch."""
         found = self._find(request, batch_id)
         place = Place(found.partition, self._routing.own_url)
-        return json_answer(detail(found.batch, place, found.newest_run))
+        return json_answer({**detail(found.batch, place, found.newest_run), "degraded": degraded(self._conditions)})
 
     async def comparisons(self, request: web.Request, batch_id: str) -> web.Response:
         """Answer with a page of the comparisons of a run."""
@@ -96,7 +99,8 @@ class BatchPages:
         found = self._find(request, batch_id)
         postponed = self._worker.dispatcher.postponed.get(found.batch.key)
         opened_at = self._worker.engine.opener.opened_at[found.partition]
-        return json_answer(explain(found.batch, postponed, opened_at))
+        answer = explain(found.batch, postponed, opened_at)
+        return json_answer({**answer, "degraded": degraded(self._conditions)})
 
     def command(self, action: Action) -> Page:
         """Return the page that tells a batch to do ``action``."""
@@ -105,7 +109,8 @@ class BatchPages:
             reason = reason_of(await request.read())
             why_not = objection(self._newest(batch_id), action)
             if why_not:
-                raise ApiError(409, "no_effect", f"{why_not}: look at /batches/{{id}}/explain for what can be done.")
+                advice = "Look at /batches/{id}/explain for what can be done."
+                raise ApiError(409, "no_effect", f"{why_not}.", advice=advice)
             await self._send(OperatorCommand(batch_id=batch_id, action=action, reason=reason))
             return json_answer({"accepted": action.value, "batch_id": batch_id}, 202)
 

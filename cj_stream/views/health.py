@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from cj_stream.views.answers import SAFE_HEADERS, json_answer
+from cj_stream.views.degraded import degraded
 
 if TYPE_CHECKING:
     from cj_stream.worker import Worker
@@ -33,11 +33,11 @@ class HealthPages:
         Either way ``degraded`` lists what is not as it should be although the worker goes on.
         """
         why = self._why_not_ready()
-        degraded = [asdict(condition) for condition in self._worker.engine.conditions.current]
+        conditions = degraded(self._worker.engine.conditions)
         if why:
-            return json_answer({"status": "not ready", "why": why, "degraded": degraded}, 503, {"Retry-After": "1"})
+            return json_answer({"status": "not ready", "why": why, "degraded": conditions}, 503, {"Retry-After": "1"})
         partitions = sorted(self._worker.engine.opener.opened_at)
-        return json_answer({"status": "ready", "partitions": partitions, "degraded": degraded})
+        return json_answer({"status": "ready", "partitions": partitions, "degraded": conditions})
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with the metrics in Prometheus' text format."""

@@ -3,6 +3,9 @@
 Only heads are read to choose what goes on the page; whole batches only for those on it. A finished batch never changes
 in what its summary shows, so its summary is kept. When it was created belongs to its identity: runs are numbered from 1
 again after the retention period.
+
+Whether the list is complete is told by partitions, not by workers: while one worker takes over from another, a
+partition may be in nobody's hands, and everybody who is asked answers.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from typing import Any
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.states import BatchState
+from cj_stream.streaming.conditions import Conditions
 from cj_stream.tables.batches import BatchRows
+from cj_stream.views.degraded import degraded, without_repeats
+from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.routing import Routing
 from cj_stream.views.summary import Place, summary
 
@@ -26,35 +32,50 @@ Answer = dict[str, Any]
 
 
 class Listing:
-    """Lists batches, newest first."""
+    """Lists batches: those that live first, then those that have ended, each the newest first."""
 
-    def __init__(self, routing: Routing, batches: BatchesAgent, rows: BatchRows) -> None:
+    def __init__(self, routing: Routing, batches: BatchesAgent, rows: BatchRows, conditions: Conditions) -> None:
         self._routing = routing
         self._batches = batches
         self._rows = rows
+        self._conditions = conditions
         self._finished: dict[tuple[str, int, float], Answer] = {}
 
-    async def local(self, state: BatchState | None, limit: int) -> Answer:
-        """Return the batches of this worker; it counts itself as missing while a partition of it is not open."""
-        heads = [found async for found in self._heads() if state is None or found[1].state is state]
-        heads.sort(key=lambda found: (found[1].control.created_at, found[1].key), reverse=True)
-        shown = [await self._summary(partition, head) for partition, head in heads[:limit]]
-        url = self._routing.own_url
+    async def local(self, state: BatchState | None, limit: int, after: PlaceInList | None) -> Answer:
+        """Return the batches of this worker that come ``after`` a place; ``total`` counts those before it too.
+
+        The worker counts itself as missing while a partition of it is not open.
+        """
+        found = [
+            (PlaceInList.of(head), partition, head)
+            async for partition, head in self._heads()
+            if state is None or head.state is state
+        ]
+        found.sort(key=lambda entry: entry[0].order, reverse=True)
+        page = [entry for entry in found if after is None or entry[0].order < after.order]
+        shown = [await self._summary(partition, head) for _, partition, head in page[:limit]]
         return {
             "batches": [line for line in shown if line is not None],
+            "total": len(found),
+            "next": page[limit - 1][0].text if len(page) > limit else None,
+            "partitions": sorted(self._routing.opener.opened_at),
+            "complete": self._routing.all_open(),
             "workers_asked": 1,
-            "workers_missing": [] if self._routing.all_open() else [url],
+            "workers_missing": [] if self._routing.all_open() else [self._routing.own_url],
+            "degraded": degraded(self._conditions),
         }
 
-    async def everywhere(self, state: BatchState | None, limit: int) -> Answer:
-        """Return the batches of all workers, and which of the workers did not answer in full."""
+    async def everywhere(self, state: BatchState | None, limit: int, after: PlaceInList | None) -> Answer:
+        """Return the batches of all workers, and which workers and partitions have not answered in full."""
         own = self._routing.own_url
         others = [url for url in self._routing.workers() if url != own]
-        query = {"scope": "local", "limit": str(limit), **({"state": state.value} if state else {})}
+        query = {"scope": "local", "limit": str(limit)}
+        query |= {"state": state.value} if state else {}
+        query |= {"after": after.text} if after else {}
         answers = await asyncio.gather(
-            self.local(state, limit), *(self._routing.get_json(url, "/batches", query) for url in others)
+            self.local(state, limit, after), *(self._routing.get_json(url, "/batches", query) for url in others)
         )
-        return _merged(zip([own, *others], answers, strict=True), limit)
+        return _merged(zip([own, *others], answers, strict=True), limit, self._routing.partitions)
 
     async def _heads(self) -> AsyncIterator[tuple[int, Batch]]:
         for partition in sorted(self._routing.opener.opened_at):
@@ -91,16 +112,28 @@ class Listing:
         return line
 
 
-def _merged(answers: Iterable[tuple[str, Any]], limit: int) -> Answer:
-    lines: list[Answer] = []
+def _merged(answers: Iterable[tuple[str, Any]], limit: int, partitions: int) -> Answer:
+    answered: list[Answer] = []
     missing: set[str] = set()
     asked = 0
     for url, answer in answers:
         asked += 1
         if isinstance(answer, dict) and isinstance(answer.get("batches"), list):
-            lines += answer["batches"]
-            missing.update(answer.get("workers_missing", ()))
+            answered.append(answer)
+            missing.update(answer["workers_missing"])
         else:
             missing.add(url)
-    lines.sort(key=lambda line: (line["created_at"], line["batch_id"], line["run"]), reverse=True)
-    return {"batches": lines[:limit], "workers_asked": asked, "workers_missing": sorted(missing)}
+    lines = [line for answer in answered for line in answer["batches"]]
+    lines.sort(key=lambda line: PlaceInList.of_line(line).order, reverse=True)
+    more = len(lines) > limit or any(answer["next"] for answer in answered)
+    unserved = set(range(partitions)).difference(*(answer["partitions"] for answer in answered))
+    return {
+        "batches": lines[:limit],
+        "total": sum(answer["total"] for answer in answered),
+        "next": PlaceInList.of_line(lines[:limit][-1]).text if more and lines else None,
+        "complete": not missing and not unserved,
+        "workers_asked": asked,
+        "workers_missing": sorted(missing),
+        "partitions_missing": sorted(unserved),
+        "degraded": without_repeats(condition for answer in answered for condition in answer["degraded"]),
+    }

@@ -58,8 +58,9 @@ def check_token(token: SecretStr | None, authorization: str) -> None:
     scheme, _, given = authorization.partition(" ")
     matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.get_secret_value().encode())
     if scheme.lower() != "bearer" or not matches:
-        message = "The operator token is missing or wrong: send the header 'Authorization: Bearer TOKEN'."
-        raise ApiError(401, "wrong_token", message, {"WWW-Authenticate": "Bearer"})
+        message = f"The operator token is {'wrong' if given.strip() else 'missing'}."
+        advice = "Send the header 'Authorization: Bearer TOKEN'."
+        raise ApiError(401, "wrong_token", message, {"WWW-Authenticate": "Bearer"}, advice=advice)
 
 
 def reason_of(body: bytes) -> str:

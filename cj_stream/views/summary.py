@@ -11,6 +11,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.domain.states import BatchState
 from cj_stream.views.times import iso_time, iso_time_or_none
 
 
@@ -23,8 +24,14 @@ class Place:
 
 
 def summary(batch: Batch, place: Place) -> dict[str, Any]:
-    """Return the summary of a batch. The comparisons are counted by status, so the four counts add up to the total."""
+    """Return the summary of a batch. The comparisons are counted by status, so the five counts add up to the total.
+
+    ``progress_pct`` is the share of what is planned so far that is settled, ``budget_pct`` the share of all that may
+    ever be planned that has a verdict: it never goes back.
+    """
     control, progress, scores = batch.control, batch.progress, batch.scores
+    awaited = 0 if batch.finished else len(progress.accepted)
+    planned = 0 if batch.finished else len(progress.planned)
     return {
         "batch_id": batch.batch_id,
         "run": batch.run,
@@ -41,10 +48,12 @@ def summary(batch: Batch, place: Place) -> dict[str, Any]:
         "submitted_comparisons": sum(_was_submitted(row) for row in batch.comparisons),
         "completed_comparisons": progress.judged,
         "failed_comparisons": progress.failed,
-        "in_flight_comparisons": len(progress.accepted),
-        "planned_comparisons": len(progress.planned),
+        "in_flight_comparisons": awaited,
+        "planned_comparisons": planned,
+        "unanswered_comparisons": len(progress.accepted) + len(progress.planned) - awaited - planned,
         "progress_pct": round(batch.progress_pct, 1),
         "expected_comparisons": expected_comparisons(batch),
+        "budget_pct": _budget_pct(batch),
         "reliability": scores[-1].reliability if scores else None,
         "failure": control.failure,
         "stop_reason": control.stop_reason,
@@ -87,6 +96,12 @@ def expected_comparisons(batch: Batch) -> int:
     policy, n = batch.roster.policy, len(batch.usable if batch.content else batch.roster.essays)
     wanted = policy.max_iterations * (n * policy.comparisons_per_essay // 2)
     return min(wanted, n * (n - 1) // 2 * policy.judging.judgements_per_pair, policy.max_comparisons)
+
+
+def _budget_pct(batch: Batch) -> float:
+    if batch.state is BatchState.COMPLETED:
+        return 100.0
+    return round(100.0 * batch.progress.judged / max(expected_comparisons(batch), 1), 1)
 
 
 def failed_essays(batch: Batch) -> list[dict[str, Any]]:

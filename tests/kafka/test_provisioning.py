@@ -69,7 +69,7 @@ async def test_more_replicas_than_brokers_are_refused_with_the_topic_and_the_rea
 
 
 async def test_an_absent_broker_is_told_with_what_to_do(settings: Settings) -> None:
-    with pytest.raises(ProvisioningError, match=r"no Kafka answers at .* cj-stream kafka start"):
+    with pytest.raises(ProvisioningError, match=r"no Kafka answers at .* \(CJ_KAFKA_BOOTSTRAP\)"):
         await find_problems(f"127.0.0.1:{free_port()}", registry(settings))
 
 

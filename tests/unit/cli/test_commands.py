@@ -6,32 +6,108 @@ from pathlib import Path
 
 import pytest
 from command_runs import Run
-from fake_views import FakeViews, detail, explanation, result
+from fake_views import FakeViews, degraded, detail, explanation, listed, result, serve_views
 
-from cj_stream.cli import watching
+from cj_stream.cli import client, first_answer, watching
 from cj_stream.cli.rendering import CSV_COLUMNS
 
-ANSWERS = {"batches": [detail("b1", state="FAILED", failure="low_success_rate")], "workers_missing": []}
+FAILED = detail("b1", state="FAILED", failure="low_success_rate")
 
 
 def test_list_shows_a_line_per_batch(run: Run, views: FakeViews) -> None:
-    views.answer("/batches?limit=100", (200, ANSWERS))
-    output = run("list").output
+    views.answer("/batches?limit=100", (200, listed(FAILED)))
+    outcome = run("list")
+    output = outcome.output
+    assert outcome.exit_code == 0
     assert "b1" in output
     assert "7/40" in output
     assert "low_success_rate" in output
 
 
 def test_list_asks_for_one_state_and_a_number_of_batches(run: Run, views: FakeViews) -> None:
-    views.answer("/batches?limit=5&state=COMPLETED", (200, {"batches": [], "workers_missing": []}))
+    views.answer("/batches?limit=5&state=COMPLETED", (200, listed()))
     assert "No batches in state COMPLETED" in run("list", "--state", "completed", "--limit", "5").output
 
 
-def test_list_warns_of_workers_that_did_not_answer(run: Run, views: FakeViews) -> None:
-    views.answer("/batches?limit=100", (200, ANSWERS | {"workers_missing": ["http://worker-2:6066"]}))
-    outcome = run("list", "--json")
-    assert "http://worker-2:6066" in outcome.stderr
-    assert json.loads(outcome.stdout)["batches"][0]["batch_id"] == "b1"
+@pytest.mark.parametrize(
+    ("lack", "told"),
+    [
+        ({"workers_missing": ["http://worker-2:6066"]}, "no full answer from http://worker-2:6066"),
+        ({"partitions_missing": [3, 5]}, "nobody serves partitions 3, 5 now"),
+    ],
+)
+def test_an_incomplete_list_says_so_beside_what_there_is_and_by_its_exit_code(
+    run: Run, views: FakeViews, lack: dict[str, object], told: str
+) -> None:
+    for batches in ([], [FAILED]):
+        views.answer("/batches?limit=100", (200, listed(*batches, complete=False, **lack)))
+        outcome, as_json = run("list"), run("list", "--json")
+        assert f"Incomplete: {told}" in outcome.stdout
+        assert "No batches" not in outcome.stdout
+        assert (outcome.exit_code, as_json.exit_code) == (3, 3)
+        assert json.loads(as_json.stdout)["complete"] is False
+
+
+def test_a_page_of_the_list_says_of_how_many_it_is_and_how_to_go_on(run: Run, views: FakeViews) -> None:
+    views.answer("/batches?limit=1", (200, listed(FAILED, total=3, next="here")))
+    views.answer("/batches?limit=1&after=here", (200, listed(FAILED, total=3)))
+    assert "1 of 3 batches. The next: cj-stream list --after here" in run("list", "--limit", "1").stdout
+    assert "1 of 3 batches: the last of them." in run("list", "--limit", "1", "--after", "here").stdout
+
+
+def test_the_whole_list_is_fetched_page_by_page(run: Run, views: FakeViews) -> None:
+    views.answer("/batches?limit=1000", (200, listed(FAILED, total=2, next="here")))
+    views.answer("/batches?limit=1000&after=here", (200, listed(detail("b2"), total=2)))
+    answer = json.loads(run("list", "--all", "--json").stdout)
+    assert [batch["batch_id"] for batch in answer["batches"]] == ["b1", "b2"]
+
+
+@pytest.mark.parametrize("command", [("list",), ("explain", "b1"), ("watch", "b1")])
+def test_what_is_degraded_is_told_whoever_asks_for_what(
+    run: Run, views: FakeViews, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+    views.answer("/batches?limit=100", (200, listed(FAILED, degraded=[degraded()])))
+    views.answer("/batches/b1/explain", (200, explanation(degraded=[degraded()])))
+    views.answer("/batches/b1", (200, detail(degraded=[degraded()])), (200, detail(state="COMPLETED")))
+    output = run(*command).output
+    assert "Degraded since 2026-03-04T09:12:00.000Z: Kafka does not answer. Nothing is read." in output
+
+
+def test_a_frozen_worker_is_not_waited_for_when_another_one_answers(
+    run: Run, views: FakeViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_answer, "NEXT_SECONDS", 0.05)
+    with serve_views() as other:
+        views.frozen = True
+        other.answer("/batches/b1/explain", (200, explanation()))
+        other.answer("/batches/b1/retry", (202, {"accepted": "retry", "batch_id": "b1"}))
+        monkeypatch.setenv("CJ_WEB_URL", f"{views.url},{other.url}")
+        assert run("explain", "b1").exit_code == 0
+        assert run("retry", "b1").exit_code == 0
+        assert ("POST", "/batches/b1/retry") in other.asked
+    assert "POST" not in dict(views.asked), "a command goes to one worker only"
+
+
+def test_that_everybody_is_silent_is_said_while_it_is_waited_for(
+    run: Run, views: FakeViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_answer, "NEXT_SECONDS", 0.02)
+    monkeypatch.setattr(first_answer, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    views.frozen = True
+    outcome = run("explain", "b1")
+    assert outcome.exit_code == 1
+    assert f"{views.url} does not answer. Waiting for up to 0.3 s." in outcome.stderr
+    assert "Error: no worker answers" in outcome.stderr
+
+
+def test_a_command_without_the_token_is_advised_in_words_of_the_command_line(run: Run, views: FakeViews) -> None:
+    error = {"code": "wrong_token", "message": "The operator token is missing.", "advice": "Send the header ..."}
+    views.answer("/batches/b1/retry", (401, {"error": error}))
+    output = run("retry", "b1").output
+    assert "The operator token is missing. Set CJ_OPERATOR_TOKEN" in output
+    assert "header" not in output
 
 
 def test_results_shows_the_ranking_with_its_uncertainty(run: Run, views: FakeViews) -> None:

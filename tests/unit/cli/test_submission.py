@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ from aiokafka.errors import KafkaConnectionError
 from command_runs import Run
 from fake_views import FakeViews, detail, result
 
+from cj_stream.agents.requests import requested
 from cj_stream.cli import submission
-from cj_stream.cli.submission import Text, Wishes, read_texts, submit
+from cj_stream.cli.submission import Text, Wishes, read_texts, store, submit
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import Essay, read_request
+from cj_stream.contracts.requests import AssessmentRequest, Essay, read_request
 from cj_stream.operations.settings import Settings
 
 CORRELATION = UUID("70d20bdd-79e1-409d-961f-8469230b5ac5")
@@ -139,12 +141,14 @@ def test_submit_and_wait_shows_the_ranking_and_succeeds_only_with_one(
     run: Run, views: FakeViews, tmp_path: Path
 ) -> None:
     folder = str(essays_folder(tmp_path))
-    views.answer("/batches/b1", (200, detail(state="COMPLETED")))
+    new = (404, {"error": {"code": "no_such_batch", "message": "There is no batch 'b1'."}})
+    views.answer("/batches/b1", new, (200, detail(state="COMPLETED")))
     views.answer("/batches/b1/result", (200, result()))
     outcome = run("submit", folder, "--batch-id", "b1", "--wait", env=content_in(tmp_path))
     assert outcome.exit_code == 0
     assert "final ranking" in outcome.stdout
-    views.answer("/batches/b1", (200, detail(state="FAILED", failure="low_success_rate", failure_details={"x_y": 3})))
+    failed = detail(state="FAILED", failure="low_success_rate", failure_details={"x_y": 3}, run=2)
+    views.answer("/batches/b1", (200, detail(state="COMPLETED")), (200, detail(state="COMPLETED")), (200, failed))
     views.answer(
         "/batches/b1/comparisons?status=FAILED&limit=1000", (200, {"comparisons": [{"error_code": "TIMEOUT"}]})
     )
@@ -154,10 +158,62 @@ def test_submit_and_wait_shows_the_ranking_and_succeeds_only_with_one(
         assert part in outcome.stdout
 
 
+def known_as(views: FakeViews, request: AssessmentRequest, **changes: object) -> None:
+    """Have the views know the batch of ``request``."""
+    event = requested(request)
+    known = {"correlation_id": event.correlation_id, "processing_metadata": {"digest": event.digest}}
+    views.answer("/batches/b1", (200, detail(**(known | changes))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "exit_code", "told"),
+    [
+        ({"state": "WAITING_CALLBACKS"}, 0, "is being judged already (run 1): this request waits for it"),
+        ({"processing_metadata": {"digest": "x"}}, 1, "the service would refuse this request. Send it when"),
+        ({"state": "COMPLETED"}, 0, "has ended (COMPLETED): its outcome is published again"),
+        ({"state": "FAILED", "correlation_id": "0"}, 0, "has ended (run 1, FAILED): 2 essays start run 2 of it"),
+    ],
+)
+async def test_what_a_known_batch_id_does_to_a_request_is_said_before_it_is_sent(
+    run: Run,
+    views: FakeViews,
+    tmp_path: Path,
+    sent: list[object],
+    changes: dict[str, object],
+    exit_code: int,
+    told: str,
+) -> None:
+    folder, wishes = essays_folder(tmp_path), Wishes("b1", CORRELATION)
+    request = await store(
+        Settings(content_service_url=content_in(tmp_path)["CJ_CONTENT_SERVICE_URL"]), read_texts(folder), wishes
+    )
+    known_as(views, request, **changes)
+    arguments = ("submit", str(folder), "--batch-id", "b1", "--correlation-id", str(CORRELATION))
+    outcome = await asyncio.to_thread(run, *arguments, env=content_in(tmp_path))
+    assert told in outcome.stderr
+    assert (outcome.exit_code, len(sent)) == (exit_code, 1 - exit_code)
+
+
+def test_without_a_worker_the_request_is_sent_and_waits(run: Run, tmp_path: Path, sent: list[object]) -> None:
+    unreachable = {"CJ_WEB_URL": "http://127.0.0.1:1", **content_in(tmp_path)}
+    outcome = run("submit", str(essays_folder(tmp_path)), "--batch-id", "b1", env=unreachable)
+    assert "The request waits until a worker runs." in outcome.stderr
+    assert len(sent) == 1
+
+
+def test_without_anything_running_submit_says_what_to_start(run: Run, tmp_path: Path) -> None:
+    outcome = run("submit", str(essays_folder(tmp_path)), env={"CJ_CONTENT_SERVICE_URL": "http://127.0.0.1:1"})
+    assert outcome.exit_code == 1
+    assert "start everything on this machine with" in outcome.stderr
+
+
 def test_submit_as_json_says_what_was_sent(run: Run, tmp_path: Path) -> None:
     arguments = ("--batch-id", "b1", "--correlation-id", str(CORRELATION), "--json")
     outcome = run("submit", str(essays_folder(tmp_path)), *arguments, env=content_in(tmp_path))
-    assert json.loads(outcome.stdout) == {"batch_id": "b1", "correlation_id": str(CORRELATION), "essays": 2}
+    assert json.loads(outcome.stdout) == {"batch_id": "b1", "correlation_id": str(CORRELATION), "essays": 2} | {
+        "fate": "starts",
+        "run": 1,
+    }
 
 
 def test_without_a_broker_submit_says_so_and_what_to_do(

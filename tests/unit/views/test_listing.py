@@ -7,7 +7,9 @@ from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, START, Story, requested
 
+from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.todo import LoadContent, Publish
+from cj_stream.streaming.conditions import ConditionKind
 from cj_stream.streaming.partitioning import home_partition
 from cj_stream.views import listing
 
@@ -77,9 +79,55 @@ async def test_a_worker_with_a_partition_not_open_yet_is_named_as_missing(pair: 
 
 
 async def test_a_worker_without_partitions_is_not_missing(serve: Serve) -> None:
+    worker, other = await serve(partitions=2), await serve(partitions=2)
+    for partition in range(2):
+        other.open(partition, Story())
+    worker.knows({worker.url: [], other.url: [0, 1]})
+    _, found = await worker.ask("/batches")
+    assert (found["batches"], found["workers_missing"], found["complete"]) == ([], [], True)
+
+
+async def test_a_partition_in_nobodys_hands_makes_the_list_incomplete(pair: tuple[Served, Served]) -> None:
+    _, found = await pair[0].ask("/batches")
+    assert (found["complete"], found["partitions_missing"]) == (False, [0, 3, 4, 5, 6, 7])
+
+
+async def test_batches_that_live_come_before_those_that_have_ended(serve: Serve) -> None:
+    story = story_of("older", "newer")
+    story.tell(OperatorCommand(batch_id="newer", action=Action.CANCEL))
     worker = await serve()
-    worker.knows({worker.url: []})
-    assert await worker.ask("/batches") == (200, {"batches": [], "workers_asked": 1, "workers_missing": []})
+    worker.open(1, story)
+    _, found = await worker.ask("/batches")
+    assert [(line["batch_id"], line["state"]) for line in found["batches"]] == [
+        ("older", "INITIALIZING"),
+        ("newer", "CANCELLED"),
+    ]
+
+
+async def test_page_after_page_shows_every_batch_of_all_workers_once(pair: tuple[Served, Served]) -> None:
+    for limit in (1, 2, 3, 4):
+        shown, after = [], ""
+        while True:
+            _, found = await pair[0].ask(f"/batches?limit={limit}{after}")
+            assert found["total"] == 4
+            shown += ids(found)
+            if found["next"] is None:
+                break
+            after = f"&after={found['next']}"
+        assert shown == ["d", "c", "b", "a"]
+
+
+async def test_a_place_that_no_page_gave_is_refused(pair: tuple[Served, Served]) -> None:
+    for place in ("nonsense", "W10", "%00"):
+        status, found = await pair[0].ask(f"/batches?after={place}")
+        assert (status, found["error"]["code"]) == (400, "bad_parameter")
+
+
+async def test_what_is_degraded_at_any_worker_is_told_once_with_the_list(pair: tuple[Served, Served]) -> None:
+    for worker in pair:
+        worker.worker.engine.conditions.begin(ConditionKind.KAFKA_AWAY, "broker", "Away.", "Nothing moves.")
+    _, found = await pair[0].ask("/batches")
+    assert [(line["kind"], line["what"]) for line in found["degraded"]] == [("kafka_away", "Away.")]
 
 
 async def test_finished_batches_stay_listed_with_their_counts(serve: Serve) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 from scripted_judges import judges
-from story import BATCH, FIRST, SECOND, START, Story, requested
+from story import BATCH, FIRST, SECOND, START, Replies, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.policy import Policy
+from cj_stream.domain.todo import Submit
 from cj_stream.views.summary import Place, detail, summary
 
 HERE = Place(partition=3, worker="http://worker-1:6066")
@@ -46,6 +47,33 @@ def test_the_counts_by_status_add_up_to_the_comparisons_planned() -> None:
     ]
     assert counts == [1, 1, 2, 6, 4, 10]
     assert found["progress_pct"] == 20.0
+
+
+def test_a_batch_that_has_ended_has_nothing_in_flight_and_tells_what_stayed_unanswered() -> None:
+    story = Story()
+    story.start(5)
+    story.tell(story.acceptance(0))
+    story.tell(story.verdict(1))
+    story.tell(OperatorCommand(batch_id=BATCH, action=Action.CANCEL))
+
+    found = shown(story.batch)
+
+    counts = [found[f"{name}_comparisons"] for name in ("in_flight", "planned", "unanswered", "completed", "total")]
+    assert counts == [0, 0, 9, 1, 10]
+
+
+def test_the_share_of_the_budget_never_goes_back_and_is_whole_when_the_batch_is_completed() -> None:
+    story = Story(Policy(max_iterations=3))
+    shares = [shown(story.start(12))["budget_pct"]]
+
+    def watched(told: Story, effect: Submit) -> Replies:
+        shares.append(shown(told.batch)["budget_pct"])
+        return judges(told, effect)
+
+    story.play(watched)
+    assert len(set(shares)) >= 3
+    assert shares == sorted(shares)
+    assert shown(story.batch)["budget_pct"] == 100.0
 
 
 def test_a_refused_submission_does_not_count_as_submitted_but_a_repeated_one_does() -> None:

@@ -1,0 +1,33 @@
+"""What is not as it should be, as the views tell it beside their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cj_stream.streaming.conditions import Conditions
+from cj_stream.views.times import iso_time
+
+Answer = dict[str, Any]
+
+
+def degraded(conditions: Conditions) -> list[Answer]:
+    """Return the conditions of a worker, the oldest first."""
+    return [
+        {
+            "kind": condition.kind.value,
+            "subject": condition.subject,
+            "what": condition.what,
+            "meaning": condition.meaning,
+            "since": iso_time(condition.since),
+        }
+        for condition in conditions.current
+    ]
+
+
+def without_repeats(found: Iterable[Answer]) -> list[Answer]:
+    """Return the conditions of several workers, the oldest first, each once: as it was seen first."""
+    first: dict[tuple[str, str], Answer] = {}
+    for condition in sorted(found, key=lambda condition: str(condition["since"])):
+        first.setdefault((condition["kind"], condition["subject"]), condition)
+    return list(first.values())

@@ -30,6 +30,7 @@ from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.streaming.address import find_address_problems
 from cj_stream.streaming.app import HardenedApp, new_app
 from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.engine import Engine
@@ -39,7 +40,7 @@ from cj_stream.streaming.lag import caught_up, nothing_blocked
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.process import end_process, ends_process
+from cj_stream.streaming.process import end_process, ends_process, refuse_to_start
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.streaming.sight import Eye
@@ -264,6 +265,9 @@ async def _survive(work: Awaitable[None]) -> None:
 
 
 async def _before_start(worker: Worker) -> None:
+    problems = find_address_problems(worker.settings)
+    if problems:
+        refuse_to_start(problems)
     await check_topics(worker.settings)
     await recall(worker.settings, worker.invalid_share)
 

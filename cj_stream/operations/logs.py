@@ -7,11 +7,14 @@ import sys
 from typing import Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cj_stream.operations.repeats import Repeats
 from cj_stream.operations.settings import Settings
 
 REPEAT_SECONDS = 300.0
+_SHOWN = 200
+"""Characters of what a client sent that are logged."""
 # Faust and aiokafka report each step of each rebalance at INFO; what matters of it is logged by us.
 QUIET = (
     "faust",
@@ -24,6 +27,19 @@ QUIET = (
     "cj_stream.streaming.recovery",
     "cj_stream.tables.table",
 )
+
+
+class WithoutTracebacks(logging.Filter):
+    """Turns what aiohttp logs of a request that is no HTTP into a line: it is the client's mistake, and no news."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record if it is about such a request; let every record through."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+            record.msg = f"{record.getMessage()}: {str(error)[:_SHOWN]}"
+            record.args = ()
+        return True
 
 
 def configure_logs(settings: Settings) -> None:
@@ -53,6 +69,7 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     handler.addFilter(Repeats(("aiokafka", "faust", "mode"), REPEAT_SECONDS))
+    logging.getLogger("aiohttp.server").filters[:] = [WithoutTracebacks()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

@@ -147,7 +147,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
     web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
     web_port: Annotated[int, Field(ge=0, le=65535)] = Field(6066, description="Port of the web views.")
-    advertised_host: str | None = Field(None, description="Name under which other workers reach this one.")
+    advertised_host: str | None = Field(
+        None,
+        description="Name or address under which other workers reach this one; unset: CJ_WEB_HOST, or the name of this "
+        "machine or container where that is every address.",
+    )
     operator_token: SecretStr | None = Field(None, description="Bearer token of the commands; unset switches them off.")
     correlation_key: SecretStr = Field(
         SecretStr("cj-stream"),

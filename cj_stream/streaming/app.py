@@ -17,6 +17,7 @@ from faust.transport.drivers.aiokafka import Producer as FaustProducer
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.address import advertised_host
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.faust_worker import QuietWorker
@@ -126,7 +127,7 @@ def new_app(settings: Settings) -> HardenedApp:
         consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
         web_bind=settings.web_host,
         web_port=settings.web_port,
-        web_host=settings.advertised_host or settings.web_host,
+        web_host=advertised_host(settings),
         web_tables_enabled=False,
         web_router_enabled=False,
         autodiscover=False,

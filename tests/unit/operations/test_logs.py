@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from aiohttp.http_exceptions import LineTooLong
+
+from cj_stream.operations.logs import WithoutTracebacks
+
+
+def record(error: Exception) -> logging.LogRecord:
+    """Return what aiohttp logs of a request that failed."""
+    text = "Error handling request from %s"
+    return logging.LogRecord(
+        "aiohttp.server", logging.ERROR, __file__, 1, text, ("192.0.2.1",), (type(error), error, None)
+    )
+
+
+def test_a_request_that_is_no_http_is_a_line_and_no_traceback() -> None:
+    found = record(LineTooLong(b"/" + b"a" * 9000, 8190))
+    assert WithoutTracebacks().filter(found)
+    assert (found.levelname, found.exc_info) == ("WARNING", None)
+    assert found.getMessage().startswith("Error handling request from 192.0.2.1: 400, message")
+    assert len(found.getMessage()) < 300
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("x")])
+def test_everything_else_keeps_its_traceback(error: Exception) -> None:
+    found = record(error)
+    assert WithoutTracebacks().filter(found)
+    assert (found.levelname, found.exc_info) == ("ERROR", (type(error), error, None))

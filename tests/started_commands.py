@@ -33,6 +33,7 @@ class StartedCommand:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o022,  # the usual one, by which everybody may read what a program writes
             )
 
     @property

@@ -107,7 +107,7 @@ async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> No
         # The limit lies inside: ending the stack must not be cut short.
         async with stack, asyncio.timeout_at(deadline):
             _say("ready: " + " ".join(stack.worker_urls))
-            await _judge(stack, batches)
+            await stack.run(_judge(stack, batches))
     except TimeoutError as error:
         raise DemoError(f"it took longer than {timeout:g} s (--timeout)") from error
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import click
 
-from cj_stream.cli.options import STACK_FILE, load_settings, program
+from cj_stream.cli.options import load_settings, program
 from cj_stream.cli.output import console, fail
 from cj_stream.cli.rendering import plain
+from cj_stream.cli.stack_file import STACK_FILE, write_stack_file
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, prepare
 
@@ -87,21 +89,22 @@ async def _run(stack: Stack) -> None:
     async with stack:
         with _stack_file(stack):
             _tell(stack)
-            await asyncio.Event().wait()
+            await stack.run(_for_ever())
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 @contextmanager
 def _stack_file(stack: Stack) -> Iterator[None]:
-    """Say in a file, while the stack runs, how other commands reach it. It holds a token, so it is the user's own."""
+    """Say in a file, while the stack runs, how other commands reach it."""
     path = stack.folder / STACK_FILE.name
-    variables = {**stack.environment, "CJ_WEB_URL": ",".join(stack.worker_urls)}
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
+    write_stack_file(path, {**stack.environment, "CJ_WEB_URL": ",".join(stack.worker_urls)})
     try:
         yield
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _tell(stack: Stack) -> None:
@@ -117,6 +120,6 @@ def _tell(stack: Stack) -> None:
     for name, value in facts.items():
         _say(f"  {name:<10} {value}")
     if stack.folder != STACK_FILE.parent.resolve():
-        _say(f"In another terminal, first: set -a; . {stack.folder / STACK_FILE.name}; set +a")
+        _say(f"In another terminal, first: set -a; . {shlex.quote(str(stack.folder / STACK_FILE.name))}; set +a")
     _say(f"Ready. In another terminal, for example: {program()} submit examples/essays --wait")
     _say("Ctrl-C ends everything.")

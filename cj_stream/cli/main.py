@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib import import_module
 from typing import NamedTuple
 
@@ -68,5 +69,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="cj-stream")
 def main() -> None:
     """Rank essays by comparative judgement, on Faust and Kafka."""
+    # What is written may hold texts and judgements of people: it is the user's own, and of what the user starts.
+    os.umask(0o077)
     # The commands tell failures in their own words; the client's remarks on the way there would only confuse.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cj_stream.cli.client import ViewError, ViewsClient
-from cj_stream.cli.output import describe_settings_error, fail, note
+from cj_stream.cli.output import describe_settings_error, fail, note, reporting
+from cj_stream.cli.stack_file import STACK_FILE, stack_variables
 from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")
 
-STACK_FILE = Path("var/dev/stack.env")
-"""Written by ``cj-stream dev``: how to reach what it runs, as variables. The environment wins over it."""
 PROGRAM = "cj-stream"
 DEFAULT_URL = "http://127.0.0.1:6066"
-
-
-class _WebSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="CJ_", env_file=STACK_FILE, extra="ignore")
-
-    web_url: str = DEFAULT_URL
 
 
 url_option = click.option(
@@ -57,15 +50,23 @@ def start_advice(setting: str) -> str:
 
 def load_settings() -> Settings:
     """Return the settings of the environment, completed by those of a running ``cj-stream dev``."""
+    variables = {name.lower().removeprefix("cj_"): value for name, value in _running().items()}
+    running: dict[str, Any] = {name: value for name, value in variables.items() if name in Settings.model_fields}
     try:
-        return Settings(_env_file=STACK_FILE)
+        return Settings(**running)
     except ValidationError as error:
         fail(describe_settings_error(error))
 
 
 def worker_urls(urls: tuple[str, ...]) -> list[str]:
     """Return the addresses to ask: those given, else CJ_WEB_URL (separated by commas), else the default."""
-    return list(urls) or _WebSettings().web_url.split(",")
+    known = os.environ.get("CJ_WEB_URL") or _running().get("CJ_WEB_URL") or DEFAULT_URL
+    return list(urls) or known.split(",")
+
+
+def _running() -> dict[str, str]:
+    with reporting(ValueError):
+        return stack_variables()
 
 
 def ask(urls: tuple[str, ...], question: Callable[[ViewsClient], Awaitable[Result]]) -> Result:

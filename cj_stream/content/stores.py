@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -66,8 +67,12 @@ class FolderStore:
     def _write(self, text: bytes) -> str:
         storage_id = hashlib.sha256(text).hexdigest()[:32]
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / f"{storage_id}.txt").write_bytes(text)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self._folder / f"{storage_id}.txt"
+            path.write_bytes(text)
+            # Who may look into the folder may read the text: workers of another user, if its owner lets them.
+            with suppress(PermissionError):  # the same text, stored by another user
+                path.chmod(self._folder.stat().st_mode & 0o644)
         except OSError as error:
             raise ContentUnavailable(f"cannot write to {self._folder}: {error.strerror}") from error
         return storage_id

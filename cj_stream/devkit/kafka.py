@@ -18,6 +18,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from cj_stream.devkit.endings import reason_of_kafka
 from cj_stream.devkit.jars import INSTALL_DEV, KAFKA_VERSION, OWN_BROKER, Report, ensure_jars
 from cj_stream.devkit.kafka_config import DEFAULT_PORT, HOST, JVM_FLAGS, free_port, is_free, write_config
 from cj_stream.devkit.processes import die_with_parent
@@ -65,6 +66,7 @@ class LocalKafka:
         # number that has since passed to another program is never taken for it.
         self._life = self.folder / "running.lock"
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     def start(self, port: int | None = None, report: Report = _silent) -> str:
         """Start the broker, wait until it answers, and return its bootstrap address ``127.0.0.1:PORT``.
@@ -99,6 +101,11 @@ class LocalKafka:
         if not self._ends_within(timeout_seconds):
             self.kill()
         return True
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return how the broker ended that was started here; None while it runs, or if another process started it."""
+        return None if self._child is None else self._child.poll()
 
     def kill(self) -> None:
         """End the broker at once (SIGKILL), as a crash would."""
@@ -170,6 +177,7 @@ class LocalKafka:
             self._format(jars)
         report(f"starting Kafka {KAFKA_VERSION}")
         self._remember(None, port)
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log, self._life.open("ab") as life:
             fcntl.flock(life, fcntl.LOCK_EX)
             self._child = subprocess.Popen(  # noqa: S603 - our own command
@@ -223,10 +231,9 @@ class LocalKafka:
         return listening and asyncio.run(_is_ready(self._bootstrap()))
 
     def _last_error(self) -> str:
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return next(
-            (line for line in reversed(lines) if " ERROR " in line or "Exception" in line), "the log says nothing"
-        )
+        with self.log_path.open("rb") as log:
+            log.seek(self._log_start)
+            return reason_of_kafka(self.exit_code, log.read().decode("utf-8", "replace")) or "the log says nothing"
 
 
 async def _is_ready(bootstrap: str) -> bool:

@@ -7,25 +7,28 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self, TypeVar
 
 import aiohttp
 
 from cj_stream.contracts.topics import registry
 from cj_stream.devkit.jars import JarError, ensure_jars
-from cj_stream.devkit.kafka import LocalKafka, LocalKafkaError
+from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
-from cj_stream.devkit.processes import Supervised, free_ports, uninterrupted
+from cj_stream.devkit.processes import free_ports, uninterrupted
+from cj_stream.devkit.supervision import Broker, CannotStartError, Part, Say, Supervised
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.provisioning import ProvisioningError, create_topics
 
+Result = TypeVar("Result")
+
 READY_SECONDS = 90.0
-WORKER_PATIENCE, GATEWAY_PATIENCE = 15.0, 5.0
-"""Seconds that a process gets to end by itself."""
+WORKER_PATIENCE, GATEWAY_PATIENCE, BROKER_PATIENCE = 15.0, 5.0, 20.0
+"""Seconds that a part gets to end by itself."""
 FAILED_STARTS = 3
 """A process that fails this often before it was ever ready will not become ready."""
 _POLL_SECONDS = 0.2
@@ -33,7 +36,7 @@ _GATEWAY = "from cj_stream.cli.gateway import gateway; gateway(prog_name='cj-str
 
 
 class StackError(Exception):
-    """The stack did not come up; the text says which part, why, and where its log is."""
+    """The stack did not come up, or nothing of it is left; the text says which part, why, and where its log is."""
 
 
 def own_bootstrap() -> str | None:
@@ -41,7 +44,7 @@ def own_bootstrap() -> str | None:
     return os.environ.get("CJ_KAFKA_BOOTSTRAP")
 
 
-def prepare(say: Callable[[str], None]) -> None:
+def prepare(say: Say) -> None:
     """Download what the local broker needs, if anything; before a stack runs, where an interrupt is still cheap.
 
     Raises:
@@ -58,7 +61,8 @@ def prepare(say: Callable[[str], None]) -> None:
 class Stack:
     """Everything that a batch needs, in one folder: use it as ``async with Stack(...) as stack``.
 
-    Inside, all parts are ready; on the way out, whatever the reason, they are ended in reverse order. ``changes`` are
+    Inside, all parts are ready; on the way out, whatever the reason, they are ended in reverse order. A part that ends
+    meanwhile is told and started again; `run` tells when nothing is left. ``changes`` are
     settings of the workers by field name. ``ports`` are those preferred for the gateway and the workers, in this order,
     with the usual one for the broker; without any, all ports are random, so that nobody meets this stack by chance.
     Raises `StackError`.
@@ -73,7 +77,7 @@ class Stack:
         latency_seconds: float = 1.0,
         changes: Mapping[str, Any] | None = None,
         ports: Sequence[int] = (),
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = lambda _: None,
     ) -> None:
         self.folder = folder.resolve()
         self._judges = judges
@@ -88,7 +92,7 @@ class Stack:
             "llm_provider_service_url": f"{self._gateway_url}/api/v1",
             **(changes or {}),
         }
-        self._kafka: LocalKafka | None = None
+        self._broker: Broker | None = None
         self._gateway: Supervised | None = None
         self._workers: list[Supervised] = []
         self._lock: IO[str] | None = None
@@ -118,8 +122,10 @@ class Stack:
             await self._start()
         except BaseException as error:
             await uninterrupted(self._stop())
-            if isinstance(error, (JarError, LocalKafkaError, ProvisioningError)):
+            if isinstance(error, (CannotStartError, ProvisioningError)):
                 raise StackError(str(error)) from error
+            if isinstance(error, OSError):
+                raise StackError(f"{error.filename or self.folder}: {error.strerror}") from error
             raise
         return self
 
@@ -128,24 +134,39 @@ class Stack:
     ) -> None:
         await uninterrupted(self._stop())
 
+    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what ``work`` returns; raises StackError as soon as nothing is left that could help it."""
+        working = asyncio.create_task(work)
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                watching.result()
+            return await working
+        finally:
+            for task in (working, watching):
+                task.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
+
     async def _start(self) -> None:
         self._lock_folder()
+        for name in ("content", "kafka", "logs"):
+            self._own_folder(name)
         self._changes["kafka_bootstrap"] = own_bootstrap() or await self._start_broker()
-        (self.folder / "content").mkdir(exist_ok=True)
         settings = self.settings
         await create_topics(settings.kafka_bootstrap, registry(settings), settings.replication_factor)
         self._say("starting the judge gateway and the workers")
-        self._gateway = self._process("gateway", self._gateway_command(), {})
+        self._gateway = self._process("gateway", self._gateway_command(), {}, self._forgotten())
         self._workers = [
             self._process(f"worker-{number}", self._worker_command(), self._own(number, port))
             for number, port in enumerate(self._web_ports, 1)
         ]
         for process in (self._gateway, *self._workers):
-            process.start()
+            await process.start()
         await self._wait_until_ready()
 
     def _lock_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = (self.folder / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,26 +174,34 @@ class Stack:
             self._lock.close()
             raise StackError(f"another one runs in {self.folder}: end it first, or name another folder") from error
 
-    async def _start_broker(self) -> str:
-        kafka = self._kafka = LocalKafka(self.folder / "kafka", dies_with_us=True)
-        starting = asyncio.create_task(asyncio.to_thread(kafka.start, self._broker_port, self._say))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled, but this one gives up when its broker is gone.
-            while not starting.done():
-                await asyncio.to_thread(kafka.stop)
-                await asyncio.wait([starting], timeout=_POLL_SECONDS)
-            starting.exception()  # that it could not start is no news then
-            raise
+    def _own_folder(self, name: str) -> Path:
+        """Make a folder of ours, for us alone: people's texts and what was said of them are in it."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+        return folder
 
-    def _process(self, name: str, command: Sequence[str], own: Mapping[str, str]) -> Supervised:
+    async def _start_broker(self) -> str:
+        kafka = LocalKafka(self.folder / "kafka", dies_with_us=True)
+        self._broker = Broker(kafka, self._broker_port, self._say)
+        await self._broker.start()
+        return self._broker.bootstrap
+
+    def _process(self, name: str, command: Sequence[str], own: Mapping[str, str], consequence: str = "") -> Supervised:
         return Supervised(
             name,
             command,
             environment={**self.environment, **own},
             log_path=self.folder / "logs" / f"{name}.log",
             say=self._say,
+            consequence=consequence,
+        )
+
+    def _forgotten(self) -> str:
+        minutes = self.settings.comparison_deadline_minutes
+        return (
+            "the comparisons that it had in hand are forgotten, and asked again after their deadline "
+            f"({minutes:g} min, CJ_COMPARISON_DEADLINE_MINUTES)"
         )
 
     def _gateway_command(self) -> list[str]:
@@ -185,7 +214,7 @@ class Stack:
         return [sys.executable, "-m", "faust", "-A", "cj_stream.app", "worker", "-l", "info"]
 
     def _own(self, number: int, port: int) -> dict[str, str]:
-        return {"CJ_WEB_PORT": str(port), "CJ_DATA_DIR": str(self.folder / f"worker-{number}")}
+        return {"CJ_WEB_PORT": str(port), "CJ_DATA_DIR": str(self._own_folder(f"worker-{number}"))}
 
     async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -196,12 +225,35 @@ class Stack:
                     raise StackError(f"not ready after {READY_SECONDS:g} s: see the logs in {self.folder / 'logs'}")
                 await asyncio.sleep(_POLL_SECONDS)
 
+    def _parts(self) -> Iterator[Part]:
+        yield from filter(None, (self._broker, self._gateway, *self._workers))
+
     def _check_starts(self) -> None:
-        for process in filter(None, (self._gateway, *self._workers)):
-            if process.failures >= FAILED_STARTS or process.has_ended:
-                raise StackError(
-                    f"{process.name} does not start. The end of {process.log_path}:\n{process.last_lines()}"
-                )
+        for part in self._parts():
+            if part.failures >= FAILED_STARTS or part.has_ended:
+                raise StackError(f"{part.name} does not start, it {part.ending}; its log is {part.log_path}")
+
+    async def _watch(self) -> NoReturn:
+        """Say when all parts are ready again after a restart; raises StackError when nothing is left to run."""
+        restarts = self._restarts()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            while True:
+                await asyncio.sleep(_POLL_SECONDS)
+                self._check_that_something_runs()
+                now = self._restarts()
+                if now > restarts and await self._is_ready(http):
+                    self._say("everything is ready again")
+                    restarts = now
+
+    def _restarts(self) -> int:
+        return sum(part.restarts for part in self._parts())
+
+    def _check_that_something_runs(self) -> None:
+        if self._broker is not None and self._broker.has_ended:
+            raise StackError("nothing can run without Kafka, so everything else is ended too")
+        if all(worker.has_ended for worker in self._workers):
+            ends = "; ".join(f"{worker.name} {worker.ending}" for worker in self._workers)
+            raise StackError(f"nothing is left to run: {ends}; the logs are in {self.folder / 'logs'}")
 
     async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
         """Return whether the gateway answers and the workers have opened all partitions among them."""
@@ -210,14 +262,14 @@ class Stack:
         answers = [await _ok(http, f"{url}/healthz/ready") for url in self.worker_urls]
         opened = [partition for answer in answers if answer for partition in answer["partitions"]]
         # Workers of somebody else may share a broker that is not ours, and have some of the partitions.
-        return None not in answers and (self._kafka is None or len(opened) == self.settings.partitions)
+        return None not in answers and (self._broker is None or len(opened) == self.settings.partitions)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(worker.stop(WORKER_PATIENCE) for worker in self._workers))
         if self._gateway is not None:
             await self._gateway.stop(GATEWAY_PATIENCE)
-        if self._kafka is not None:
-            await asyncio.to_thread(self._kafka.stop)
+        if self._broker is not None:
+            await self._broker.stop(BROKER_PATIENCE)
         if self._lock is not None:
             self._lock.close()
 

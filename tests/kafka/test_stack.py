@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -68,22 +69,47 @@ def test_an_interrupted_demo_leaves_nothing(start: Start, tmp_path: Path) -> Non
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_stack_survives_a_killed_worker_serves_the_commands_and_ends_whole(start: Start, tmp_path: Path) -> None:
+def open_to_others(folder: Path) -> list[Path]:
+    """Return what somebody else on the machine could read of it."""
+    return [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+
+
+def test_a_stack_survives_that_each_part_is_killed_serves_the_commands_and_ends_whole(
+    start: Start, tmp_path: Path
+) -> None:
     dev = start("dev", "--latency", "0.3")
     dev.wait_for(lambda: "Ready" in dev.output, START_SECONDS)
     stack_file = tmp_path / "var" / "dev" / "stack.env"
-    assert stack_file.stat().st_mode & 0o077 == 0
+    assert open_to_others(tmp_path / "var") == []
     second = start("dev", "--workers", "1")
     assert second.process.wait(START_SECONDS) == 1
     assert "another one runs in" in second.output
 
-    os.kill(dev.relatives("cj_stream.app")[0], signal.SIGKILL)
+    for part in ("kafka.Kafka", "cj_stream.cli.gateway", "cj_stream.app"):
+        os.kill(dev.relatives(part)[0], signal.SIGKILL)
+    dev.wait_for(lambda: "everything is ready again" in dev.output, START_SECONDS)
+    for part, meaning in (
+        ("Kafka", "go on by themselves"),
+        ("gateway", "asked again after their deadline"),
+        ("worker-", ""),
+    ):
+        assert re.search(
+            rf"^{part}\S* ended with code -9 .*next start in .*{meaning}.*its log is /", dev.output, re.MULTILINE
+        )
     submit = start("submit", str(ESSAYS), "--batch-id", "b1", "--max-comparisons", "32", "--threshold", "1.0", "--wait")
     assert submit.process.wait(START_SECONDS) == 0, submit.output
     assert "b1: final ranking, 32 verdicts" in submit.output
-    assert "ended with code -9" in dev.output
 
     dev.interrupt()
     assert dev.process.wait(60) == 0
     assert dev.relatives() == []
     assert not stack_file.exists()
+
+
+def test_a_stack_with_nothing_left_to_run_ends_and_says_why(start: Start) -> None:
+    dev = start("dev", "--workers", "1")
+    dev.wait_for(lambda: "Ready" in dev.output, START_SECONDS)
+    os.kill(dev.relatives("cj_stream.app")[0], signal.SIGTERM)
+    assert dev.process.wait(60) == 1, dev.output
+    assert "Error: nothing is left to run: worker-1 ended with code 0" in dev.output
+    assert dev.relatives() == []

@@ -1,25 +1,29 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
-from cj_stream.cli.options import DEFAULT_URL, STACK_FILE, load_settings, worker_urls
+from cj_stream.cli.options import DEFAULT_URL, load_settings, worker_urls
+from cj_stream.cli.stack_file import STACK_FILE, stack_variables, write_stack_file
 
 
-def write_stack_file() -> None:
+def running(**more: str) -> None:
     STACK_FILE.parent.mkdir(parents=True)
-    STACK_FILE.write_text("CJ_KAFKA_BOOTSTRAP='dev:1'\nCJ_WEB_URL='http://dev:1,http://dev:2'\n")
+    variables = {"CJ_KAFKA_BOOTSTRAP": "dev:1", "CJ_WEB_URL": "http://dev:1,http://dev:2"}
+    write_stack_file(STACK_FILE, variables | more)
 
 
 def test_a_running_stack_is_found_by_its_file() -> None:
-    write_stack_file()
+    running()
     assert worker_urls(()) == ["http://dev:1", "http://dev:2"]
     assert load_settings().kafka_bootstrap == "dev:1"
 
 
 def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    write_stack_file()
+    running()
     monkeypatch.setenv("CJ_WEB_URL", "http://env")
     monkeypatch.setenv("CJ_KAFKA_BOOTSTRAP", "env:1")
     assert worker_urls(()) == ["http://env"]
@@ -30,3 +34,30 @@ def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch:
 def test_without_anything_the_usual_port_is_asked() -> None:
     assert not Path(STACK_FILE).exists()
     assert worker_urls(()) == [DEFAULT_URL]
+
+
+FOLDERS = ["plain", "two words", "it's", 'a "quoted" one', "$HOME and `date`", "back\\slash", "hash # equals =", "näme"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_whatever_a_folder_is_called_the_file_can_be_sourced_and_is_read_back(folder: str) -> None:
+    running(CJ_CONTENT_SERVICE_URL=f"file:/{folder}")
+    assert load_settings().content_service_url == f"file:/{folder}"
+    script = f'set -a; . {STACK_FILE}; set +a; printf %s "$CJ_CONTENT_SERVICE_URL"'
+    shell = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert (shell.stdout, shell.stderr) == (f"file:/{folder}", "")
+
+
+def test_the_file_is_its_owners_alone() -> None:
+    running()
+    assert STACK_FILE.stat().st_mode & 0o077 == 0
+    assert [path.name for path in STACK_FILE.parent.iterdir()] == [STACK_FILE.name]
+
+
+def test_a_file_that_is_damaged_is_told_with_what_to_do() -> None:
+    running()
+    STACK_FILE.write_text("CJ_WEB_URL='http://dev")
+    with pytest.raises(ValueError, match="remove it, and start dev again"):
+        stack_variables()
+    with pytest.raises(click.ClickException, match=r"stack.env is not what cj-stream dev writes"):
+        worker_urls(())

@@ -1,37 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from until import PATIENCE, until
 
-from cj_stream.devkit import processes
-from cj_stream.devkit.processes import Supervised, free_ports, uninterrupted
-
-SLEEP = "import time; time.sleep(60)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def run(tmp_path: Path, said: list[str]) -> Callable[[str], Supervised]:
-    def make(code: str) -> Supervised:
-        command = [sys.executable, "-c", code]
-        return Supervised("child", command, environment={"GREETING": "hi"}, log_path=tmp_path / "log", say=said.append)
-
-    return make
+from cj_stream.devkit.processes import free_ports, uninterrupted
 
 
 def alive(pid: int) -> bool:
@@ -39,64 +18,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-async def test_a_process_gets_its_environment_and_writes_to_its_log(run: Callable[[str], Supervised]) -> None:
-    child = run("import os; print(os.environ['GREETING'])")
-    child.start()
-    await until(lambda: child.has_ended)
-    assert child.last_lines() == "hi"
-    assert child.failures == 0
-
-
-async def test_a_process_that_fails_is_started_again_and_said_to_be(
-    run: Callable[[str], Supervised], said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "FIRST_PAUSE", 0.01)
-    child = run("raise SystemExit(70)")
-    child.start()
-    await until(lambda: child.failures >= 2)
-    await child.stop(1)
-    assert "child ended with code 70" in said[0]
-
-
-async def test_a_process_that_cannot_start_with_its_settings_is_not_started_again(
-    run: Callable[[str], Supervised],
-) -> None:
-    child = run("print('wrong setting'); raise SystemExit(78)")
-    child.start()
-    await until(lambda: child.has_ended)
-    assert child.last_lines() == "wrong setting"
-
-
-async def test_a_killed_process_is_started_again(run: Callable[[str], Supervised]) -> None:
-    child = run(SLEEP)
-    child.start()
-    first = child.pid
-    assert first is not None
-    os.kill(first, signal.SIGKILL)
-    await until(lambda: child.pid not in {None, first})
-    await child.stop(1)
-    assert child.pid is None
-
-
-async def test_stopping_ends_a_process_that_does_not_listen(run: Callable[[str], Supervised], said: list[str]) -> None:
-    child = run(STUBBORN)
-    child.start()
-    await until(lambda: child.last_lines() == "up")
-    began = time.monotonic()
-    await child.stop(0.3)
-    assert child.pid is None
-    assert 0.3 <= time.monotonic() - began < 3
-    assert "was killed" in said[0]
-
-
-async def test_a_stopped_process_stays_down(run: Callable[[str], Supervised]) -> None:
-    child = run(SLEEP)
-    child.start()
-    await child.stop(5)
-    assert child.pid is None
-    assert child.failures == 0
 
 
 def test_ports_are_the_preferred_ones_or_others_and_all_different() -> None:
@@ -128,12 +49,13 @@ async def test_work_that_must_not_be_interrupted_is_finished_before_the_cancella
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from cj_stream.devkit.processes import Interrupted, Supervised, run_until_signal
+from cj_stream.devkit.processes import Interrupted, run_until_signal
+from cj_stream.devkit.supervision import Supervised
 
 async def work():
     child = Supervised("child", [sys.executable, "-c", "import time; time.sleep(60)"], environment={},
                        log_path=Path(sys.argv[1]), say=print)
-    child.start()
+    await child.start()
     print(child.pid, flush=True)
     try:
         await asyncio.sleep(60)

@@ -44,7 +44,7 @@ from cj_stream.streaming.process import end_process, ends_process, refuse_to_sta
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.streaming.sight import Eye
-from cj_stream.streaming.start_check import check_topics
+from cj_stream.streaming.start_check import check_codecs, check_topics
 from cj_stream.streaming.watchdog import Limits, Watchdog
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.table import BatchTable
@@ -265,6 +265,7 @@ async def _survive(work: Awaitable[None]) -> None:
 
 
 async def _before_start(worker: Worker) -> None:
+    check_codecs()
     problems = find_address_problems(worker.settings)
     if problems:
         refuse_to_start(problems)

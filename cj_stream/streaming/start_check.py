@@ -1,4 +1,4 @@
-"""What is checked before a worker starts: that the broker answers, and that every topic is as it has to be.
+"""What is checked before a worker starts: codecs, that the broker answers, and that every topic is as it has to be.
 
 Hazard in Faust 0.15.3: a topic that is missing is left out of the assignment without a word
 (``assignor/partition_assignor.py`` 180), and with other partitions than the table's it is assigned apart from it.
@@ -15,6 +15,7 @@ import structlog
 
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming import codecs
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.provisioning import ProvisioningError, find_problems
 
@@ -22,6 +23,12 @@ log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 3.0
 LOG_EVERY = 10
+
+
+def check_codecs() -> None:
+    """End the process with exit code 78 if a record compressed with one of Kafka's codecs could not be read."""
+    if problems := codecs.find_problems():
+        refuse_to_start(problems)
 
 
 async def check_topics(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming import start_check
+from cj_stream.streaming import codecs, start_check
 from cj_stream.streaming.provisioning import ProvisioningError
 
 
@@ -54,3 +54,13 @@ async def test_a_wrong_topic_keeps_the_worker_from_starting_also_after_a_wait(
     monkeypatch.setattr(start_check, "find_problems", Broker(None, ["a topic is missing"]).find_problems)
     await start_check.check_topics(Settings())
     assert refused == ["a topic is missing"]
+
+
+def test_a_codec_that_cannot_be_read_keeps_the_worker_from_starting(
+    refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_check.check_codecs()
+    assert refused == []
+    monkeypatch.setattr(codecs, "find_spec", lambda _name: None)
+    start_check.check_codecs()
+    assert len(refused) == 3

@@ -27,6 +27,7 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.operations.metrics import Metrics
+from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
@@ -53,6 +54,7 @@ from cj_stream.views.pages import add_views
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 5.0
+KNOCK_EVERY_SECONDS = 10.0
 
 Handler = Callable[[Message], Awaitable[None]]
 
@@ -254,6 +256,9 @@ def _add_timers(worker: Worker) -> None:
 
     worker.app.timer(interval=min(max(width / 4, 0.5), 15.0))(close_windows)
     worker.app.timer(interval=TICK_SECONDS)(tick)
+    settings = worker.settings
+    watched = services(settings.llm_provider_service_url, settings.content_service_url)
+    worker.app.timer(interval=KNOCK_EVERY_SECONDS)(Reachability(worker.engine.conditions, watched).knock)
 
 
 async def _survive(work: Awaitable[None]) -> None:

@@ -167,7 +167,7 @@ class ViewsClient:
         return reply
 
     def _say_silent(self, who: str) -> None:
-        self._say(f"{who} does not answer. Waiting for up to {TIMEOUT_SECONDS:g} s.")
+        self._say(f"No answer yet from {who}: waiting for up to {TIMEOUT_SECONDS:g} s.")
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, body: Answer | None) -> Reply:
         if self._session is None:

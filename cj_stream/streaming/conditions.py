@@ -29,6 +29,10 @@ class ConditionKind(StrEnum):
     """Records were deleted by the broker before they were read."""
     TOPIC_REFUSES = "topic_refuses"
     """A topic takes no records from this worker, so what belongs there waits."""
+    PROVIDER_AWAY = "provider_away"
+    """Nobody takes connections where the LLM provider should be."""
+    CONTENT_AWAY = "content_away"
+    """Nobody takes connections where the content service should be."""
     CLOCK = "clock"
     """The clock of this worker and that of the broker disagree."""
 

@@ -98,7 +98,7 @@ def test_that_everybody_is_silent_is_said_while_it_is_waited_for(
     views.frozen = True
     outcome = run("explain", "b1")
     assert outcome.exit_code == 1
-    assert f"{views.url} does not answer. Waiting for up to 0.3 s." in outcome.stderr
+    assert f"No answer yet from {views.url}: waiting for up to 0.3 s." in outcome.stderr
     assert "Error: no worker answers" in outcome.stderr
 
 

@@ -1,0 +1,94 @@
+"""Whether the services that a worker needs take connections, also while it has nothing to ask them.
+
+A provider that has gone with the comparisons it had accepted calls nobody back, and nobody asks it anything before
+their deadlines. So each worker knocks at its door from time to time, and says when nobody opens.
+
+Test: ``test_reachability.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from yarl import URL
+
+from cj_stream.streaming.conditions import ConditionKind, Conditions
+
+KNOCK_SECONDS = 3.0
+FAILURES = 2
+"""One failure may be a restart; nothing is said of it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service at an http(s) address: what it is called, the setting that names it, and what its absence means."""
+
+    kind: ConditionKind
+    name: str
+    setting: str
+    url: str
+    meaning: str
+
+
+def services(provider_url: str, content_url: str) -> list[Service]:
+    """Return the services that can be knocked at; texts in a folder need none."""
+    found = [
+        Service(
+            ConditionKind.PROVIDER_AWAY,
+            "the LLM provider",
+            "CJ_LLM_PROVIDER_SERVICE_URL",
+            provider_url,
+            "No comparison is submitted. Those that were get no callback unless it comes back and still knows them; "
+            "each fails at its deadline and is tried again.",
+        ),
+        Service(
+            ConditionKind.CONTENT_AWAY,
+            "the content service",
+            "CJ_CONTENT_SERVICE_URL",
+            content_url,
+            "Texts that are not in memory cannot be read: new batches wait.",
+        ),
+    ]
+    return [service for service in found if service.url.startswith(("http://", "https://"))]
+
+
+class Reachability:
+    """Knocks at services and keeps the conditions that say which of them are away."""
+
+    def __init__(self, conditions: Conditions, watched: Sequence[Service]) -> None:
+        self._conditions = conditions
+        self._watched = watched
+        self._failures = dict.fromkeys((service.kind for service in watched), 0)
+
+    async def knock(self) -> None:
+        """Try once to connect to each service."""
+        await asyncio.gather(*map(self._look, self._watched))
+
+    async def _look(self, service: Service) -> None:
+        why = await _why_closed(URL(service.url))
+        subject = str(URL(service.url).origin())
+        if why is None:
+            self._failures[service.kind] = 0
+            self._conditions.end(service.kind, subject)
+            return
+        self._failures[service.kind] += 1
+        if self._failures[service.kind] >= FAILURES:
+            what = f"Nobody takes connections at {subject}, where {service.name} should be ({service.setting}): {why}."
+            self._conditions.begin(service.kind, subject, what, service.meaning)
+
+
+async def _why_closed(url: URL) -> str | None:
+    try:
+        async with asyncio.timeout(KNOCK_SECONDS):
+            _, writer = await asyncio.open_connection(url.host, url.port)
+    except TimeoutError:
+        return f"no answer within {KNOCK_SECONDS:g} s"
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return None

@@ -44,6 +44,7 @@ from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.process import end_process, ends_process, refuse_to_start
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.shared_input import check_shared_input
 from cj_stream.streaming.sight import Eye
 from cj_stream.streaming.start_check import check_codecs, check_topics
 from cj_stream.streaming.watchdog import Limits, Watchdog
@@ -129,6 +130,7 @@ class Worker:
         self.dispatcher = Dispatcher(self.effects, self._report, settings.submission_workers)
         self.timeouts = self._timeouts_agent()
         self._blocked_callbacks = nothing_blocked()
+        self._joined = False
 
     async def take_name(self) -> None:
         """Take this worker's name in the group, or end the process when another worker has it."""
@@ -164,6 +166,12 @@ class Worker:
         """Take over batches as they are after a commit."""
         self.timeouts.watch(partition, batches)
         self.dispatcher.committed(partition, position, batches)
+
+    async def check_joined(self) -> None:
+        """Look, once all partitions are open, whether another application has begun on our input meanwhile."""
+        if self.engine.opener.ready and not self._joined:
+            self._joined = True
+            await check_shared_input(self.settings)
 
     async def close(self) -> None:
         """Close the connections to the outside."""
@@ -253,6 +261,7 @@ def _add_timers(worker: Worker) -> None:
 
     async def tick() -> None:
         worker.dispatcher.tick()
+        await _survive(worker.check_joined())
 
     worker.app.timer(interval=min(max(width / 4, 0.5), 15.0))(close_windows)
     worker.app.timer(interval=TICK_SECONDS)(tick)
@@ -266,7 +275,7 @@ async def _survive(work: Awaitable[None]) -> None:
     try:
         await work
     except Exception:
-        log.exception("the timer agent could not close its windows")
+        log.exception("the work of a timer failed")
 
 
 async def _before_start(worker: Worker) -> None:
@@ -275,6 +284,7 @@ async def _before_start(worker: Worker) -> None:
     if problems:
         refuse_to_start(problems)
     await check_topics(worker.settings)
+    await check_shared_input(worker.settings)
     await recall(worker.settings, worker.invalid_share)
 
 

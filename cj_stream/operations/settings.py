@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     )
     accumulate_milliseconds: Positive = Field(20, description="Ingress gathers events of one partition for this long.")
 
+    shared_input: bool = Field(
+        False,
+        description="yes: start although another group has committed offsets of the request or the events topic. Two "
+        "services on one input submit every comparison twice.",
+    )
+
     # --- Topics --------------------------------------------------------------------------------------------------
     assessment_request_topic: str = Field(
         "huleedu.els.cj_assessment.requested.v1", description="Requests from upstream."

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from fleet import Fleet
+
+from cj_stream.contracts.topics import registry
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.process import NOT_CONFIGURED
+from cj_stream.streaming.provisioning import create_topics
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_an_application_does_not_start_on_the_input_of_another(settings: Settings, tmp_path: Path) -> None:
+    other = f"{settings.app_id}-other"
+    await _with_changelog(settings, other)
+    async with Fleet(settings, tmp_path) as fleet:
+        await fleet.start()
+        second = fleet.worker(app_id=other)
+        second.start(may_end=True)
+        assert await fleet.ended(second) == NOT_CONFIGURED
+        assert f"group {settings.app_id} has committed offsets of" in second.log
+        assert settings.batch_events_topic in second.log
+        assert "and has members now (1)" in second.log
+        assert fleet.workers[0].runs
+
+        # What another group has read does not have to live to be read twice.
+        await _commit(settings, "somebody", settings.assessment_request_topic)
+        fleet.workers[0].terminate()
+        assert await fleet.ended(fleet.workers[0]) == 0
+        fleet.workers[0].start(may_end=True)
+        assert await fleet.ended(fleet.workers[0]) == NOT_CONFIGURED
+        assert f"group somebody has committed offsets of {settings.assessment_request_topic}" in fleet.workers[0].log
+
+        meant = fleet.worker(shared_input=True)
+        meant.start()
+        await fleet.ready()
+        assert "another group works on our input" in meant.log
+
+
+async def test_of_two_applications_that_start_together_on_one_input_not_both_go_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    other = f"{settings.app_id}-other"
+    await _with_changelog(settings, other)
+    async with Fleet(settings, tmp_path) as fleet:
+        both = [fleet.worker(), fleet.worker(app_id=other)]
+        for worker in both:
+            worker.start(may_end=True)
+        await fleet.until(lambda: not all(worker.runs for worker in both), "one of them ends")
+        (ended, *_) = [worker for worker in both if not worker.runs]
+        assert ended.exit_code == NOT_CONFIGURED
+        assert "has committed offsets of" in ended.log
+
+
+async def test_a_worker_does_not_join_a_group_that_somebody_else_is_in(settings: Settings, tmp_path: Path) -> None:
+    topic, bootstrap = settings.assessment_request_topic, settings.kafka_bootstrap
+    async with (
+        AIOKafkaConsumer(
+            topic, bootstrap_servers=bootstrap, group_id=settings.app_id, client_id="stranger"
+        ) as consumer,
+        Fleet(settings, tmp_path) as fleet,
+    ):
+        await fleet.until(lambda: bool(consumer.assignment()), "the stranger is a member")
+        worker = fleet.worker()
+        worker.start(may_end=True)
+        assert await fleet.ended(worker) == NOT_CONFIGURED
+        assert f"is a member of group {settings.app_id} and no worker of ours" in worker.log
+        assert "stranger" in worker.log
+
+
+async def _with_changelog(settings: Settings, app_id: str) -> None:
+    specs = registry(settings.model_copy(update={"app_id": app_id}))
+    await create_topics(settings.kafka_bootstrap, specs, 1)
+
+
+async def _commit(settings: Settings, group: str, topic: str) -> None:
+    at = TopicPartition(topic, 0)
+    async with AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, group_id=group, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([at])
+        await consumer.commit({at: 0})

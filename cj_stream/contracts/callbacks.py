@@ -1,4 +1,8 @@
-"""Callbacks of the LLM provider: one comparison's verdict or failure, read tolerantly and written exactly."""
+"""Callbacks of the LLM provider: one comparison's verdict or failure, read tolerantly and written exactly.
+
+To count a verdict takes who is meant (a correlation id, or the complete echo), a winner and a confidence; to count a
+failure, an error code. Nothing else can cost a verdict: a field that nobody needs is read past when it is wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,15 @@ from typing import Annotated, Any, NamedTuple
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from msgspec import Struct
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from cj_stream.contracts.envelope import Envelope, as_envelope, read_object, write_envelope
+from cj_stream.contracts.envelope import read_object, write_envelope
 from cj_stream.contracts.fields import (
-    Amount,
-    Count,
     Identifier,
     Label,
     Number,
     Timestamp,
+    Unneeded,
     WireModel,
     WireUUID,
     clip,
@@ -31,18 +34,13 @@ from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_erro
 EVENT_TYPE = "LLMComparisonResultV1"
 PROVIDER_SERVICE = "llm_provider_service"
 JUSTIFICATION_KEPT = 2_000
-JUSTIFICATION_LIMIT = 10_000
+"""Characters kept of a justification."""
+JUSTIFICATION_LIMIT = 64 * 1024
+"""Bytes of a justification, in UTF-8; a verdict with a longer one is refused."""
 JUSTIFICATION_SENT = 500
-"""Characters of a justification: kept of what is read, read at all, and sent (what the platform's model takes)."""
+"""Characters of a justification that is sent: what the platform's model takes."""
 MESSAGE_LIMIT = 500
-
-
-class TokenUsage(NamedTuple):
-    """Tokens that a comparison used."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+ERROR_CODE_LIMIT = 255
 
 
 class Callback(Struct, frozen=True, kw_only=True):
@@ -50,11 +48,10 @@ class Callback(Struct, frozen=True, kw_only=True):
 
     Match on ``correlation_id``; it is ``None`` only where the message carried none, and then the echoed ids
     (``batch_id``, ``essay_a_id``, ``essay_b_id``) are all there. ``confidence`` is 1.0-5.0 and never a basis for a
-    score. ``cost`` is the provider's estimate. ``completed_at`` and ``published_at`` are the provider's clock.
+    score. ``provider`` and ``model`` are empty where they could not be read. ``published_at`` is the provider's clock.
     """
 
     correlation_id: UUID | None
-    request_id: str
     winner: Slot | None
     confidence: float | None
     justification: str | None
@@ -62,50 +59,48 @@ class Callback(Struct, frozen=True, kw_only=True):
     error_message: str | None
     provider: str
     model: str
-    response_time_ms: int
-    cost: float
-    token_usage: TokenUsage | None
     essay_a_id: str | None
     essay_b_id: str | None
     batch_id: str | None
-    requested_at: datetime
-    completed_at: datetime
     published_at: datetime | None
 
 
-class _TokenUsage(WireModel):
-    prompt_tokens: Count = 0
-    completion_tokens: Count = 0
-    total_tokens: Count = 0
+def _short_code(value: object) -> object:
+    return clip(value, ERROR_CODE_LIMIT) if isinstance(value, str) else value
 
 
 class _ErrorDetail(WireModel):
     """Its ``correlation_id`` is the error's own, at times all zeros: never matched on."""
 
-    error_code: Identifier
-    message: str
-    correlation_id: WireUUID
-    timestamp: Timestamp
-    service: str
-    operation: str
-    details: dict[str, Any] | None = None
+    error_code: Annotated[Identifier, BeforeValidator(_short_code)]
+    message: Unneeded[str] = None
 
 
 class _Result(WireModel):
-    request_id: Label
     correlation_id: WireUUID | None = None
     winner: str | None = None
-    justification: Annotated[str, Field(max_length=JUSTIFICATION_LIMIT)] | None = None
-    confidence: Annotated[Number, Field(ge=1, le=5)] | None = None
     error_detail: _ErrorDetail | None = None
-    provider: Label
-    model: Label
-    response_time_ms: Count
-    cost_estimate: Amount
-    token_usage: _TokenUsage | None = None
-    requested_at: Timestamp
-    completed_at: Timestamp
     request_metadata: dict[str, Any] | None = None
+    confidence: Any = None
+    justification: Unneeded[str] = None
+    provider: Unneeded[Label] = None
+    model: Unneeded[Label] = None
+
+
+class _Verdict(WireModel):
+    confidence: Annotated[Number, Field(ge=1, le=5)]
+
+
+class _Message(WireModel):
+    """The envelope, of which a callback needs little: its correlation id only where ``data`` has none."""
+
+    data: dict[str, Any]
+    correlation_id: Any = None
+    event_timestamp: Unneeded[Timestamp] = None
+
+
+class _Addressed(WireModel):
+    correlation_id: WireUUID
 
 
 class _Echo(NamedTuple):
@@ -116,6 +111,8 @@ class _Echo(NamedTuple):
 
 class _Outcome(NamedTuple):
     winner: Slot | None = None
+    confidence: float | None = None
+    justification: str | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -127,51 +124,41 @@ def read_callback(value: bytes | None) -> Callback:
     """
     document = read_object(value)
     try:
-        envelope = as_envelope(document)
-        return _normal_form(envelope, validated(_Result, envelope.data, "data"))
+        return _normal_form(validated(_Message, document, ""))
     except Refused as refused:
         raise refused.addressed(None, _readable_id(document), is_request=False) from None
 
 
-def _normal_form(envelope: Envelope, result: _Result) -> Callback:
+def _normal_form(message: _Message) -> Callback:
+    result = validated(_Result, message.data, "data")
     echo = _echo(result.request_metadata or {})
     outcome = _outcome(result)
     return Callback(
-        correlation_id=_correlation_id(envelope, result, echo),
-        request_id=result.request_id,
+        correlation_id=_correlation_id(message, result, echo),
         winner=outcome.winner,
-        confidence=result.confidence if outcome.winner else None,
-        justification=clip(result.justification or "", JUSTIFICATION_KEPT) if outcome.winner else None,
+        confidence=outcome.confidence,
+        justification=outcome.justification,
         error_code=outcome.error_code,
         error_message=outcome.error_message,
-        provider=result.provider,
-        model=result.model,
-        response_time_ms=result.response_time_ms,
-        cost=result.cost_estimate,
-        token_usage=_tokens(result.token_usage),
+        provider=result.provider or "",
+        model=result.model or "",
         essay_a_id=echo.essay_a_id,
         essay_b_id=echo.essay_b_id,
         batch_id=echo.batch_id,
-        requested_at=result.requested_at,
-        completed_at=result.completed_at,
-        published_at=envelope.event_timestamp,
+        published_at=message.event_timestamp,
     )
-
-
-def _tokens(usage: _TokenUsage | None) -> TokenUsage | None:
-    if usage is None:
-        return None
-    return TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
 def _outcome(result: _Result) -> _Outcome:
     error = result.error_detail
     winner = None if result.winner is None else slot_or_error(result.winner)
     if winner in ("A", "B"):
-        _require_verdict(result)
-        return _Outcome(winner=winner)
+        if error is not None:
+            detail = "data has a winner and an error_detail: send exactly one of them."
+            raise Refused("winner_and_error", detail, field="data.error_detail")
+        return _verdict(winner, result)
     if error is not None:
-        return _Outcome(error_code=error.error_code, error_message=clip(error.message, MESSAGE_LIMIT))
+        return _Outcome(error_code=error.error_code, error_message=clip(error.message or "", MESSAGE_LIMIT))
     if winner == "error":
         message = clip(result.justification or "The judge named no winner.", MESSAGE_LIMIT)
         return _Outcome(error_code=JUDGE_GAVE_NO_WINNER, error_message=message)
@@ -182,25 +169,40 @@ def _outcome(result: _Result) -> _Outcome:
     )
 
 
-def _require_verdict(result: _Result) -> None:
-    if result.error_detail is not None:
-        detail = "data has a winner and an error_detail: send exactly one of them."
-        raise Refused("winner_and_error", detail, field="data.error_detail")
-    for field in ("confidence", "justification"):
-        if getattr(result, field) is None:
-            detail = f"data.{field} is missing beside a winner: send it."
-            raise Refused("missing_field", detail, field=f"data.{field}")
+def _verdict(winner: Slot, result: _Result) -> _Outcome:
+    stated = {} if result.confidence is None else {"confidence": result.confidence}
+    return _Outcome(
+        winner=winner,
+        confidence=validated(_Verdict, stated, "data").confidence,
+        justification=kept_justification(result.justification, "data.justification"),
+    )
 
 
-def _correlation_id(envelope: Envelope, result: _Result, echo: _Echo) -> UUID | None:
-    correlation_id = result.correlation_id or envelope.correlation_id
-    if correlation_id is None and None in echo:
+def kept_justification(justification: str | None, field: str) -> str:
+    """Return what is kept of a verdict's justification; none is an empty one.
+
+    Raises ``Refused`` for one beyond all measure: no judge wrote it, and it would be kept twenty thousand times.
+    """
+    text = justification or ""
+    size = len(text.encode())
+    if size > JUSTIFICATION_LIMIT:
+        detail = f"{field} has {size} bytes, at most {JUSTIFICATION_LIMIT} are taken: send a shorter one."
+        raise Refused("out_of_range", detail, field=field)
+    return clip(text, JUSTIFICATION_KEPT)
+
+
+def _correlation_id(message: _Message, result: _Result, echo: _Echo) -> UUID | None:
+    if result.correlation_id is not None:
+        return result.correlation_id
+    if message.correlation_id is not None:
+        return validated(_Addressed, {"correlation_id": message.correlation_id}, "").correlation_id
+    if None in echo:
         raise Refused(
             "missing_correlation_id",
             "No correlation id and no complete echo of the request's metadata: set data.correlation_id.",
             field="data.correlation_id",
         )
-    return correlation_id
+    return None
 
 
 def _echo(metadata: Mapping[str, Any]) -> _Echo:
@@ -247,7 +249,7 @@ def write_callback(  # noqa: PLR0913 - the fields of a callback, all by name
         "provider": provider,
         "model": model if winner else "unknown",
         "response_time_ms": response_time_ms if winner else 0,
-        "token_usage": TokenUsage(0, 0, 0)._asdict(),
+        "token_usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_estimate": 0.0,
         "requested_at": wire_time(requested_at),
         "completed_at": wire_time(completed_at),

@@ -9,14 +9,13 @@ from uuid import UUID
 from msgspec import Struct
 from pydantic import Field
 
-from cj_stream.contracts.callbacks import JUSTIFICATION_KEPT, JUSTIFICATION_LIMIT
+from cj_stream.contracts.callbacks import kept_justification
 from cj_stream.contracts.envelope import nests_deeper, read_object
 from cj_stream.contracts.fields import (
-    Amount,
-    Count,
     Integer,
     Label,
     Number,
+    Unneeded,
     WireModel,
     WireUUID,
     clip,
@@ -72,8 +71,6 @@ class ImmediateVerdict(Struct, frozen=True, kw_only=True):
     justification: str
     provider: str
     model: str
-    response_time_ms: int
-    cost: float
 
 
 class NotAccepted(Struct, frozen=True, kw_only=True):
@@ -131,12 +128,10 @@ def comparison_request(request: ComparisonRequest) -> dict[str, Any]:
 
 class _Verdict(WireModel):
     winner: str
-    justification: Annotated[str, Field(max_length=JUSTIFICATION_LIMIT)]
     confidence: Annotated[Number, Field(ge=1, le=5)]
-    provider: Label = "unknown"
-    model: Label = "unknown"
-    response_time_ms: Count = 0
-    cost_estimate: Amount = 0.0
+    justification: Unneeded[str] = None
+    provider: Unneeded[Label] = None
+    model: Unneeded[Label] = None
 
 
 def read_response(status: int, body: bytes) -> ComparisonAnswer:
@@ -166,18 +161,17 @@ def _verdict(document: Mapping[str, Any]) -> ComparisonAnswer:
     try:
         verdict = validated(_Verdict, document, "body")
         winner = slot_or_error(verdict.winner)
+        justification = kept_justification(verdict.justification, "justification")
     except Refused as refused:
         return NotAccepted(kind="failed", code=f"HTTP_{_JUDGED}", message=f"unreadable verdict: {refused.detail}")
     if winner == "error":
-        return NotAccepted(kind="failed", code=JUDGE_GAVE_NO_WINNER, message=clip(verdict.justification, MESSAGE_LIMIT))
+        return NotAccepted(kind="failed", code=JUDGE_GAVE_NO_WINNER, message=clip(justification, MESSAGE_LIMIT))
     return ImmediateVerdict(
         winner=winner,
         confidence=verdict.confidence,
-        justification=clip(verdict.justification, JUSTIFICATION_KEPT),
-        provider=verdict.provider,
-        model=verdict.model,
-        response_time_ms=verdict.response_time_ms,
-        cost=verdict.cost_estimate,
+        justification=justification,
+        provider=verdict.provider or "unknown",
+        model=verdict.model or "unknown",
     )
 
 

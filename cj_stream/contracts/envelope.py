@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from cj_stream.contracts.fields import Number, Timestamp, WireModel, WireUUID, wire_time
+from cj_stream.contracts.fields import Timestamp, Unneeded, WireModel, WireUUID, wire_time
 from cj_stream.contracts.refusal import Refused, validated
 
 SIZE_LIMIT = 512 * 1024
@@ -20,18 +20,16 @@ SIZE_LIMIT = 512 * 1024
 class Envelope(WireModel):
     """One message's envelope. Route on the topic it came from, never on ``event_type``.
 
-    ``timestamp`` is the publication by the sender's clock, which may be skewed. ``data`` is the event, not yet read.
+    ``event_timestamp`` is the publication by the sender's clock, which may be skewed. ``data`` is the event, not yet
+    read. Of the rest only what somebody needs has to be readable.
     """
 
-    event_type: str
-    source_service: str
     data: dict[str, Any]
-    event_id: WireUUID | None = None
-    event_timestamp: Timestamp | None = None
     correlation_id: WireUUID | None = None
-    schema_version: Number | None = None
-    data_schema_uri: str | None = None
     metadata: dict[str, Any] | None = None
+    event_id: Unneeded[WireUUID] = None
+    event_type: Unneeded[str] = None
+    event_timestamp: Unneeded[Timestamp] = None
 
 
 def read_object(value: bytes | None, limit: int = SIZE_LIMIT) -> dict[str, Any]:

@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 IDENTIFIER_LIMIT = 255
 CUT_MARK = " [cut]"
@@ -69,6 +79,13 @@ def _named(text: str) -> str:
     return text
 
 
+def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
 def _short(text: str) -> str:
     return clip(text, IDENTIFIER_LIMIT)
 
@@ -87,6 +104,8 @@ Integer = Annotated[int, Field(le=LARGEST_INTEGER), BeforeValidator(_no_boolean)
 """A whole number; numeric strings and 3.0 are accepted."""
 Count = Annotated[Integer, Field(ge=0)]
 Amount = Annotated[Number, Field(ge=0)]
+Unneeded = Annotated[Value | None, WrapValidator(_none_if_unreadable)]
+"""A field that nothing depends on: a value that cannot be read is read past, as ``None``."""
 
 
 class WireModel(BaseModel):

@@ -12,7 +12,17 @@ from msgspec import Struct, structs
 from pydantic import BeforeValidator, Field
 
 from cj_stream.contracts.envelope import as_envelope, read_object, refuse_larger
-from cj_stream.contracts.fields import Identifier, Integer, Number, WireModel, clip, readable_identifier, readable_uuid
+from cj_stream.contracts.fields import (
+    Identifier,
+    Integer,
+    Label,
+    Number,
+    Unneeded,
+    WireModel,
+    clip,
+    readable_identifier,
+    readable_uuid,
+)
 from cj_stream.contracts.knobs import BatchingMode, read_knobs
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.scoring.pairing import PairingPolicy
@@ -64,8 +74,8 @@ class AssessmentRequest(Struct, frozen=True, kw_only=True):
     batch_id: str
     correlation_id: UUID | None
     essays: tuple[Essay, ...]
-    language: str
-    course_code: str
+    language: str | None
+    course_code: str | None
     overrides: Overrides
     prompt_storage_id: str | None = None
     essay_instructions: str | None = None
@@ -90,14 +100,6 @@ def _absent_if_blank(value: object) -> object:
 
 
 _Text = Annotated[str | None, BeforeValidator(_absent_if_blank)]
-
-
-class _EntityRef(WireModel):
-    entity_id: str | None = None
-
-
-class _SystemMetadata(_EntityRef):
-    entity: _EntityRef | None = None
 
 
 class _Essay(WireModel):
@@ -129,19 +131,17 @@ class _Overrides(WireModel):
 
 
 class _Request(WireModel):
-    event_name: str | None = None
-    entity_id: str | None = None
-    entity_ref: _EntityRef | None = None
-    system_metadata: _SystemMetadata
+    """What is asked for. The batch id is looked for apart, and what is only handed on does not fail a request."""
+
     essays_for_cj: list[_Essay]
-    language: str
-    course_code: str
     student_prompt_ref: _PromptRef | None = None
     essay_instructions: _Text = None
     llm_config_overrides: _Overrides | None = None
     assignment_id: Annotated[str, Field(max_length=100)] | None = None
-    user_id: str | None = None
-    org_id: str | None = None
+    language: Unneeded[Label] = None
+    course_code: Unneeded[Label] = None
+    user_id: Unneeded[Label] = None
+    org_id: Unneeded[Label] = None
 
 
 def read_request(value: bytes | None, *, max_essays: int) -> AssessmentRequest:

@@ -146,12 +146,7 @@ def test_every_override_may_be_null_or_absent(field: str, value: object) -> None
 
 
 REQUIRED = [
-    "event_type",
-    "source_service",
-    "data.system_metadata",
     "data.essays_for_cj",
-    "data.language",
-    "data.course_code",
     "data.essays_for_cj.0.essay_id",
     "data.essays_for_cj.0.text_storage_id",
 ]
@@ -163,6 +158,32 @@ def test_a_missing_required_field_is_refused_and_answered(path: str, value: obje
     refused = refused_changed(path, value)
     assert refused.answerable
     assert refused.batch_id == "55f18100-0257-4dc8-8f4d-78a17614d1d3"
+
+
+UNNEEDED = [
+    "event_id",
+    "event_type",
+    "event_timestamp",
+    "source_service",
+    "schema_version",
+    "data.timestamp",
+    "data.entity_type",
+    "data.parent_id",
+    "data.system_metadata",
+    "data.language",
+    "data.course_code",
+    "data.user_id",
+    "data.org_id",
+    "data.essays_for_cj.0.spellcheck_metrics",
+]
+
+
+@pytest.mark.parametrize("value", [None, ABSENT, -1, "later", [], {"deep": [1]}, "x" * 20_000], ids=repr)
+@pytest.mark.parametrize("path", UNNEEDED)
+def test_a_field_that_nobody_needs_costs_no_request(path: str, value: object) -> None:
+    request, known = read_changed(path, value), read(raw(CURRENT))
+    assert (request.batch_id, request.essays) == (known.batch_id, known.essays)
+    assert (request.correlation_id, request.overrides) == (known.correlation_id, known.overrides)
 
 
 def test_the_batch_id_is_looked_for_in_the_order_of_the_contract() -> None:
@@ -189,9 +210,8 @@ def test_the_correlation_id_may_be_spelt_in_any_way(spelling: Callable[[str], st
     assert str(read_changed("correlation_id", spelling(known)).correlation_id) == known
 
 
-@pytest.mark.parametrize("path", ["correlation_id", "event_id"])
-def test_an_id_that_is_no_uuid_is_refused(path: str) -> None:
-    assert refused_changed(path, "abc").reason == "invalid_value"
+def test_a_correlation_id_that_is_no_uuid_is_refused() -> None:
+    assert refused_changed("correlation_id", "abc").reason == "invalid_value"
 
 
 def test_a_request_without_correlation_id_has_none_and_cannot_be_answered() -> None:

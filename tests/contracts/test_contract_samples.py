@@ -93,7 +93,6 @@ def test_every_verdict_is_read(name: str, winner: str) -> None:
     assert callback.confidence == data["confidence"]
     assert callback.justification == data["justification"]
     assert str(callback.correlation_id) == data["correlation_id"]
-    assert callback.request_id == data["request_id"]
 
 
 @pytest.mark.parametrize(("name", "code"), ERRORS.items())

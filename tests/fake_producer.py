@@ -67,6 +67,7 @@ class FakeProducer:
     ) -> asyncio.Future[Any]:
         if self.failure is not None:
             raise self.failure
+        assert not (key is None and value is None), "aiokafka sends no record with neither key nor value"
         promise: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.records.append(Produced(topic, key, value, partition, headers, promise))
         if self._prompt:

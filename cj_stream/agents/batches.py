@@ -16,7 +16,7 @@ from faust.types import Message
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, NoteKind, merge
+from cj_stream.domain.draft import Change, NoteKind, merge, unchanged
 from cj_stream.domain.events import Event, PartitionOpened
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.todo import is_done
@@ -29,6 +29,9 @@ from cj_stream.tables.batches import BatchRows
 log = structlog.get_logger(__name__)
 
 Changes = dict[tuple[str, int], Change]
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises: also for texts that are no UTF-8, and for what nests too deeply in a field that nobody knows."""
 
 
 class BatchesAgent:
@@ -84,14 +87,14 @@ class BatchesAgent:
             return decode_message(message.value or b"")
         except NewerVersionError as error:
             end_process(str(error))
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             await self._dead_letters.put(message, Refused("not_an_internal_message", str(error)))
             return []
 
     async def _event(self, message: Message, data: bytes) -> Event | None:
         try:
             return decode_event(data)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             await self._dead_letters.put(message, Refused("not_an_event", str(error)), data)
             return None
 
@@ -102,7 +105,7 @@ class BatchesAgent:
             log.exception("an event could not be decided", batch_id=event.batch_id)
             refused = Refused("undecidable_event", f"{type(error).__name__}: {error}", batch_id=event.batch_id)
             await self._dead_letters.put(message, refused, msgspec.msgpack.encode(event))
-            change = batches.poison(event, repr(error), message.timestamp)
+            change = self._poisoned(batches, event, error, message.timestamp)
         else:
             self._dead_letters.accepted(message.topic)
         batches.apply(change)
@@ -111,6 +114,13 @@ class BatchesAgent:
         if subject is not None and (change.rows or change.deleted):
             before = changes.get(subject.key)
             changes[subject.key] = change if before is None else merge(before, change)
+
+    def _poisoned(self, batches: PartitionBatches, event: Event, error: Exception, at: float) -> Change:
+        try:
+            return batches.poison(event, repr(error), at)
+        except Exception:  # an event of which not even the batch can be found ends none
+            log.exception("an event belongs to no batch", batch_id=event.batch_id)
+            return unchanged(None, ())
 
     def _applied(self, message: Message, batch: Batch) -> bool:
         """Return whether the table was ahead of the log: who had the partition before applied this, and died.

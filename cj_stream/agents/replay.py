@@ -17,6 +17,8 @@ def why_not_again(letter: StoredDeadLetter, settings: Settings) -> str | None:
         return (
             f"only the first {len(letter.value or b'')} of its {letter.size} bytes were kept: have its sender send it"
         )
+    if not letter.has_whole_key:
+        return f"only the first {len(letter.key or b'')} bytes of its key were kept: have its sender send it"
     if letter.value is not None and sha256(letter.value).hexdigest() != letter.sha256:
         return "the value is not the one that was refused: its sha256 differs"
     try:

@@ -9,6 +9,9 @@
 | ``cj-size``, ``cj-sha256`` | bytes and digest of the whole original value; ``-1`` and empty where there was none |
 | ``cj-service`` | who refused it |
 | ``cj-batch-id``, ``cj-correlation-id`` | only where they were readable |
+
+A record with neither key nor value has a dead letter with an empty value, since aiokafka sends no record without both;
+its size of ``-1`` says that there was none.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ WHOLE_VALUE_LIMIT = SIZE_LIMIT
 CUT_VALUE_LIMIT = 64 * 1024
 """Bytes kept of a larger value."""
 KEY_LIMIT = 1024
+"""Bytes kept of a key; a shorter one is whole."""
+
+_NO_VALUE = "-1"
 
 Headers = list[tuple[str, bytes]]
 
@@ -66,6 +72,11 @@ class StoredDeadLetter(_Headers):
         """Whether ``value`` is the whole original value, so that it can be sent again."""
         return len(self.value) == self.size if self.value is not None else self.size < 0
 
+    @property
+    def has_whole_key(self) -> bool:
+        """Whether ``key`` is certainly the whole original key."""
+        return self.key is None or len(self.key) < KEY_LIMIT
+
 
 def dead_letter(
     *,
@@ -77,7 +88,10 @@ def dead_letter(
     timestamp: datetime,
     refused: Refused,
 ) -> DeadLetter:
-    """Return the dead letter of a record; key and value are unchanged but for their ends when too long."""
+    """Return the dead letter of a record; key and value are unchanged but for their ends when too long.
+
+    It can always be produced: what was neither is written as an empty value.
+    """
     headers = {
         "reason": refused.reason,
         "detail": refused.detail,
@@ -85,7 +99,7 @@ def dead_letter(
         "partition": str(partition),
         "offset": str(offset),
         "timestamp": wire_time(timestamp),
-        "size": str(-1 if value is None else len(value)),
+        "size": _NO_VALUE if value is None else str(len(value)),
         "sha256": "" if value is None else hashlib.sha256(value).hexdigest(),
         "service": SERVICE,
     }
@@ -94,7 +108,8 @@ def dead_letter(
     if refused.correlation_id is not None:
         headers["correlation-id"] = str(refused.correlation_id)
     encoded = [(PREFIX + name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
-    return DeadLetter(None if key is None else key[:KEY_LIMIT], _kept(value), encoded)
+    kept = b"" if key is None and value is None else _kept(value)
+    return DeadLetter(None if key is None else key[:KEY_LIMIT], kept, encoded)
 
 
 def _kept(value: bytes | None) -> bytes | None:
@@ -103,11 +118,15 @@ def _kept(value: bytes | None) -> bytes | None:
     return value[:CUT_VALUE_LIMIT]
 
 
-def read_dead_letter(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> StoredDeadLetter:
+def read_dead_letter(
+    key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
+) -> StoredDeadLetter:
     """Return a record of the dead-letter topic. Raises ``Refused`` when its headers are not ours."""
     texts: dict[str, object] = {
         name.removeprefix(PREFIX).replace("-", "_"): content.decode(errors="replace")
         for name, content in headers
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and content is not None
     }
+    if texts.get("size") == _NO_VALUE:
+        value = None
     return validated(StoredDeadLetter, {**texts, "key": key, "value": value}, "headers")

@@ -7,6 +7,7 @@ agent, commands from operators. All of them travel in one log per partition, so 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -57,10 +58,14 @@ class Callback(Event, frozen=True):
     error_message: str | None = None
 
 
+Run = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+"""The number of a run, as large as the key of a row can hold; an event with another is none."""
+
+
 class RunEvent(Event, frozen=True):
     """Base of the events that belong to one run of a batch; one for another run is stale."""
 
-    run: int
+    run: Run
 
 
 class ContentLoaded(RunEvent, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.streaming.isolation import READ_COMMITTED
 from cj_stream.streaming.provisioning import partition_counts
@@ -90,7 +91,7 @@ class DeadLetterTopic:
 
 
 def _kept(record: Any) -> KeptLetter:
-    refused_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    refused_at = moment(record.timestamp / 1000)
     try:
         letter = read_dead_letter(record.key, record.value, record.headers)
     except Refused as refused:

@@ -72,6 +72,27 @@ def test_a_record_without_value_keeps_none() -> None:
     assert stored.is_whole
 
 
+def test_a_record_with_neither_key_nor_value_can_be_written_and_reads_back_as_it_was() -> None:
+    sent = letter(None, None)
+    assert (sent.key, sent.value) == (None, b"")  # aiokafka refuses to send a record without both
+    stored = read_dead_letter(*sent)
+    assert (stored.key, stored.value, stored.size) == (None, None, -1)
+    assert read_dead_letter(*letter(None, b"")).value == b""
+
+
+@pytest.mark.parametrize(("size", "whole"), [(0, True), (1023, True), (1024, False), (5000, False)])
+def test_a_key_that_may_have_been_cut_is_known(size: int, whole: bool) -> None:
+    assert read_dead_letter(*letter(b"k" * size, b"v")).has_whole_key is whole
+
+
+@pytest.mark.parametrize("name", ["cj-reason", "cj-size", "cj-batch-id", "another"])
+def test_a_header_without_a_value_is_no_header(name: str) -> None:
+    headers: list[tuple[str, bytes | None]] = [*letter(b"k", b"v").headers, (name, None)]
+    assert read_dead_letter(b"k", b"v", headers) == read_dead_letter(*letter(b"k", b"v"))
+    with pytest.raises(Refused, match="headers"):
+        read_dead_letter(b"k", b"v", [(name, None)])
+
+
 def test_the_same_refusal_gives_the_same_letter() -> None:
     assert letter(b"k", b"v") == letter(b"k", b"v")
 

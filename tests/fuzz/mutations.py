@@ -40,11 +40,11 @@ _BULKS = (1_000, 70_000, 300_000, 524_288, 700_000)
 
 def message(chance: Random, topic: str) -> bytes | None:
     """Return a message for ``topic``."""
-    if chance.random() < 0.01:
-        return chance.choice((None, b"", chance.randbytes(chance.randint(1, 2_000))))
+    if chance.random() < 0.02:
+        return chance.choice((None, None, b"", chance.randbytes(chance.randint(1, 2_000))))
     value = _changed_document(chance, topic) if chance.random() < 0.7 else raw(chance.choice(SAMPLES[topic]))
     for _ in range(chance.choice((0, 0, 0, 0, 0, 1, 2, 8))):
-        value = _damaged(chance, value)
+        value = damaged(chance, value)
     return value
 
 
@@ -111,7 +111,7 @@ def _written(chance: Random, document: Any) -> bytes:
     return text.encode()
 
 
-def _damaged(chance: Random, value: bytes) -> bytes:
+def damaged(chance: Random, value: bytes) -> bytes:
     start = chance.randint(0, len(value))
     end = min(start + chance.choice((1, 1, 4, 100)), len(value))
     match chance.randrange(6):

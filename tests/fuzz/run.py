@@ -46,7 +46,7 @@ class Fuzzer:
         chance = Random(seed)
         topic = chance.choice((REQUESTS, CALLBACKS))
         value = message(chance, topic)
-        key = chance.choice((None, b"a key", chance.randbytes(chance.choice((1, 100, 2_000)))))
+        key = chance.choice((None, b"", b"a key", chance.randbytes(chance.choice((1, 100, 2_000, 300_000)))))
         try:
             fate = await self.ingress.take(self._topics[topic], value, key=key, timestamp=chance.choice(_TIMES))
         except Exception as error:

@@ -3,10 +3,10 @@
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test soak check bench lock clean distclean
 
+SUITABLE = [ "$$("$$python" -c 'import sys, venv, ensurepip; print(sys.version_info >= (3, 11))' 2>/dev/null)" = True ]
 # The newest suitable interpreter; `make PYTHON=/usr/bin/python3.12 setup` names another one.
-PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
-	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	&& echo "$$name" && break; done)
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do $(SUITABLE) && echo "$$python" && break; done)
+NAMED := $(filter-out file,$(origin PYTHON))
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 COMPARED := .venv/.compared
@@ -64,22 +64,20 @@ clean: ## Remove .venv, builds and caches; the data in var/ stays
 distclean: clean ## Also remove the data in var/
 	rm -rf var
 
-# Nothing is fetched that the lock has no hash for: the package itself is built with the locked setuptools.
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@python='$(PYTHON)'; \
-	if [ -z "$$python" ]; then \
-		echo "make: no Python 3.11 or newer with the venv module was found on the PATH." >&2; \
+	if ! $(SUITABLE); then \
+		echo "make: $(if $(PYTHON),$(PYTHON) does not do ($$("$$python" --version 2>&1 | head -n 1)),no suitable Python is on the PATH):" \
+			"it takes Python 3.11 or newer with the venv module." >&2; \
 		echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3 setup" >&2; \
 		exit 1; \
 	fi; \
-	if [ ! -x $(BIN)/python ]; then \
-		echo "Making .venv with $$("$$python" --version) ..."; \
-		"$$python" -m venv .venv; \
-	fi
-	@echo "Installing the locked requirements (the first time takes a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	"$$python" tools/make_venv.py $(if $(NAMED),--this-python)
+
+# Looked at again when a Python is named, or when the checkout was moved: the scripts in .venv name the place.
+ifneq ($(NAMED)$(shell head -n 1 $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
 
 # Libraries that the benchmarks compare with: for no other purpose.
 $(COMPARED): $(INSTALLED) requirements-bench.lock

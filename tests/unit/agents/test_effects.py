@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from fake_producer import ProcessEndedError, no_exit
+from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from msgspec.structs import replace
+from scraped import samples
 from scripted_judges import judges
-from story import PARTITION, Story, requested
+from story import FIRST, PARTITION, Story, requested
 
 from cj_stream.agents import outcomes
 from cj_stream.agents.effects import Effects
-from cj_stream.contracts.comparison_api import NotAccepted
+from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import OutcomePublished
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.records import Overrides
-from cj_stream.domain.todo import Submit
+from cj_stream.domain.todo import Publish, Submit
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import Submission
@@ -32,6 +36,7 @@ class Outside:
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
         self.silence = 0.0
+        self.metrics = Metrics(dict)
 
     async def text(self, storage_id: str) -> str:
         self.fence.contact(self.fence._contact - self.silence)
@@ -43,7 +48,7 @@ class Outside:
 
     async def carry_out(self, effect: Submit, batch: Batch) -> Any:
         parts: Any = {"content": self, "provider": self, "sender": None}
-        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=Metrics(dict, dict))
+        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
         return await effects(effect, batch, PARTITION)
 
 
@@ -95,3 +100,48 @@ async def test_a_temperature_of_zero_is_told_as_it_was_asked_for() -> None:
     story.tell(replace(asked, context=replace(asked.context, overrides=Overrides(temperature=0.0))))
     story.play(judges)
     assert outcomes._metadata(story.batch, Settings(llm_temperature=0.7)).temperature == 0.0
+
+
+async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() -> None:
+    story = Story()
+    story.tell(requested(3))
+    batch = story.play(judges)
+    producer = FakeProducer()
+    outside: Any = Outside()
+    effects = Effects(
+        Settings(),
+        content=outside,
+        provider=outside,
+        sender=producer.sender(),
+        correlation_ids=IDS,
+        fence=outside.fence,
+        metrics=Metrics(dict),
+    )
+    outcome = f"completed:{FIRST}"
+    publishing = asyncio.create_task(effects(Publish(batch.batch_id, 1, outcome), batch, PARTITION))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [record.topic for record in producer.records] == [Settings().assessment_completed_topic]
+    assert not publishing.done()
+    producer.acknowledge(0)
+    assert await publishing == OutcomePublished(batch_id=batch.batch_id, run=1, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Accepted(queue_id="q"), "accepted"),
+        (
+            ImmediateVerdict(
+                winner="A", confidence=4.0, justification="", provider="p", model="m", response_time_ms=1, cost=0.0
+            ),
+            "judged",
+        ),
+        *((NotAccepted(kind=kind, code="X", message="x"), kind) for kind in ("busy", "failed", "refused")),
+    ],
+)
+async def test_each_submission_is_counted_once_by_what_came_of_it(batch: Batch, answer: Any, outcome: str) -> None:
+    outside = Outside(answer)
+    with suppress(PostponedError):
+        await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
+    assert samples(outside.metrics, "cj_submissions_total") == {("outcome", outcome): 1.0}

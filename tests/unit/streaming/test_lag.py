@@ -59,6 +59,13 @@ async def test_a_commit_that_comes_in_time_is_waited_for() -> None:
     assert await caught_up(broker.app(), "callbacks", 5, nothing_blocked())
 
 
+async def test_a_partition_that_holds_messages_and_that_nobody_has_committed_is_unread() -> None:
+    for unread in (FIRST, SECOND):
+        broker = Broker()
+        broker.commits[unread] = None
+        assert not await caught_up(broker.app(), "callbacks", 0)
+
+
 async def test_unread_messages_are_not_waited_for_without_end() -> None:
     broker = Broker()
     broker.commits[SECOND] = 6

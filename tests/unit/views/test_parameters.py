@@ -43,10 +43,30 @@ def test_without_a_token_commands_are_off_whatever_is_sent(token: SecretStr | No
     assert refused.value.status == 403
 
 
-@pytest.mark.parametrize(
-    "sent", ["", "Bearer", "Bearer wrong", "Basic a secret of å few words", "a secret", "Bearer é"]
-)
-def test_a_wrong_or_missing_token_is_refused(sent: str) -> None:
+SECRET = TOKEN.get_secret_value()
+NEARLY = {
+    *(SECRET[:length] for length in range(len(SECRET))),
+    *(SECRET[start:] for start in range(1, len(SECRET))),
+    *(f"{SECRET[:at]}x{SECRET[at + 1 :]}" for at in range(len(SECRET))),
+    *(f"{SECRET}{more}" for more in ("x", "\0", ".", SECRET, f" {SECRET}", f", {SECRET}")),
+    *(f"{before}{SECRET}" for before in ("x", "\0", '"', f"{SECRET} ")),
+    *(SECRET.upper(), SECRET.title(), SECRET[::-1], SECRET.replace("å", "a"), SECRET.replace(" ", "")),
+    *("".join(sorted(SECRET)), "\udcff", "é", "None", repr(TOKEN), str(TOKEN)),
+}
+"""What somebody sends who knows a part of the token, or all of it and more."""
+
+
+@pytest.mark.parametrize("sent", ["", "Bearer", f"Basic {SECRET}", SECRET, f"Bearer{SECRET}", f"Token Bearer {SECRET}"])
+def test_a_missing_token_or_another_scheme_is_refused(sent: str) -> None:
+    check_refused(sent)
+
+
+def test_nothing_but_the_very_token_is_accepted() -> None:
+    for given in NEARLY:
+        check_refused(f"Bearer {given}")
+
+
+def check_refused(sent: str) -> None:
     with pytest.raises(ApiError) as refused:
         check_token(TOKEN, sent)
     assert refused.value.status == 401

@@ -36,7 +36,7 @@ class Outside:
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
         self.silence = 0.0
-        self.metrics = Metrics(dict)
+        self.metrics = Metrics(dict, dict)
 
     async def text(self, storage_id: str) -> str:
         self.fence.contact(self.fence._contact - self.silence)
@@ -115,7 +115,7 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
         sender=producer.sender(),
         correlation_ids=IDS,
         fence=outside.fence,
-        metrics=Metrics(dict),
+        metrics=Metrics(dict, dict),
     )
     outcome = f"completed:{FIRST}"
     publishing = asyncio.create_task(effects(Publish(batch.batch_id, 1, outcome), batch, PARTITION))
@@ -132,9 +132,7 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
     [
         (Accepted(queue_id="q"), "accepted"),
         (
-            ImmediateVerdict(
-                winner="A", confidence=4.0, justification="", provider="p", model="m", response_time_ms=1, cost=0.0
-            ),
+            ImmediateVerdict(winner="A", confidence=4.0, justification="", provider="p", model="m"),
             "judged",
         ),
         *((NotAccepted(kind=kind, code="X", message="x"), kind) for kind in ("busy", "failed", "refused")),

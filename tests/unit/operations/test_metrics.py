@@ -18,6 +18,7 @@ from cj_stream.domain.events import Action, Event, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.conditions import ConditionKind, Conditions
 
 HOUR = 3600.0
 
@@ -26,7 +27,8 @@ class CountedStory(Story):
     """A story whose decisions are counted, as the batch agent has them counted."""
 
     def __init__(self, policy: Policy | None = None, **parts: Any) -> None:
-        self.metrics = Metrics(lambda: Counter(batch.state for batch in self.batches))
+        self.conditions = Conditions(lambda: self.now)
+        self.metrics = Metrics(lambda: Counter(batch.state for batch in self.batches), self.conditions.counts)
         super().__init__(policy, **parts)
 
     def deliver(self, *events: Event, at: float | None = None) -> list[Change]:
@@ -132,8 +134,16 @@ def test_the_state_of_each_batch_is_told_when_somebody_asks(story: CountedStory)
     story.start(3)
     story.tell(requested(3, batch_id="another"))
     assert story.samples("cj_batch_state") == {("state", "WAITING_CALLBACKS"): 1.0, ("state", "INITIALIZING"): 1.0}
+
+
+def test_what_is_degraded_is_counted_by_kind_as_long_as_it_lasts(story: CountedStory) -> None:
+    for subject in ("requests 0", "requests 1"):
+        story.conditions.begin(ConditionKind.STANDING_PARTITION, subject, "what", "meaning")
+    assert story.samples("cj_conditions") == {("kind", "standing_partition"): 2.0}
     exposed = story.metrics.exposition().decode()
-    assert all(f'cj_batch_state{{state="{state}"}}' in exposed for state in BatchState)
+    assert all(f'cj_conditions{{kind="{kind}"}}' in exposed for kind in ConditionKind)
+    story.conditions.end(ConditionKind.STANDING_PARTITION, "requests 0")
+    assert story.samples("cj_conditions") == {("kind", "standing_partition"): 1.0}
 
 
 def test_a_completed_batch_is_measured_once(story: CountedStory) -> None:

@@ -63,7 +63,7 @@ async def test_a_partition_that_holds_messages_and_that_nobody_has_committed_is_
     for unread in (FIRST, SECOND):
         broker = Broker()
         broker.commits[unread] = None
-        assert not await caught_up(broker.app(), "callbacks", 0)
+        assert not await caught_up(broker.app(), "callbacks", 0, nothing_blocked())
 
 
 async def test_unread_messages_are_not_waited_for_without_end() -> None:

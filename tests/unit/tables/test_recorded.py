@@ -44,7 +44,7 @@ _HEADER_BYTES = len(encode_row(cast("Row", None), 0)) - 1
 FACTS = (
     *("batch_id", "run", "runs", "state", "created_at", "last_activity_at", "state_since", "finished_at", "partition"),
     *("essays", "usable_essays", "current_iteration", "total_comparisons", "completed_comparisons"),
-    *("failed_comparisons", "planned_comparisons", "failure", "failure_details", "stop_reason", "correlation_id"),
+    *("failed_comparisons", "failure", "failure_details", "stop_reason", "correlation_id"),
     *("joined_correlation_ids", "processing_metadata", "failed_essays", "outcomes", "policy"),
 )
 """What a view says of a batch as it is; the rest of the answer is how it is put."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from cj_stream.cli.first_answer import FirstAnswer, NobodyAnswersError
+from cj_stream.operations.foreign_answers import VIEW_LIMIT, body_of
 
 Answer = dict[str, Any]
 Reply = tuple[int, Answer, float]
@@ -172,10 +174,14 @@ class ViewsClient:
     async def _request(self, method: str, url: str, headers: Mapping[str, str] | None, body: Answer | None) -> Reply:
         if self._session is None:
             raise RuntimeError("use ViewsClient as `async with`")
-        async with self._session.request(method, URL(url, encoded=True), headers=headers, json=body) as response:
+        asking = self._session.request(
+            method, URL(url, encoded=True), headers=headers, json=body, allow_redirects=False
+        )
+        async with asking as response:
+            found = await body_of(response, VIEW_LIMIT)
             try:
-                answer = await response.json(content_type=None)
-            except ValueError:
+                answer = json.loads(found)
+            except (ValueError, RecursionError):
                 answer = None
             wait = response.headers.get("Retry-After", "1")
             return (

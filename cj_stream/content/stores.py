@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -15,9 +17,12 @@ import aiohttp
 from yarl import URL
 
 from cj_stream.content.errors import ContentUnavailable, TextMissing
+from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
 
 MAX_TEXT_BYTES = 256 * 1024
 """About 45 000 words. What is longer is no essay, and reading it whole could starve a worker of memory."""
+STORED_ANSWER_LIMIT = 64 * 1024
+"""Bytes of the answer to a stored text."""
 
 _FILE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NOT_THERE = frozenset({400, 404, 410})
@@ -52,7 +57,10 @@ class FolderStore:
     def _read(self, storage_id: str) -> bytes:
         path = self._folder / f"{storage_id}.txt"
         try:
-            with path.open("rb") as file:
+            # Not blocking: opening a named pipe would wait for somebody who writes to it.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise TextMissing(storage_id, f"{path.name} is no regular file")
                 return file.read(MAX_TEXT_BYTES + 1)
         except OSError as error:
             # A folder that is away (not mounted yet) says nothing about the text.
@@ -101,12 +109,15 @@ class HttpStore:
             raise TextMissing(storage_id, "not a storage id")
         url = URL(f"{self._url}/{quote(storage_id, safe='', errors='replace')}", encoded=True)
         try:
-            async with self._open().get(url) as response:
+            async with self._open().get(url, allow_redirects=False) as response:
                 if response.status in _NOT_THERE:
                     raise TextMissing(storage_id, f"the content service answered {response.status}")
+                body = await body_of(response, MAX_TEXT_BYTES)
                 if response.status != _OK:
                     raise ContentUnavailable(f"GET {url} answered {response.status}")
-                return await _bounded(response)
+                return body
+        except AnswerTooLargeError as error:
+            raise TextMissing(storage_id, f"the text is longer than {MAX_TEXT_BYTES} bytes") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable("GET", url, error) from error
 
@@ -115,8 +126,8 @@ class HttpStore:
         url = URL(self._url)
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         try:
-            async with self._open().post(url, data=text, headers=headers) as response:
-                body = await response.read()
+            async with self._open().post(url, data=text, headers=headers, allow_redirects=False) as response:
+                body = await body_of(response, STORED_ANSWER_LIMIT)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable("POST", url, error) from error
         if response.status != _CREATED:
@@ -138,14 +149,8 @@ def _storage_id(body: bytes) -> str:
 
 
 def _unreachable(method: str, url: URL, error: Exception) -> ContentUnavailable:
+    if isinstance(error, RedirectedError):
+        return ContentUnavailable(
+            f"{error}. Redirects are not followed: set CJ_CONTENT_SERVICE_URL to the content service's own address"
+        )
     return ContentUnavailable(f"{method} {url} failed: {type(error).__name__} {error}".rstrip())
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body, but never much more than the largest text allowed: the caller refuses what is longer."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_TEXT_BYTES:
-            break
-    return bytes(body)

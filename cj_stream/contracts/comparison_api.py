@@ -10,7 +10,7 @@ from msgspec import Struct
 from pydantic import Field
 
 from cj_stream.contracts.callbacks import kept_justification
-from cj_stream.contracts.envelope import nests_deeper, read_object
+from cj_stream.contracts.envelope import SIZE_LIMIT, nests_deeper, read_object
 from cj_stream.contracts.fields import (
     Integer,
     Label,
@@ -28,6 +28,10 @@ from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_erro
 PROVIDERS = ("anthropic", "openai", "google", "openrouter", "mock")
 REQUEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a request body that our own gateway reads: two essays, in the prompt and once more in blocks."""
+ANSWER_LIMIT = SIZE_LIMIT
+"""Bytes of an answer that are read; the largest has one verdict."""
+REDIRECTED = "REDIRECTED"
+"""Error code of a comparison whose provider is not at the address that was asked."""
 METADATA_DEPTH = 16
 """Levels of nesting that metadata may have and still be echoed."""
 _JUDGED, _QUEUED, _THROTTLED, _UNAVAILABLE = 200, 202, 429, 503
@@ -137,15 +141,25 @@ class _Verdict(WireModel):
 def read_response(status: int, body: bytes) -> ComparisonAnswer:
     """Return what the provider's answer to a comparison means; an unreadable one is ``failed``, never an exception."""
     try:
-        document = read_object(body)
+        document = read_object(body, ANSWER_LIMIT)
     except Refused as refused:
-        kind = "failed" if status in (_JUDGED, _QUEUED) else _kind(status, "")
-        return NotAccepted(kind=kind, code=f"HTTP_{status}", message=f"unreadable answer: {refused.detail}")
+        return unreadable_answer(status, refused.detail)
     if status == _QUEUED:
         return _queued(document)
     if status == _JUDGED:
         return _verdict(document)
     return _not_accepted(document, status)
+
+
+def unreadable_answer(status: int, why: str) -> NotAccepted:
+    """Return what an answer means of which no more than its status is known."""
+    kind = "failed" if status in (_JUDGED, _QUEUED) else _kind(status, "")
+    return NotAccepted(kind=kind, code=f"HTTP_{status}", message=clip(f"unreadable answer: {why}", MESSAGE_LIMIT))
+
+
+def redirected_answer(why: str) -> NotAccepted:
+    """Return what a redirect means: asking again does not help before somebody has changed an address."""
+    return NotAccepted(kind="refused", code=REDIRECTED, message=clip(why, MESSAGE_LIMIT))
 
 
 def _queued(document: Mapping[str, Any]) -> ComparisonAnswer:

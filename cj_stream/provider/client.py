@@ -15,14 +15,18 @@ import stamina
 from msgspec import structs
 
 from cj_stream.contracts.comparison_api import (
+    ANSWER_LIMIT,
     ComparisonAnswer,
     ComparisonRequest,
     NotAccepted,
     comparison_request,
     echo_metadata,
     read_response,
+    redirected_answer,
+    unreadable_answer,
 )
 from cj_stream.domain.records import Overrides
+from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.breaker import CircuitBreaker
 from cj_stream.provider.prompts import comparison_prompt
@@ -169,8 +173,9 @@ class ProviderClient:
 
     async def _post(self, body: bytes) -> tuple[int, ComparisonAnswer]:
         headers = {"Content-Type": "application/json"}
-        async with self._open().post(self._url, data=body, headers=headers) as response:
-            answer = read_response(response.status, await response.read())
+        asking = self._open().post(self._url, data=body, headers=headers, allow_redirects=False)
+        async with asking as response:
+            answer = await _answer(response)
             if isinstance(answer, NotAccepted):
                 answer = _bounded_wait(answer, response.headers.get("Retry-After", ""))
             return response.status, answer
@@ -184,6 +189,17 @@ class ProviderClient:
             connector = aiohttp.TCPConnector(limit=self._settings.submission_workers)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         return self._session
+
+
+async def _answer(response: aiohttp.ClientResponse) -> ComparisonAnswer:
+    try:
+        return read_response(response.status, await body_of(response, ANSWER_LIMIT))
+    except RedirectedError as redirected:
+        return redirected_answer(
+            f"{redirected}. Redirects are not followed: set CJ_LLM_PROVIDER_SERVICE_URL to the provider's own address"
+        )
+    except AnswerTooLargeError as too_large:
+        return unreadable_answer(response.status, str(too_large))
 
 
 def comparison_url(base: str) -> str:

@@ -11,6 +11,7 @@ Tests: ``test_membership.py``; ``tests/kafka/test_worker_start.py`` (two workers
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
 
+from cj_stream.operations.foreign_answers import body_of
 from cj_stream.streaming.fence import Fence, now
 from cj_stream.streaming.process import end_process, refuse_to_start
 
@@ -37,6 +39,8 @@ _MEMBER_STILL = {NoError.errno, RebalanceInProgressError.errno}
 _DROPPED = {UnknownMemberIdError.errno, IllegalGenerationError.errno}
 _UUID_SUFFIX = len("-00000000-0000-0000-0000-000000000000")
 _ANSWER = aiohttp.ClientTimeout(total=2.0)
+_HEALTH_LIMIT = 64 * 1024
+"""Bytes of an answer of ``healthz/live`` that are read."""
 _OWN_NAME = "give each worker its own CJ_WORKER_ID, or none: its CJ_DATA_DIR then keeps one"
 
 Send = Callable[[Any], Awaitable[Any]]
@@ -140,8 +144,9 @@ async def _answers(url: str, name: str) -> bool:
     try:
         async with (
             aiohttp.ClientSession(timeout=_ANSWER) as http,
-            http.get(f"{url.rstrip('/')}/healthz/live") as response,
+            http.get(f"{url.rstrip('/')}/healthz/live", allow_redirects=False) as response,
         ):
-            return response.status == HTTPStatus.OK and (await response.json()).get("worker_id") == name
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+            health = json.loads(await body_of(response, _HEALTH_LIMIT))
+            return response.status == HTTPStatus.OK and isinstance(health, dict) and health.get("worker_id") == name
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return False

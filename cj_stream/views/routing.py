@@ -9,6 +9,7 @@ header of the client (``app/router.py`` 77-90).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from cj_stream.operations.foreign_answers import VIEW_LIMIT, RedirectedError, body_of
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.partitioning import home_partition
 from cj_stream.views.answers import SAFE_HEADERS, Page, unavailable
@@ -86,8 +88,9 @@ class Routing:
         url = URL(worker.rstrip("/") + path, encoded=True).with_query(query)
         try:
             async with self._ask("GET", url, {}) as response:
-                return await response.json() if response.status == web.HTTPOk.status_code else None
-        except (*_NOT_REACHED, ValueError):
+                body = await body_of(response, VIEW_LIMIT)
+                return json.loads(body) if response.status == web.HTTPOk.status_code else None
+        except (*_NOT_REACHED, ValueError, RecursionError):
             return None
 
     def _owner(self, request: web.Request, partition: int) -> str:
@@ -104,11 +107,14 @@ class Routing:
         try:
             async with self._ask(request.method, url, headers, await request.read() or None) as response:
                 back = {name: response.headers[name] for name in _PASSED_BACK if name in response.headers}
-                body = await response.read()
+                body = await body_of(response, VIEW_LIMIT)
         except _NOT_REACHED as error:
             unsure = "" if request.method in ("GET", "HEAD") else " It may have taken the command: look at the batch."
             why = str(error) or type(error).__name__
-            message = f"{url.origin()}, which serves the batch, gave no answer ({why}): try again in a moment."
+            what_to_do = "try again in a moment."
+            if isinstance(error, RedirectedError):
+                what_to_do = "redirects are not followed; see to CJ_ADVERTISED_HOST and CJ_WEB_PORT of that worker."
+            message = f"{url.origin()}, which serves the batch, gave no answer ({why}): {what_to_do}"
             raise unavailable("owner_not_reached", message + unsure) from error
         return web.Response(status=response.status, body=body, headers={**SAFE_HEADERS, **back})
 

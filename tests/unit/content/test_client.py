@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -209,6 +211,24 @@ async def test_a_file_that_is_not_there_is_a_missing_text(tmp_path: Path) -> Non
     for storage_id in ("unknown", "folder"):
         with pytest.raises(TextMissing, match=f"{storage_id}.txt"):
             await client_of(f"file:{tmp_path}").text(storage_id)
+
+
+async def test_what_is_no_regular_file_is_no_text_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+    for storage_id in ("pipe", "zero", "folder", "gone"):
+        async with asyncio.timeout(5):
+            with pytest.raises(TextMissing, match=f"{storage_id}.txt"):
+                await client_of(f"file:{tmp_path}").text(storage_id)
+
+
+async def test_of_a_huge_file_little_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(TextMissing, match="longer than"):
+        await client_of(f"file:{tmp_path}").text("huge")
 
 
 async def test_a_folder_that_is_away_says_nothing_about_its_texts(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hostile_http import HostileServer
 from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, Story, requested
@@ -146,3 +147,25 @@ async def test_nothing_but_the_token_and_the_type_of_the_body_is_passed_on(serve
 async def test_what_cannot_be_answered_now_says_when_to_ask_again(serve: Serve) -> None:
     headers, _ = await (await serve()).page(f"/batches/{BATCH}")
     assert headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("way", ["bomb", "endless", "302", "308"])
+async def test_what_another_worker_answers_beyond_all_measure_or_with_a_redirect_is_not_passed_on(
+    other: Served, way: str
+) -> None:
+    hostile = HostileServer(way)
+    async with hostile.serving() as base:
+        other.knows({base: [HOME]})
+        status, found = await other.ask(f"/batches/{BATCH}")
+    assert (status, found["error"]["code"]) == (503, "owner_not_reached")
+    assert f"{base} answers with" in found["error"]["message"]
+    assert ("CJ_ADVERTISED_HOST" in found["error"]["message"]) == way.isdecimal()
+    assert "/elsewhere" not in {path for _, path in hostile.asked}
+
+
+@pytest.mark.parametrize("way", ["bomb", "endless", "302", "308"])
+async def test_a_list_does_without_a_worker_that_answers_so(other: Served, way: str) -> None:
+    async with HostileServer(way).serving() as base:
+        other.knows({base: [HOME], other.url: []})
+        status, found = await other.ask("/batches")
+    assert (status, found["batches"]) == (200, [])

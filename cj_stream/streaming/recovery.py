@@ -1,4 +1,4 @@
-"""Recovery that seeks before it resumes.
+"""Recovery that seeks before it resumes, and serves no partition whose copy is not complete.
 
 Hazard in Faust 0.15.3 (upstream issue 596): ``Recovery.on_recovery_completed`` (``tables/recovery.py`` 649-660) resumes
 the source partitions before it seeks them to their committed offsets, with the flow already active; what arrives in
@@ -8,14 +8,24 @@ Hazard, ditto: its last step also resumes the flow control, which clears every q
 while the standby partitions already flow. What they had in the queue was applied nowhere, the next record moved their
 offset past it, and the copy lacked those rows for good. Here a flow that is active is left alone.
 
-Test: ``test_recovery.py``.
+Hazard, ditto: there are more ways to lose a record on its way into a copy, all of them silent. One that waits to be
+put into a full queue survives the clearing of that queue, and takes the offset past what was cleared
+(``transport/_cython/conductor.pyx`` 113-116, ``transport/conductor.py`` 156); an offset of an earlier time as a standby
+stays when the database has none (`_add`); a deletion may be compacted away before a copy that lay still has read it.
+So the copy of a partition is compared with what its last writer told (``tables/table.py``) before it is served, and
+rebuilt from the beginning of the changelog when it differs.
+
+Tests: ``test_recovery.py``, ``tests/kafka/test_standbys.py``; the mutations "the queues are cleared while standbys
+flow" and "a copy is not verified" in ``tests/simulation``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
 
+import structlog
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -23,26 +33,56 @@ from faust.types import TP
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
 
+log = structlog.get_logger(__name__)
+
+
+class Copy(Protocol):
+    """A table, whose partitions have copies that can be verified."""
+
+    def is_complete(self, partition: int) -> bool:
+        """Return whether the copy has all rows."""
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the rows of the copy."""
+
+    def empty(self, partition: int) -> None:
+        """Delete the copy."""
+
+    def trust(self, partition: int) -> None:
+        """Take the copy for complete."""
+
 
 class SeekFirstRecovery(Recovery):
     """Faust's recovery with its last step in a safe order."""
 
     _revoked = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._rebuilt: dict[TP, dict[bytes, int]] = {}
+        """Copies that are being rebuilt, and what each of them had instead: keys, and hashes of the values."""
+        super().__init__(*args, **kwargs)
+
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
-        """Seek the source partitions to their committed offsets, then let them flow."""
+        """Verify the copies; seek the source partitions to their committed offsets, then let them flow."""
         app, consumer = self.app, self.app.consumer
+        incomplete = await self._incomplete()
+        if self._is_past(generation_id):
+            self.log.warning("rebalanced again during recovery")
+            return
+        if incomplete:
+            self._rebuild(incomplete)
+            return
         self.log.info("Restore complete!")
         await app.on_rebalance_complete.send()
         self._set_recovery_ended()
         await asyncio.gather(*(self._tell(table) for table in self.tables.values()))
-        if app.consumer_generation_id != generation_id:
+        if self._is_past(generation_id):
             self.log.warning("rebalanced again during recovery")
             return
         sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)}
         if sources:
             await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
-        if self._revoked or app.consumer_generation_id != generation_id:
+        if self._is_past(generation_id):
             self.log.warning("the partitions were taken away during the seek")
             return
         # No await from here to resume_flow: nothing can be delivered in between.
@@ -67,8 +107,80 @@ class SeekFirstRecovery(Recovery):
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
         self._revoked = False
+        self._rebuilt = {}
         self._engine.fence.contact(now())
         await super().on_rebalance(*args, **kwargs)
+
+    def _add(self, table: Any, tp: TP, offsets: Any) -> None:
+        # What is remembered of an earlier assignment holds only if the database says so too.
+        offsets.pop(tp, None)
+        super()._add(table, tp, offsets)
+
+    def _is_past(self, generation_id: int) -> bool:
+        """Return whether what is being recovered is ours no longer, or no longer all that is ours."""
+        return self._revoked or self.app.consumer_generation_id != generation_id
+
+    async def _incomplete(self) -> list[TP]:
+        """Return the partitions to be served whose copy must be rebuilt. One that has been is taken as it is now."""
+        incomplete = []
+        for tp in sorted(self.active_tps):
+            copy = self._copy(tp)
+            complete = copy.is_complete(tp.partition)
+            if tp in self._rebuilt:
+                self._tell_rebuilt(tp, self._rebuilt.pop(tp), as_told=complete)
+                # Not again because of what is as it is; from here on we are the last writer.
+                copy.trust(tp.partition)
+            elif not complete:
+                incomplete.append(tp)
+            await asyncio.sleep(0)
+        return incomplete
+
+    def _rebuild(self, incomplete: list[TP]) -> None:
+        """Recover once more, those partitions from the beginning."""
+        app, consumer = self.app, self.app.consumer
+        # As at a revocation: what is under way is dropped, and all partitions are sought again.
+        consumer.stop_flow()
+        app.flow_control.suspend()
+        consumer.pause_partitions(consumer.assignment())
+        app.flow_control.clear()
+        self.flush_buffers()
+        for tp in incomplete:
+            rows = self._rebuilt[tp] = self._rows(tp)
+            log.warning(
+                "the copy of a partition is not complete: rebuilding it from the changelog",
+                topic=tp.topic,
+                partition=tp.partition,
+                rows=len(rows),
+                has_read_to=self.active_offsets[tp],
+            )
+            self._copy(tp).empty(tp.partition)
+            self.active_offsets[tp] = None
+        self.signal_recovery_start.set()
+
+    def _tell_rebuilt(self, tp: TP, before: dict[bytes, int], *, as_told: bool) -> None:
+        rows = self._rows(tp)
+        log.warning(
+            "the copy of a partition is rebuilt from the changelog",
+            topic=tp.topic,
+            partition=tp.partition,
+            rows=len(rows),
+            missing=len(rows.keys() - before.keys()),
+            outdated=sum(key in before and before[key] != value for key, value in rows.items()),
+            too_many=len(before.keys() - rows.keys()),
+        )
+        if not as_told:
+            log.warning(
+                "the rebuilt copy is not what the last writer of the changelog had: it was out of touch, or rows of a "
+                "worker that was came later; going on with what the changelog says",
+                topic=tp.topic,
+                partition=tp.partition,
+            )
+
+    def _rows(self, tp: TP) -> dict[bytes, int]:
+        return {key: hash(value) for key, value in self._copy(tp).rows(tp.partition)}
+
+    def _copy(self, tp: TP) -> Copy:
+        return cast("Copy", self.tp_to_table[tp])
 
     @property
     def _engine(self) -> Engine:

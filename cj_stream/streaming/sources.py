@@ -35,7 +35,7 @@ _CONSUMER = (
     "perform_seek resume_flow resume_partitions stop_flow wait_empty"
 )
 _RECOVERY = (
-    "_build_highwaters _build_offsets _restart_recovery _seek_offsets _set_recovery_ended _slurp_changelogs "
+    "_add _build_highwaters _build_offsets _restart_recovery _seek_offsets _set_recovery_ended _slurp_changelogs "
     "_wait active_remaining add_active flush_buffers need_recovery on_partitions_revoked on_rebalance "
     "on_recovery_completed revoke"
 )
@@ -73,6 +73,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "Producer": "_settings_default _settings_extra flush on_start send",
     },
     "faust.worker": {"Worker": "__init__"},
+    "mode.utils.queues": {"FlowControlEvent": "acquire clear is_active resume suspend", "ThrowableQueue": "clear"},
     "mode.services": {"Service": "crash itertimer wait_first"},
     "mode.signals": {"Signal": "send"},
     "mode.threads": {"MethodQueue": "_process_enqueued call", "QueueServiceThread": "call_thread on_thread_stop"},

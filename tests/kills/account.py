@@ -9,11 +9,10 @@ from pathlib import Path
 from aiokafka import TopicPartition
 from kills.ledger import Ledger, Partition
 from kills.post import DisorderlyPost
-from rocksdict import AccessType, Options, Rdict
+from local_databases import contents, databases
 from stage import Stage, check_result
 from topic_mailbox import Record
 
-from cj_stream.contracts.topics import TABLE
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus
@@ -95,6 +94,8 @@ async def live_tables(ledger: Ledger, stage: Stage) -> list[str]:
     wrong = []
     for number, batch in ledger.batches():
         shown = await stage.fleet.batch(batch.batch_id) or {}
+        # What is degraded is said of the worker, not of the batch.
+        shown.pop("degraded", None)
         replayed = json.loads(json.dumps(detail(batch, Place(number, shown.get("worker", "")), batch.run)))
         if shown != replayed:
             different = {name for name in replayed if shown.get(name) != replayed[name]}
@@ -106,17 +107,21 @@ async def live_tables(ledger: Ledger, stage: Stage) -> list[str]:
 
 
 def disks(ledger: Ledger, owned: Mapping[Path, list[int]]) -> Iterator[str]:
-    """The local database of each partition, by the data folder of its owner, is what the changelog alone says."""
+    """Each local database is what the changelog alone says up to the offset that it has read to.
+
+    ``owned``: by the data folder of a worker that was stopped in order the partitions that it served, whose databases
+    have read to the end. The others in the folder are its copies as a standby, and of partitions that it had before.
+    """
     for folder, partitions in owned.items():
-        for number in partitions:
-            (path,) = folder.glob(f"v*/tables/{TABLE}-{number}.db")
-            database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
-            rows = {key: value for key, value in database.items() if not key.startswith(b"__faust")}
-            database.close()
-            replayed = ledger.partitions[number].table.data
+        for number, path in databases(folder).items():
+            rows, offset = contents(path)
+            changelog = ledger.partitions[number].changelog
+            replayed = ledger.partitions[number].replay(offset)
             if rows != replayed:
                 different = sorted(key for key in rows.keys() | replayed.keys() if rows.get(key) != replayed.get(key))
-                yield f"the database of partition {number} in {folder} is not its changelog: {different}"
+                yield f"the database of partition {number} in {folder} is not its changelog to {offset}: {different}"
+            if number in partitions and offset < changelog[-1][0]:
+                yield f"the database of partition {number} in {folder} has read to {offset} of {changelog[-1][0]}"
 
 
 def submissions(ledger: Ledger, provider: DisorderlyPost) -> Iterator[str]:

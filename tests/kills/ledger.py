@@ -44,6 +44,8 @@ class Partition:
     def __init__(self, settings: Settings) -> None:
         self.table = MemoryTable()
         self.rows = BatchRows(cast("Any", self.table), cast("Any", None))
+        self.changelog: list[tuple[int, bytes, bytes]] = []
+        """Offset, key and value of each record."""
         self.events: list[tuple[int, float, Event]] = []
         self.opened: list[int] = []
         """Offsets of the markers: somebody became the owner."""
@@ -51,6 +53,14 @@ class Partition:
         self._applied = 0
         ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
         self._batches = PartitionBatches(ids, policy_of(settings), lambda batch_id, _: self.from_log.get(batch_id))
+
+    def replay(self, last: int) -> dict[bytes, bytes]:
+        """Return the rows that the changelog makes up to an offset: for each key the one with the highest position."""
+        rows: dict[bytes, bytes] = {}
+        for offset, key, value in self.changelog:
+            if offset <= last and (key not in rows or row_position(value) >= row_position(rows[key])):
+                rows[key] = value
+        return rows
 
     def apply(self, before: float) -> None:
         """Apply the events of the log that lie before an offset, each once."""
@@ -132,6 +142,7 @@ class Ledger:
     def _row(self, record: Record) -> None:
         assert record.key is not None
         assert record.value is not None, "nothing is deleted in a run"
+        self.partitions[record.partition].changelog.append((record.offset, record.key, record.value))
         rows = self.partitions[record.partition].table.data
         before = rows.get(record.key)
         if before is None or row_position(record.value) >= row_position(before):

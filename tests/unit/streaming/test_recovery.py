@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from faust.tables.recovery import Recovery
 from faust.types import TP
+from structlog.testing import capture_logs
 
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.fence import now
@@ -14,6 +16,28 @@ from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.worker import Worker
 
 SOURCE, CHANGELOG = TP("cj.batch.events.v1", 2), TP("changelog", 2)
+
+
+class FakeCopy:
+    """Copies that are as complete as the test says."""
+
+    def __init__(self) -> None:
+        self.complete = True
+        self.asked: list[str] = []
+        self.found: dict[bytes, bytes] = {}
+
+    def is_complete(self, partition: int) -> bool:
+        assert partition == CHANGELOG.partition
+        return self.complete
+
+    def rows(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.found.items())
+
+    def empty(self, _partition: int) -> None:
+        self.asked.append("empty")
+
+    def trust(self, _partition: int) -> None:
+        self.asked.append("trust")
 
 
 class Recovered:
@@ -29,6 +53,8 @@ class Recovered:
             perform_seek=self._seek,
             resume_partitions=self._resumed,
             resume_flow=lambda: self.steps.append("flow"),
+            stop_flow=lambda: self.steps.append("no flow"),
+            pause_partitions=lambda partitions: self.steps.append(f"{len(partitions)} paused"),
         )
         monkeypatch.setattr(app.__class__, "consumer", consumer)
         monkeypatch.setattr(app.__class__, "_fetcher", SimpleNamespace(maybe_start=self._nothing))
@@ -39,12 +65,22 @@ class Recovered:
         monkeypatch.setattr(app.assignor, "assigned_standbys", set)
         app.consumer_generation_id = 7
         self.recovery = SeekFirstRecovery(app, app.tables)
+        self.copy = FakeCopy()
+        self.recovery.active_tps.add(CHANGELOG)
+        self.recovery.tp_to_table[CHANGELOG] = cast("Any", self.copy)
+        self.recovery.active_offsets[CHANGELOG] = 99
+        monkeypatch.setattr(self.recovery, "flush_buffers", lambda: self.steps.append("flush"))
         monkeypatch.setattr(self.recovery, "_is_changelog_tp", lambda tp: tp == CHANGELOG)
         monkeypatch.setattr(
             self.recovery,
             "tables",
             SimpleNamespace(values=list, on_actives_ready=lambda: None, on_standbys_ready=lambda: None),
         )
+
+    async def recover(self) -> None:
+        """Come to the end of a recovery, as Faust's loop does once it is asked to."""
+        self.recovery.signal_recovery_start.clear()
+        await self.recovery.on_recovery_completed(7)
 
     async def _nothing(self) -> None:
         """Start nothing."""
@@ -84,6 +120,54 @@ async def test_what_a_standby_has_read_is_not_thrown_away_when_the_sources_begin
     assert not recovered.changelog_queue.empty()
     assert recovered.changelog_queue.get_nowait() == "a row"
     assert recovered.steps[-2:] == ["sources", "flow"]
+
+
+async def test_a_copy_that_is_not_complete_is_rebuilt_before_anything_flows(recovered: Recovered) -> None:
+    recovery, copy = recovered.recovery, recovered.copy
+    recovered.resume_streams()
+    recovered.changelog_queue.force_put_nowait("a row")
+    copy.complete, copy.found = False, {b"a": b"1", b"b": b"1", b"c": b"1"}
+    with capture_logs() as told:
+        await recovered.recover()
+    assert recovered.steps == ["no flow", "2 paused", "flush"]
+    assert recovered.changelog_queue.empty()
+    assert not recovery.app.flow_control.is_active()
+    assert (copy.asked, recovery.active_offsets[CHANGELOG]) == (["empty"], None)
+    assert recovery.signal_recovery_start.is_set(), "nobody was asked to recover again"
+    assert (told[0]["partition"], told[0]["rows"], told[0]["has_read_to"]) == (2, 3, 99)
+
+    copy.complete, copy.found = True, {b"a": b"1", b"b": b"2", b"d": b"1", b"e": b"1"}
+    with capture_logs() as told:
+        await recovered.recover()
+    assert recovered.steps[-3:] == ["sources", "streams", "flow"]
+    found = told[0]
+    assert (found["rows"], found["missing"], found["outdated"], found["too_many"]) == (4, 2, 1, 1)
+
+
+async def test_a_rebuilt_copy_is_taken_as_it_is_and_not_rebuilt_for_ever(recovered: Recovered) -> None:
+    recovered.copy.complete = False
+    for _ in range(2):
+        await recovered.recover()
+    assert recovered.copy.asked == ["empty", "trust"]
+    assert recovered.steps[-3:] == ["sources", "streams", "flow"]
+
+
+async def test_a_copy_that_is_taken_away_while_it_is_verified_is_left_alone(recovered: Recovered) -> None:
+    recovered.copy.complete = False
+    recovered.recovery._revoked = True
+    await recovered.recovery.on_recovery_completed(7)
+    assert (recovered.copy.asked, recovered.steps) == ([], [])
+
+
+def test_what_is_remembered_of_an_earlier_assignment_does_not_stand_in_for_what_the_database_says(
+    recovered: Recovered,
+) -> None:
+    """An offset of the time before a copy was emptied would have all records up to it left out."""
+    offsets: Any = {CHANGELOG: 500}
+    for persisted in (None, 7):
+        table: Any = SimpleNamespace(persisted_offset=lambda _tp, known=persisted: known)
+        recovered.recovery._add(table, CHANGELOG, offsets)
+        assert offsets == {CHANGELOG: persisted}
 
 
 async def test_partitions_that_are_taken_away_during_the_seek_do_not_flow(recovered: Recovered) -> None:

@@ -1,0 +1,154 @@
+"""Copies of a partition, in real local databases: one that lacks anything is told from one that is complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_producer import FakeProducer, Produced
+from faust.types import TP
+
+from cj_stream.operations.settings import Settings
+from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
+from cj_stream.tables.table import BatchTable, Put
+from cj_stream.worker import Worker
+
+PARTITION = 3
+
+
+def row(key: bytes, position: int, text: bytes = b"") -> Put:
+    """A row as it is stored: its version, its position, and whatever it says."""
+    return key, encode_heartbeat(position) + text
+
+
+HISTORY: tuple[list[Put], ...] = (
+    [row(b"mb\0\1", 1), row(b"mb\0\2", 1), row(b"cb\0", 1)],
+    [row(b"mb\0\1", 2, b"judged"), row(b"cb\0", 2)],
+    [row(b"mb\0\2", 3, b"judged"), row(b"cb\0", 3)],
+    [row(b"ma\0\1", 4), row(b"ca\0", 4)],
+    [(b"ma\0\1", None), (b"ca\0", None), row(HEARTBEAT_KEY, 5)],
+)
+
+
+class Copies:
+    """An owner that has written its history, and copies that read its changelog."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.producer = FakeProducer(prompt=True)
+        self.owner = self.table("owner")
+
+    def table(self, name: str) -> BatchTable:
+        worker = Worker(Settings(data_dir=self._folder / name))
+        (table,) = worker.app.tables.values()
+        return table  # type: ignore[no-any-return]
+
+    async def write(self, *history: list[Put]) -> None:
+        for puts in history:
+            await self.owner.write(self.producer.sender(), PARTITION, puts)
+
+    @property
+    def log(self) -> list[Any]:
+        return [self.event(offset, record) for offset, record in enumerate(self.producer.records)]
+
+    def event(self, offset: int, record: Produced) -> Any:
+        topic = self.owner.changelog_topic_name
+        message = SimpleNamespace(
+            topic=topic,
+            partition=PARTITION,
+            tp=TP(topic, PARTITION),
+            offset=offset,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        return SimpleNamespace(message=message)
+
+
+@pytest.fixture
+async def copies(tmp_path: Path) -> Copies:
+    copies = Copies(tmp_path)
+    await copies.write(*HISTORY)
+    return copies
+
+
+def test_a_copy_that_follows_is_complete_after_each_record_and_so_is_the_owner_s(copies: Copies) -> None:
+    copy = copies.table("copy")
+    assert copy.is_complete(PARTITION)
+    for event in copies.log:
+        copy.apply_changelog_batch([event])
+        assert copy.is_complete(PARTITION)
+    assert dict(copy.rows(PARTITION)) == dict(copies.owner.rows(PARTITION))
+    assert copies.owner.is_complete(PARTITION)
+
+
+def test_a_copy_that_is_read_at_once_from_what_compaction_has_left_is_complete(copies: Copies) -> None:
+    newest = {event.message.key: event for event in copies.log}
+    left = sorted((event for event in newest.values() if event.message.value), key=lambda event: event.message.offset)
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(left)
+    assert copy.is_complete(PARTITION)
+
+
+# A row, an update and a deletion that nothing later makes good. The last record is not lost: recovery waits for it.
+@pytest.mark.parametrize("lost", [3, 5, 9, 10])
+def test_a_copy_that_lacks_a_row_an_update_or_a_deletion_is_not_complete(copies: Copies, lost: int) -> None:
+    copy = copies.table("copy")
+    copy.apply_changelog_batch([event for event in copies.log if event.message.offset != lost])
+    assert not copy.is_complete(PARTITION)
+
+
+def test_a_copy_is_compared_with_its_rows_as_they_are_on_the_disk(copies: Copies) -> None:
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(copies.log)
+    copy._db(PARTITION).delete(b"mb\0\1")
+    assert not copy.is_complete(PARTITION)
+
+
+def test_a_writer_out_of_touch_is_not_listened_to(copies: Copies) -> None:
+    copy = copies.table("copy")
+    outdated, value = row(b"mb\0\1", 1)
+    late = Produced("", outdated, value, PARTITION, [("cj-checksum", b"8 bytes.")], None)  # type: ignore[arg-type]
+    copy.apply_changelog_batch([*copies.log, copies.event(12, late)])
+    assert copy.is_complete(PARTITION)
+    copy.apply_changelog_batch([copies.event(13, late)])
+    assert copy.is_complete(PARTITION)
+
+
+def test_records_without_a_checksum_say_nothing_about_the_copy(copies: Copies) -> None:
+    """So are those of the versions before."""
+    for record in copies.producer.records:
+        record.headers = None
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(copies.log[1:])
+    assert copy.is_complete(PARTITION)
+
+
+async def test_who_goes_on_after_another_writer_tells_of_all_rows(copies: Copies) -> None:
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(copies.log)
+    await copy.write(copies.producer.sender(), PARTITION, [row(b"mb\0\1", 6, b"more"), (b"mb\0\2", None)])
+    third = copies.table("third")
+    third.apply_changelog_batch(copies.log)
+    assert third.is_complete(PARTITION)
+    assert dict(third.rows(PARTITION)) == dict(copy.rows(PARTITION))
+
+
+def test_an_emptied_copy_knows_nothing_and_can_be_rebuilt(copies: Copies) -> None:
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(copies.log[4:])
+    assert not copy.is_complete(PARTITION)
+    copy.empty(PARTITION)
+    assert list(copy._db(PARTITION).items()) == []
+    assert copy.persisted_offset(TP(copy.changelog_topic_name, PARTITION)) is None
+    copy.apply_changelog_batch(copies.log)
+    assert copy.is_complete(PARTITION)
+
+
+def test_a_copy_that_is_trusted_is_complete_as_it_is(copies: Copies) -> None:
+    copy = copies.table("copy")
+    copy.apply_changelog_batch(copies.log[4:])
+    copy.trust(PARTITION)
+    assert copy.is_complete(PARTITION)

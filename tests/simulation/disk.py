@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from faust.types import TP
-from simulation.broker import Record
 
-from cj_stream.tables.table import BatchTable
+from cj_stream.tables.table import LOCAL_PREFIX, BatchTable
 
 
 class MemoryBatch:
@@ -33,14 +32,29 @@ class Database:
         self.rows: dict[bytes, bytes] = {}
         self.offset: int | None = None
         """Offset of the last changelog record that is known to be in here."""
+        self.lacks = False
+        """Whether a record was kept from it, as a fault."""
         self._keys: list[bytes] = []
 
     def get(self, key: bytes) -> bytes | None:
         return self.rows.get(key)
 
-    def items(self, from_key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def items(self, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         start = bisect.bisect_left(self._keys, from_key)
         return iter([(key, self.rows[key]) for key in self._keys[start:]])
+
+    def put(self, key: bytes, value: bytes) -> None:
+        batch = MemoryBatch(raw_mode=True)
+        batch.put(key, value)
+        self.write(batch)
+
+    def delete_range(self, begin: bytes, end: bytes) -> None:
+        assert begin == b"" < self._keys[-1] < end
+        self.__init__()  # type: ignore[misc]
+
+    def contents(self) -> dict[bytes, bytes]:
+        """Return what it has of the changelog."""
+        return {key: value for key, value in self.rows.items() if not key.startswith(LOCAL_PREFIX)}
 
     def write(self, batch: MemoryBatch) -> None:
         for key, value in batch.changes:
@@ -105,16 +119,10 @@ class SimTable(BatchTable):
         self.number = partitions
         self.data = _Data(app.disk)
         self.changelog_topic_name = app.changelog_topic
+        self._checksums = {}
 
     async def on_recovery_completed(self, *_: Any, **__: Any) -> None:
         """Nothing to do."""
 
     def __hash__(self) -> int:
         return 1
-
-
-class ChangelogEvent:
-    """An event of the changelog, as Faust hands it to a table."""
-
-    def __init__(self, record: Record) -> None:
-        self.message = record

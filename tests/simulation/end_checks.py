@@ -31,11 +31,13 @@ from cj_stream.tables.table import BatchTable
 from cj_stream.worker import policy_of
 
 if TYPE_CHECKING:
+    from simulation.process import Process
     from simulation.world import World
 
 ONE_OUTCOME = "every request has exactly one outcome"
 DEAD_LETTERS = "dead letters are exactly the poisoned inputs"
 LIVE_IS_REPLAY = "the live table is the replay of the changelog"
+STANDBY_IS_REPLAY = "a standby's copy is the replay of the changelog"
 LOG_DECIDES = "a batch is what its events in the log make of it"
 ATTEMPTS = "no comparison is tried more often than allowed"
 TRUE_VERDICTS = "every verdict that counts is the provider's first"
@@ -53,6 +55,7 @@ def check_end(world: World) -> None:
     _check_dead_letters(world)
     finals = {number: list(_batches(world, number)) for number in range(world.settings.partitions)}
     _check_live_tables(world)
+    _check_standbys(world)
     _check_retention(world)
     owed: Owed = {}
     for number, batches in finals.items():
@@ -88,13 +91,8 @@ def _check_retention(world: World) -> None:
 def _check_live_tables(world: World) -> None:
     for process in world.living():
         for number in sorted(process.worker.engine.opener.owned):
-            live, replay = process.node.disk.databases[number].rows, world.checks.views[number]
-            # The heartbeat row says nothing: who was frozen while opening the partition may leave a newer one.
-            keys = {
-                key for key in live.keys() | replay.keys() if key != HEARTBEAT_KEY and live.get(key) != replay.get(key)
-            }
-            if keys:
-                world.history.violated(LIVE_IS_REPLAY, f"{process.name}, partition {number}: {sorted(keys)}")
+            if keys := _different(world, process, number):
+                world.history.violated(LIVE_IS_REPLAY, f"{process.name}, partition {number}: {keys}")
         for number, batches in process.worker.batches.partitions.items():
             for batch in batches:
                 stored = process.worker.rows.load(number, *batch.key)
@@ -102,6 +100,23 @@ def _check_live_tables(world: World) -> None:
                     world.history.violated(
                         LIVE_IS_REPLAY, f"{process.name} has {batch.control}, stored {stored and stored.control}"
                     )
+
+
+def _check_standbys(world: World) -> None:
+    for process in world.living():
+        process.recovery.flush_buffers()
+        for number in sorted(tp.partition for tp in process.recovery.standby_tps):
+            keys = _different(world, process, number)
+            if keys and not process.node.disk.databases[number].lacks:
+                world.history.violated(STANDBY_IS_REPLAY, f"{process.name}, partition {number}: {keys}")
+
+
+def _different(world: World, process: Process, number: int) -> list[bytes]:
+    """Return the keys of a partition's rows of which a process has others than the changelog says."""
+    rows, replay = process.node.disk.databases[number].contents(), world.checks.views[number]
+    # The heartbeat row says nothing: who was frozen while opening the partition may leave a newer one.
+    keys = (rows.keys() | replay.keys()) - {HEARTBEAT_KEY}
+    return sorted(key for key in keys if rows.get(key) != replay.get(key))
 
 
 def _check_outcomes(world: World, owed: Owed) -> None:

@@ -13,15 +13,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import faust
-from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP
+from mode.utils.queues import FlowControlEvent
 from simulation.broker import Record
+from simulation.recovery_model import CATCHING_UP
 
 from cj_stream.streaming.app import HardenedApp
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.recovery import SeekFirstRecovery
 
 if TYPE_CHECKING:
     from simulation.process import Process
@@ -80,7 +80,7 @@ class _FaustApp(faust.App):  # type: ignore[misc]
     on_partitions_revoked: Any = None
     on_rebalance_complete: Any = None
     assignor: Any = SimpleNamespace(assigned_standbys=dict)
-    flow_control: Any = SimpleNamespace(resume=lambda: None)
+    flow_control: Any = None
     _fetcher: Any = None
     consumer_generation_id: Any = -1
     rebalancing: Any = False
@@ -128,6 +128,7 @@ class SimApp(HardenedApp, _FaustApp):
             add=lambda table: setattr(self, "table", table), on_actives_ready=_nothing, on_standbys_ready=_nothing
         )
         self._fetcher = SimpleNamespace(maybe_start=_nothing_soon)
+        self.flow_control = FlowControlEvent()
         self.table: Any = None
 
     def __hash__(self) -> int:
@@ -144,7 +145,8 @@ class _KafkaConsumer(FaustConsumer):  # type: ignore[misc]
         """Nothing to do."""
 
     async def perform_seek(self) -> None:
-        for tp in sorted(self._assigned):
+        # Nothing is committed of a changelog, so Faust leaves it where it is.
+        for tp in sorted(tp for tp in self._assigned if tp.topic != self.app.changelog_topic):
             position = await self.process.ask_broker(lambda tp=tp: self.process.broker.committed.get(tp, 0))
             self._committed_offset[tp] = position
 
@@ -169,6 +171,8 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self.process = process
         self.reading = Reading()
         self.positions: dict[TP, int] = {}
+        self.standbys: dict[TP, int] = {}
+        """Positions in the changelogs of standby partitions."""
         self.flows = False
         self.anything = asyncio.Event()
         """Set while something is acked and not committed."""
@@ -190,15 +194,27 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
     def assigned(self, tps: set[TP]) -> None:
         self._assigned = set(tps)
         self.positions.clear()
+        self.standbys.clear()
         self._acked.clear()
         self._in_hand.clear()
         self._committed_offset.clear()
 
     def suspended(self) -> None:
-        self.flows = False
-        self.positions.clear()
+        self.stop_flow()
+        self.pause_partitions(self._assigned)
         self._acked.clear()
         self._committed_offset.clear()
+
+    def stop_flow(self) -> None:
+        self.flows = False
+
+    def pause_partitions(self, tps: set[TP]) -> None:
+        for tp in tps:
+            self.positions.pop(tp, None)
+            self.standbys.pop(tp, None)
+
+    def resume_standbys(self, positions: dict[TP, int]) -> None:
+        self.standbys.update(positions)
 
     def resume_partitions(self, tps: set[TP]) -> None:
         for tp in sorted(tps):
@@ -207,6 +223,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
     def resume_flow(self) -> None:
         self.flows = True
         self.process.fetch_soon()
+        self.process.fetch_changelogs_soon(slowest=CATCHING_UP)
 
     def give(self, message: Record) -> None:
         given: Any = SimpleNamespace(tp=message.tp, offset=message.offset, acked=False)
@@ -256,48 +273,6 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
 
     def committed(self, partition: Any) -> int | None:
         return self.process.broker.committed.get(TP(*partition))
-
-
-class _FaustRecovery(Recovery):  # type: ignore[misc]
-    """Model of the parts of Faust's recovery that ours calls."""
-
-    log: Any = SimpleNamespace(info=lambda *_: None, warning=lambda *_: None)
-    app: Any
-    tables: Any
-
-    def _set_recovery_ended(self) -> None:
-        """Nothing to do."""
-
-    def _is_changelog_tp(self, tp: TP) -> bool:
-        return bool(tp.topic == self.app.changelog_topic)
-
-    async def _wait(self, coro: Awaitable[None], timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 (Faust's signature)
-        await coro
-
-    def on_partitions_revoked(self, _revoked: set[TP]) -> None:
-        """Nothing to do."""
-
-    async def on_rebalance(self) -> None:
-        """Nothing to do."""
-
-
-class SimRecovery(SeekFirstRecovery, _FaustRecovery):
-    """The real last step of recovery on the model of Faust's."""
-
-    def __init__(self, app: SimApp) -> None:
-        self.app = app
-        self.completed = asyncio.Event()
-        self.tables = _Tables({"batches": app.table})
-        self.actives_for_table = {app.table: set()}
-        self.standbys_for_table = {app.table: set()}
-
-
-class _Tables(dict[str, Any]):
-    def on_actives_ready(self) -> None:
-        """Nothing to do."""
-
-    def on_standbys_ready(self) -> None:
-        """Nothing to do."""
 
 
 def _nothing() -> None:

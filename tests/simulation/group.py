@@ -5,7 +5,7 @@ Members have names, those of their machines (KIP-345): who comes back within its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from faust.types import TP
 from simulation.broker import Broker
@@ -20,12 +20,30 @@ SLOWEST_ANSWER = 0.3
 """Seconds that the answer to a heartbeat takes at most."""
 
 
+class Share(NamedTuple):
+    """What a member gets: the partitions it reads, and the numbers of those it keeps a copy of."""
+
+    sources: set[TP]
+    standbys: set[int]
+
+
 class Group:
-    """Knows who is a member and who owns which partition. ``topics``: what the members read."""
+    """Knows who is a member and who owns which partition.
+
+    ``topics``: what the members read, first the one whose partitions have a table. ``standbys``: whether there are any.
+    """
 
     def __init__(
-        self, scheduler: Scheduler, broker: Broker, history: History, topics: list[str], session: float
+        self,
+        scheduler: Scheduler,
+        broker: Broker,
+        history: History,
+        topics: list[str],
+        session: float,
+        *,
+        standbys: bool,
     ) -> None:
+        self._standbys = standbys
         self._scheduler = scheduler
         self._broker = broker
         self._history = history
@@ -36,7 +54,7 @@ class Group:
         self._preparing = False
         self._seen: dict[Process, float] = {}
         self._joined: set[Process] = set()
-        self._given: dict[Process, set[TP]] = {}
+        self._given: dict[Process, Share] = {}
         """What each member got in the last rebalance."""
 
     def join(self, process: Process) -> None:
@@ -137,15 +155,19 @@ class Group:
             member.waits = False
             self._scheduler.after(self._scheduler.chance.random() * 0.05, member.assign, share, self.generation)
 
-    def _shares(self) -> dict[Process, set[TP]]:
+    def _shares(self) -> dict[Process, Share]:
         members = list(self._seen)
-        shares: dict[Process, set[TP]] = {member: set() for member in members}
+        shares = {member: Share(set(), set()) for member in members}
         for topic in self._topics:
             self._scheduler.chance.shuffle(members)
             for number in range(self._broker.partitions[topic]):
-                shares[members[number % len(members)]].add(TP(topic, number))
+                shares[members[number % len(members)]].sources.add(TP(topic, number))
+                if topic == self._topics[0] and self._standbys and len(members) > 1:
+                    # Never the owner: it is as many places further on as there are others, at most.
+                    further = self._scheduler.chance.randint(1, len(members) - 1)
+                    shares[members[(number + further) % len(members)]].standbys.add(number)
         told = {
-            member.name: sorted(tp.partition for tp in share if tp.topic == self._topics[0])
+            member.name: sorted(tp.partition for tp in share.sources if tp.topic == self._topics[0])
             for member, share in shares.items()
         }
         self._history.note("group", f"generation {self.generation}: {told}")

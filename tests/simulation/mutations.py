@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from mode.utils.queues import FlowControlEvent
 from simulation import checks, decisions, end_checks, mistakes
 from simulation.disk import Disk
 
@@ -25,9 +26,11 @@ from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.reading import Reading
+from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.table import BatchTable
 
 ENDS = "everything ends"
 NO_EXCEPTION = "no unexpected exception"
@@ -148,6 +151,21 @@ MUTATIONS = (
         "the local store is trusted after a kill",
         _replaced(Disk, "open", mistakes.trusting_open),
         (end_checks.LIVE_IS_REPLAY, checks.COMMITTED_FIRST, end_checks.LOG_DECIDES),
+    ),
+    Mutation(
+        "the queues are cleared while standbys flow",
+        _replaced(FlowControlEvent, "is_active", lambda _: False),
+        (end_checks.STANDBY_IS_REPLAY,),
+    ),
+    Mutation(
+        "a copy is not verified",
+        _replaced(BatchTable, "is_complete", lambda *_: True),
+        (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
+    ),
+    Mutation(
+        "a copy is rebuilt from where it has read to",
+        _replaced(SeekFirstRecovery, "_rebuild", mistakes.rebuilt_from_where_it_was),
+        (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES, ENDS),
     ),
     Mutation(
         "only the first event of a message is read",

@@ -94,6 +94,10 @@ class Plan:
         self.callback_lag = chance.choice((0.0, 0.0, 0.0, 0.0, 4.0, 14.0))
         """Seconds that callbacks lie in their topic before anybody can read them."""
         self.slowest_append = chance.choice((0.03, 0.03, 0.3, 3.0))
+        self.standbys = chance.random() < 0.8
+        """Whether each partition has a standby, as long as there are two workers."""
+        self.lost_rows = chance.choice((0.0, 0.0, 0.1))
+        """Share of the portions of a changelog of which a standby does not get one record."""
         self.start_within = chance.choice((0.0, 8.0))
         self.targeted_faults: list[Targeted] = []
         self.timed_faults: list[tuple[float, str]] = []
@@ -163,6 +167,8 @@ class Plan:
         told: dict[str, Any] = {
             "workers": self.workers,
             "partitions": self.settings.partitions,
+            "standbys": self.standbys,
+            "lost rows": self.lost_rows,
             "sizes": self.sizes,
             "at production": self.targeted_faults,
             "at time": [(round(at, 1), fault) for at, fault in self.timed_faults],

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
-from simulation.broker import Broker, SimProducer
+from simulation.broker import Broker, Record, SimProducer
 from simulation.clock_loop import ClockLoop, ProcessEnded
-from simulation.disk import ChangelogEvent, Disk
-from simulation.faust_model import SimApp, SimConsumer, SimRecovery, Stream
+from simulation.disk import Disk
+from simulation.faust_model import SimApp, SimConsumer, Stream
+from simulation.group import Share
+from simulation.recovery_model import CATCHING_UP, SimRecovery
 
 from cj_stream.worker import Worker
 
 if TYPE_CHECKING:
     from simulation.world import World
+
+SLOWEST_STANDBY = 0.3
+"""Seconds after which at most a standby gets what was written."""
 
 
 class Node:
@@ -49,7 +54,7 @@ class Process:
         self.doom: tuple[int, Callable[[], None]] | None = None
         self._revoking: asyncio.Task[Any] | None = None
         self._recovering: asyncio.Task[Any] | None = None
-        self._fetching = False
+        self._fetching = self._fetching_changelogs = False
         self._streams: dict[str, Stream] = {}
         self.worker: Worker = world.build(self)
         self.app: SimApp = self.worker.app  # type: ignore[assignment]
@@ -71,6 +76,7 @@ class Process:
         for interval, run in self.app.timers:
             self._spawn(self._timer(interval, run))
         self._spawn(self._commits())
+        self._spawn(self.recovery.slurp())
         self.waits = True
         self.world.group.join(self)
 
@@ -154,8 +160,8 @@ class Process:
         if self._revoking is None and not self.waits and not self.stopping:
             self._revoking = self._spawn(self._revoke())
 
-    def assign(self, tps: set[TP], generation: int) -> None:
-        self.loop.call_soon(self._assigned, tps, generation)
+    def assign(self, share: Share, generation: int) -> None:
+        self.loop.call_soon(self._assigned, share, generation)
 
     async def _revoke(self) -> None:
         self.app.rebalancing = True
@@ -175,6 +181,8 @@ class Process:
 
     async def _drain(self) -> None:
         self.consumer.suspended()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
         for stream in self._streams.values():
             stream.clear()
         while any(stream.handling for stream in self._streams.values()):
@@ -182,30 +190,21 @@ class Process:
             await self.idle.wait()
         await self.consumer.commit()
 
-    def _assigned(self, tps: set[TP], generation: int) -> None:
+    def _assigned(self, share: Share, generation: int) -> None:
         if self.stopping:
             return
         self.app.rebalancing = True
         self.app.consumer_generation_id = generation
-        self.consumer.assigned(tps)
-        self._recovering = self._spawn(self._recover(generation))
+        events, changelog = self.world.settings.batch_events_topic, self.app.changelog_topic
+        actives = {TP(changelog, tp.partition) for tp in share.sources if tp.topic == events}
+        standbys = {TP(changelog, number) for number in share.standbys}
+        self.consumer.assigned(share.sources | actives | standbys)
+        self._recovering = self._spawn(self._recover(actives, standbys, generation))
 
-    async def _recover(self, generation: int) -> None:
-        await self.recovery.on_rebalance()
-        events = self.world.settings.batch_events_topic
-        partitions = {tp.partition for tp in self.consumer.assignment() if tp.topic == events}
-        self.app.table.data.assigned(partitions)
-        logs = {number: self.broker.logs[TP(self.app.changelog_topic, number)] for number in sorted(partitions)}
-        ends = {number: len(log) for number, log in logs.items()}
-        for number, log in logs.items():
-            offset = self.node.disk.databases[number].offset
-            start = 0 if offset is None else offset + 1
-            while start < ends[number]:
-                await asyncio.sleep(self.world.chance.random() * 0.02)
-                end = min(start + self.world.chance.randint(1, 50), ends[number])
-                self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in log[start:end]])
-                start = end
-        await self.recovery.on_recovery_completed(generation)
+    async def _recover(self, actives: set[TP], standbys: set[TP], generation: int) -> None:
+        self.app.table.data.assigned({tp.partition for tp in actives | standbys})
+        await self.recovery.on_rebalance(actives, standbys)
+        await self.recovery.recover(generation)
 
     # --- Reading and committing ------------------------------------------------------------------------------------
 
@@ -231,6 +230,34 @@ class Process:
         self.consumer.reading.fetching(positions)
         if any(position < readable[tp] for tp, position in positions.items()):
             self.fetch_soon()
+
+    def fetch_changelogs_soon(self, slowest: float = SLOWEST_STANDBY) -> None:
+        """Something may be there for the copies of standby partitions."""
+        if not self._fetching_changelogs and self.consumer.flows and self.consumer.standbys:
+            self._fetching_changelogs = True
+            self.loop.call_later(self.world.chance.random() * slowest, self._fetch_changelogs)
+
+    def _fetch_changelogs(self) -> None:
+        self._fetching_changelogs = False
+        standbys, chance = self.consumer.standbys, self.world.chance
+        for tp, start in sorted(standbys.items()) if self.consumer.flows and not self.broker.away else ():
+            if start < len(self.broker.logs[tp]):
+                end = standbys[tp] = min(start + chance.randint(1, 50), len(self.broker.logs[tp]))
+                self.recovery.queue.put_nowait(self._losing(tp, self.broker.logs[tp][start:end]))
+        if any(start < len(self.broker.logs[tp]) for tp, start in standbys.items()):
+            self.fetch_changelogs_soon(slowest=CATCHING_UP)
+
+    def _losing(self, tp: TP, records: list[Record]) -> list[Record]:
+        """Return what reaches the copy, without one record now and then: there are ways to lose it that nobody knows.
+
+        Never the last one, or the standby would be behind for ever.
+        """
+        if len(records) < 2 or self.world.chance.random() >= self.world.plan.lost_rows:
+            return records
+        self.node.disk.databases[tp.partition].lacks = True
+        lost = self.world.chance.randrange(len(records) - 1)
+        self.world.history.note(self.name, f"does not get {tp.partition}@{records[lost].offset} of the changelog")
+        return records[:lost] + records[lost + 1 :]
 
     async def _commits(self) -> None:
         while True:

@@ -126,9 +126,7 @@ class ProviderModel:
             return NotAccepted(kind="refused", code="REFUSED", message="no")
         winner = verdict(self._world.seed, essay_of(submission.text_a), essay_of(submission.text_b))
         if chance.random() < manners.immediate:
-            return ImmediateVerdict(
-                winner=winner, confidence=3.0, justification="", provider="p", model="m", response_time_ms=1, cost=0.0
-            )
+            return ImmediateVerdict(winner=winner, confidence=3.0, justification="", provider="p", model="m")
         self._world.history.note("provider", f"takes {what} from {process.name}")
         self._call_back(submission, winner)
         if chance.random() < manners.foreign:

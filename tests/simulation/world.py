@@ -58,7 +58,8 @@ class World:
             self.settings.llm_provider_callback_topic,
         ]
         self.read_topics = read
-        self.group = Group(self.scheduler, self.broker, self.history, read, self.settings.session_timeout_seconds)
+        session = self.settings.session_timeout_seconds
+        self.group = Group(self.scheduler, self.broker, self.history, read, session, standbys=self.plan.standbys)
         self.checks = Checks(self)
         self.decisions = Decisions(self)
         self.service = Service(self)
@@ -157,6 +158,8 @@ class World:
         for process in self.living():
             if tp in process.consumer.positions:
                 process.fetch_soon()
+            elif tp in process.consumer.standbys:
+                process.fetch_changelogs_soon()
 
     # --- Faults ------------------------------------------------------------------------------------------------------
 
@@ -177,6 +180,7 @@ class World:
         self.service.look()
         for process in self.living():
             process.fetch_soon()
+            process.fetch_changelogs_soon()
 
     def _go_down(self, seconds: float) -> None:
         """Have no worker run for a while: stopped as for an upgrade, or all machines off at once."""
@@ -232,6 +236,8 @@ class World:
         if self.scheduler.clock.now < START + self.plan.busy_until or self._unread():
             return False
         if any(process.frozen or process.stopping or not self.group.knows(process) for process in living):
+            return False
+        if any(process.recovery.behind() for process in living):
             return False
         served = {number for process in living for number in process.worker.engine.opener.opened_at}
         return len(served) == self.settings.partitions and all(map(_idle, living))

@@ -1,0 +1,160 @@
+"""Faust's recovery, modelled: the ways of a changelog record into the copy of a partition, and the queue on them.
+
+Actives are read up to where their changelog ended when recovery began. Standbys then flow through the queue that they
+share, which is the real one, as is the control of its flow: whoever resumes it clears the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from faust.tables.recovery import Recovery
+from faust.types import TP
+from mode.utils.queues import ThrowableQueue
+from simulation.broker import Record
+
+from cj_stream.streaming.recovery import SeekFirstRecovery
+
+if TYPE_CHECKING:
+    from simulation.faust_model import SimApp
+
+MOST_AT_ONCE = 50
+"""Records that are applied at once at most while actives are read."""
+CATCHING_UP = 0.02
+"""Seconds between two fetches of a standby that is behind, at most; and those that what was fetched waits its turn."""
+BUFFERED = 20
+"""Records of standbys that are gathered before they are applied: Faust's 1,000, in the measure of a simulation."""
+
+
+class ChangelogEvent:
+    """An event of the changelog, as Faust hands it to a table."""
+
+    def __init__(self, record: Record) -> None:
+        self.message = record
+
+
+class _FaustRecovery(Recovery):  # type: ignore[misc]
+    """Model of the parts of Faust's recovery that ours calls or extends (``tables/recovery.py``)."""
+
+    log: Any = SimpleNamespace(info=lambda *_: None, warning=lambda *_: None)
+    app: Any
+    tables: Any
+
+    def __init__(self, app: SimApp) -> None:
+        self.app = app
+        self.completed = asyncio.Event()
+        self.tables = _Tables({"batches": app.table})
+        self.active_tps: set[TP] = set()
+        self.standby_tps: set[TP] = set()
+        self.active_offsets: Any = {}
+        self.standby_offsets: Any = {}
+        self.tp_to_table: Any = {}
+        self.actives_for_table: Any = {app.table: self.active_tps}
+        self.standbys_for_table: Any = {app.table: self.standby_tps}
+        self.buffer: list[ChangelogEvent] = []
+        self.queue: ThrowableQueue[list[Record]] = ThrowableQueue(flow_control=app.flow_control, clear_on_resume=True)
+
+    def _set_recovery_ended(self) -> None:
+        """Nothing to do."""
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return bool(tp.topic == self.app.changelog_topic)
+
+    async def _wait(self, coro: Awaitable[None], timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 (Faust's signature)
+        await coro
+
+    def on_partitions_revoked(self, _revoked: set[TP]) -> None:
+        self.flush_buffers()
+
+    def flush_buffers(self) -> None:
+        self.app.table.apply_changelog_batch(self.buffer)
+        self.buffer.clear()
+
+    async def on_rebalance(self, actives: set[TP], standbys: set[TP]) -> None:
+        for offsets in (self.active_offsets, self.standby_offsets):
+            for tp in [tp for tp in offsets if tp not in actives | standbys]:
+                del offsets[tp]
+        for mine, given in ((self.active_tps, actives), (self.standby_tps, standbys)):
+            mine.clear()
+            mine.update(given)
+        for tp in sorted(standbys):
+            self._add(self.app.table, tp, self.standby_offsets)
+        for tp in sorted(actives):
+            self._add(self.app.table, tp, self.active_offsets)
+        self.active_offsets = {tp: self.active_offsets[tp] for tp in actives}
+
+    def _add(self, table: Any, tp: TP, offsets: Any) -> None:
+        self.tp_to_table[tp] = table
+        persisted = self.app.disk.databases[tp.partition].offset
+        if persisted is not None:
+            offsets[tp] = persisted
+        offsets.setdefault(tp, None)
+
+    async def recover(self, generation: int) -> None:
+        """Recover, and again when that is asked for; then let everything flow."""
+        again = True
+        while again:
+            self.signal_recovery_start.clear()
+            self.flush_buffers()
+            await self._read_actives()
+            self.app.flow_control.resume()
+            self.app.consumer.resume_flow()
+            await self._start_standbys()
+            await self.on_recovery_completed(generation)
+            again = self.signal_recovery_start.is_set()
+
+    async def _read_actives(self) -> None:
+        logs = {tp: self.app.process.broker.logs[tp] for tp in sorted(self.active_tps)}
+        ends = {tp: len(log) for tp, log in logs.items()}
+        chance = self.app.process.world.chance
+        for tp, log in logs.items():
+            while (start := _next(self.active_offsets[tp])) < ends[tp]:
+                await asyncio.sleep(chance.random() * 0.02)
+                records = log[start : min(start + chance.randint(1, MOST_AT_ONCE), ends[tp])]
+                self.active_offsets[tp] = records[-1].offset
+                self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in records])
+
+    async def _start_standbys(self) -> None:
+        if self.standby_tps:
+            await self.app.process.ask_broker(lambda: None)
+            self.app.consumer.resume_standbys({tp: _next(self.standby_offsets[tp]) for tp in sorted(self.standby_tps)})
+            self.app.flow_control.resume()
+            self.app.consumer.resume_flow()
+
+    async def slurp(self) -> None:
+        """Take from the queue what the standbys have read, and apply it a buffer at a time, for ever."""
+        chance = self.app.process.world.chance
+        while True:
+            records = await self.queue.get()
+            for record in records:
+                seen = self.standby_offsets.get(record.tp)
+                if record.tp in self.standby_tps and (seen is None or record.offset > seen):
+                    self.standby_offsets[record.tp] = record.offset
+                    self.buffer.append(ChangelogEvent(record))
+            if len(self.buffer) >= BUFFERED:
+                self.flush_buffers()
+            await asyncio.sleep(chance.random() * CATCHING_UP)
+
+
+class SimRecovery(SeekFirstRecovery, _FaustRecovery):
+    """The real last step of recovery on the model of Faust's."""
+
+    def behind(self) -> bool:
+        """Return whether a standby has not read all that there is."""
+        logs = self.app.process.broker.logs
+        return any(_next(self.standby_offsets.get(tp)) < len(logs[tp]) for tp in self.standby_tps)
+
+
+class _Tables(dict[str, Any]):
+    def on_actives_ready(self) -> None:
+        """Nothing to do."""
+
+    def on_standbys_ready(self) -> None:
+        """Nothing to do."""
+
+
+def _next(offset: int | None) -> int:
+    return 0 if offset is None else offset + 1

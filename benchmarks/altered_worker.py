@@ -18,7 +18,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.worker import build_worker
 
 settings = Settings()
-configure_logs(settings)
+configure_logs(settings.log_format, settings.log_level)
 stock.take_out(filter(None, os.environ.get("BENCH_WITHOUT", "").split(",")))
 if "BENCH_GATES" in os.environ:
     faults.inject(Path(os.environ["BENCH_GATES"]), settings)

@@ -31,6 +31,7 @@ from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.streaming import web_address
 from cj_stream.streaming.address import find_address_problems
 from cj_stream.streaming.app import HardenedApp, new_app
 from cj_stream.streaming.conditions import Conditions
@@ -280,7 +281,10 @@ async def _survive(work: Awaitable[None]) -> None:
 
 async def _before_start(worker: Worker) -> None:
     check_codecs()
+    conf = worker.app.conf
     problems = find_address_problems(worker.settings)
+    if conf.web_enabled:
+        problems += web_address.find_problems(conf.web_bind, conf.web_port)
     if problems:
         refuse_to_start(problems)
     await check_topics(worker.settings)

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from cj_stream.gateway.desk import Latency
 from cj_stream.gateway.run import GatewayConfig, serve
 from cj_stream.gateway.specs import read_benches
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.environment import BadSettingsError, read_settings
 
 _EPILOG = """\b
 A judge is NAME=SPEC, and serves requests whose model_override is NAME. The first one, or the one
@@ -76,7 +76,7 @@ def gateway(  # noqa: PLR0913 -- one parameter per option
     a gateway that is stopped forgets them.
     """
     try:
-        settings = Settings()
+        settings = read_settings()
         config = GatewayConfig(
             host=host,
             port=port,
@@ -85,7 +85,7 @@ def gateway(  # noqa: PLR0913 -- one parameter per option
             benches=read_benches(judges, seed=seed),
             latency=Latency(latency, latency_sigma, seed),
         )
-    except ValueError as error:
+    except (BadSettingsError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     try:
         asyncio.run(serve(config))

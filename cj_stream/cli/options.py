@@ -7,15 +7,16 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
-from pydantic import ValidationError
 
 from cj_stream.cli.client import ViewError, ViewsClient
-from cj_stream.cli.output import describe_settings_error, fail, note, reporting
+from cj_stream.cli.output import fail, note, reporting, warn
 from cj_stream.cli.stack_file import STACK_FILE, stack_variables
+from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")
@@ -50,12 +51,16 @@ def start_advice(setting: str) -> str:
 
 def load_settings() -> Settings:
     """Return the settings of the environment, completed by those of a running ``cj-stream dev``."""
+    _warn_of_unknown_variables()
     variables = {name.lower().removeprefix("cj_"): value for name, value in _running().items()}
-    running: dict[str, Any] = {name: value for name, value in variables.items() if name in Settings.model_fields}
-    try:
-        return Settings(**running)
-    except ValidationError as error:
-        fail(describe_settings_error(error))
+    with reporting(BadSettingsError):
+        return read_settings({name: value for name, value in variables.items() if name in Settings.model_fields})
+
+
+@cache
+def _warn_of_unknown_variables() -> None:
+    for sentence in unknown_variables():
+        warn(sentence)
 
 
 def worker_urls(urls: tuple[str, ...]) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 import msgspec
-from pydantic import ValidationError
 from rich.console import Console
 
 console = Console()
@@ -62,13 +61,3 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
     """Show on a terminal's standard error what is going on; call the value with each new text."""
     with error_console.status(text) as status:
         yield status.update
-
-
-def describe_settings_error(error: ValidationError) -> str:
-    """Return in one line what is wrong with the settings, each under the name of its environment variable."""
-    return "; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors())
-
-
-def _describe(location: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return f"CJ_{str(location[0]).upper()}: {message}" if location else message

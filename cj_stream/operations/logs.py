@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cj_stream.operations.repeats import Repeats
-from cj_stream.operations.settings import Settings
 
 REPEAT_SECONDS = 300.0
 _SHOWN = 200
@@ -42,8 +41,8 @@ class WithoutTracebacks(logging.Filter):
         return True
 
 
-def configure_logs(settings: Settings) -> None:
-    """Send all logs to standard error in the chosen format, secrets never among them."""
+def configure_logs(form: Literal["console", "json"], level: str) -> None:
+    """Send all logs to standard error in the format of ``CJ_LOG_FORMAT``, from ``CJ_LOG_LEVEL`` on."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -53,12 +52,12 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         cache_logger_on_first_use=True,
     )
     renderer: Any = (
         structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
+        if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -72,7 +71,7 @@ def configure_logs(settings: Settings) -> None:
     logging.getLogger("aiohttp.server").filters[:] = [WithoutTracebacks()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level)
+    root.setLevel(level)
     # A commit that takes longer than its interval is no news: it waits for acknowledgements on purpose.
     logging.getLogger("mode").setLevel(logging.ERROR)
     for name in QUIET:

@@ -9,37 +9,56 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
+from cj_stream.operations.values import (
+    LONGEST_YEARS,
+    CheckKey,
+    ContentUrl,
+    Count,
+    Folder,
+    Host,
+    Hours,
+    HttpUrl,
+    Positive,
+    Seconds,
+    Servers,
+    Share,
+    Text,
+    Token,
+    TopicName,
+)
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseSettings):
     """Settings of a worker, validated at start. ``CJ_BATCH_TIMEOUT_HOURS=6`` sets ``batch_timeout_hours``."""
 
-    model_config = SettingsConfigDict(env_prefix="CJ_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CJ_", extra="ignore", frozen=True, allow_inf_nan=False)
 
     # --- Kafka ---------------------------------------------------------------------------------------------------
-    kafka_bootstrap: str = Field("localhost:9092", description="Bootstrap servers of the Kafka cluster.")
-    app_id: str = Field("cj-stream", description="Consumer group and prefix of the changelog topic.")
+    kafka_bootstrap: Servers = Field("localhost:9092", description="Bootstrap servers of the Kafka cluster.")
+    app_id: Annotated[TopicName, Field(max_length=200)] = Field(
+        "cj-stream", description="Consumer group and prefix of the changelog topic."
+    )
     partitions: Count = Field(
         8, le=MAX_PARTITIONS, description="Partitions of the events topic and the changelog; fixed for life."
     )
-    replication_factor: Count = Field(1, description="Replicas of our own topics; 3 in production.")
-    standby_replicas: Annotated[int, Field(ge=0)] = Field(
+    replication_factor: Annotated[Count, Field(le=32_767)] = Field(
+        1, description="Replicas of our own topics; 3 in production."
+    )
+    standby_replicas: Annotated[int, Field(ge=0, le=1_000)] = Field(
         1,
         description="Workers that keep a copy of each partition's table besides its own, and so take over at once. "
         "Each copy is read from the changelog all the time. The same for all workers.",
     )
-    session_timeout_seconds: Positive = Field(10, description="A worker silent for this long loses its partitions.")
-    heartbeat_seconds: Positive = Field(0.5, description="Interval of the group heartbeats.")
-    commit_interval_seconds: Positive = Field(
+    session_timeout_seconds: Seconds = Field(10, description="A worker silent for this long loses its partitions.")
+    heartbeat_seconds: Annotated[Positive, Field(ge=0.05)] = Field(0.5, description="Interval of the group heartbeats.")
+    commit_interval_seconds: Annotated[Positive, Field(ge=0.01, le=60)] = Field(
         0.2, description="Offsets are committed, and effects released, this often."
     )
-    accumulate_milliseconds: Positive = Field(20, description="Ingress gathers events of one partition for this long.")
+    accumulate_milliseconds: Annotated[Positive, Field(le=10_000)] = Field(
+        20, description="Ingress gathers events of one partition for this long."
+    )
 
     shared_input: bool = Field(
         False,
@@ -48,26 +67,28 @@ class Settings(BaseSettings):
     )
 
     # --- Topics --------------------------------------------------------------------------------------------------
-    assessment_request_topic: str = Field(
+    assessment_request_topic: TopicName = Field(
         "huleedu.els.cj_assessment.requested.v1", description="Requests from upstream."
     )
-    llm_provider_callback_topic: str = Field(
+    llm_provider_callback_topic: TopicName = Field(
         "huleedu.llm_provider.comparison_result.v1", description="Verdicts from the LLM provider."
     )
-    assessment_completed_topic: str = Field(
+    assessment_completed_topic: TopicName = Field(
         "huleedu.cj_assessment.completed.v1", description="Where thin completed events go."
     )
-    assessment_failed_topic: str = Field("huleedu.cj_assessment.failed.v1", description="Where failed events go.")
-    assessment_result_topic: str = Field("huleedu.assessment.result.published.v1", description="Where rich results go.")
-    batch_events_topic: str = Field("cj.batch.events.v1", description="Every input of a batch, in one order.")
-    batch_timeouts_topic: str = Field(
+    assessment_failed_topic: TopicName = Field("huleedu.cj_assessment.failed.v1", description="Where failed events go.")
+    assessment_result_topic: TopicName = Field(
+        "huleedu.assessment.result.published.v1", description="Where rich results go."
+    )
+    batch_events_topic: TopicName = Field("cj.batch.events.v1", description="Every input of a batch, in one order.")
+    batch_timeouts_topic: TopicName = Field(
         "cj.batch.timeouts.v1", description="Copies of the timeout recovery events, for whoever watches."
     )
-    dead_letters_topic: str = Field("cj.dead_letters.v1", description="Refused input with its reason.")
+    dead_letters_topic: TopicName = Field("cj.dead_letters.v1", description="Refused input with its reason.")
 
     # --- Judgement (frozen in a batch when it starts) ------------------------------------------------------------
-    batch_timeout_hours: Positive = Field(4, description="Hours without activity before a batch counts as stuck.")
-    batch_max_age_hours: Positive = Field(48, description="Limit on the life of a batch, hours.")
+    batch_timeout_hours: Hours = Field(4, description="Hours without activity before a batch counts as stuck.")
+    batch_max_age_hours: Hours = Field(48, description="Limit on the life of a batch, hours.")
     comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
     max_attempts: Count = Field(3, le=MAX_ATTEMPTS, description="Attempts per comparison before it counts as failed.")
     retry_pool_size: Count = Field(
@@ -110,18 +131,30 @@ class Settings(BaseSettings):
     max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
 
     # --- LLM provider and content --------------------------------------------------------------------------------
-    llm_provider_service_url: str = Field("http://localhost:8090/api/v1", description="Base of the provider's API.")
-    content_service_url: str = Field("http://localhost:8001", description="http(s) base, or file:/folder/of/texts.")
-    default_llm_provider: str = Field("openai", description="Provider asked when a request names none.")
-    default_llm_model: str | None = Field(None, description="Model asked when a request names none.")
+    llm_provider_service_url: HttpUrl = Field("http://localhost:8090/api/v1", description="Base of the provider's API.")
+    content_service_url: ContentUrl = Field(
+        "http://localhost:8001", description="http(s) base, or file:/folder/of/texts."
+    )
+    default_llm_provider: Text = Field("openai", description="Provider asked when a request names none.")
+    default_llm_model: Text | None = Field(None, description="Model asked when a request names none.")
     llm_temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.1, description="Sampling temperature of the judge.")
-    submission_workers: Count = Field(32, description="HTTP submissions under way at once in one worker.")
-    submission_timeout_seconds: Positive = Field(30, description="Limit on one submission, seconds.")
-    content_cache_megabytes: Count = Field(64, description="Limit on the texts kept in memory, megabytes.")
+    submission_workers: Annotated[Count, Field(le=10_000)] = Field(
+        32, description="HTTP submissions under way at once in one worker."
+    )
+    submission_timeout_seconds: Annotated[Positive, Field(le=3_600)] = Field(
+        30, description="Limit on one submission, seconds."
+    )
+    content_cache_megabytes: Annotated[Count, Field(le=1_000_000)] = Field(
+        64, description="Limit on the texts kept in memory, megabytes."
+    )
 
     # --- Time and housekeeping -----------------------------------------------------------------------------------
-    batch_monitor_interval_minutes: Positive = Field(5, description="Width of a window of the timer agent, minutes.")
-    retention_days: Positive = Field(7, description="Days a finished batch stays queryable.")
+    batch_monitor_interval_minutes: Annotated[Positive, Field(ge=0.001, le=24 * 60)] = Field(
+        5, description="Width of a window of the timer agent, minutes."
+    )
+    retention_days: Annotated[Positive, Field(le=LONGEST_YEARS * 366)] = Field(
+        7, description="Days a finished batch stays queryable."
+    )
 
     # --- Bad input: one at a time it goes to the dead letters; a flood of it stops the worker, exit code 65 --------
     invalid_input_share: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -129,37 +162,37 @@ class Settings(BaseSettings):
         description="A worker stops when more than this share of a topic's recent input is invalid; 1 switches it off. "
         "Whoever may write to the topic can bring that about, so choose 1 where the writers are not trusted.",
     )
-    invalid_input_window: Count = Field(1_000, description="How many inputs of a topic count as recent, per worker.")
+    invalid_input_window: Annotated[Count, Field(le=1_000_000)] = Field(
+        1_000, description="How many inputs of a topic count as recent, per worker."
+    )
     invalid_input_minimum: Count = Field(
         100, description="Fewer invalid ones among them never stop a worker, whatever their share."
     )
 
     # --- When a worker ends itself, to be started again -----------------------------------------------------------
-    loop_stall_seconds: Positive = Field(
-        60, description="An event loop that does not turn for this long ends a worker."
-    )
-    partition_stall_seconds: Positive = Field(
+    loop_stall_seconds: Seconds = Field(60, description="An event loop that does not turn for this long ends a worker.")
+    partition_stall_seconds: Seconds = Field(
         120, description="A partition with unread messages that does not move for this long ends its worker."
     )
-    opening_stall_seconds: Positive = Field(
+    opening_stall_seconds: Seconds = Field(
         300, description="Taking over partitions without a single step for this long ends a worker."
     )
-    stop_seconds: Positive = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
+    stop_seconds: Seconds = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
 
     # --- This worker ---------------------------------------------------------------------------------------------
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
         None, description="Name in the group, kept over restarts, one per worker; unset: kept in the data folder."
     )
-    data_dir: Path = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
-    web_host: str = Field("127.0.0.1", description="Address that the web views bind to.")
+    data_dir: Folder = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
+    web_host: Host = Field("127.0.0.1", description="Address that the web views bind to.")
     web_port: Annotated[int, Field(ge=0, le=65535)] = Field(6066, description="Port of the web views.")
-    advertised_host: str | None = Field(
+    advertised_host: Host | None = Field(
         None,
         description="Name or address under which other workers reach this one; unset: CJ_WEB_HOST, or the name of this "
         "machine or container where that is every address.",
     )
-    operator_token: SecretStr | None = Field(None, description="Bearer token of the commands; unset switches them off.")
-    correlation_key: SecretStr = Field(
+    operator_token: Token | None = Field(None, description="Bearer token of the commands; unset switches them off.")
+    correlation_key: CheckKey = Field(
         SecretStr("cj-stream"),
         description="Secret of the check in correlation ids; the same for all workers, for life.",
     )
@@ -173,6 +206,21 @@ class Settings(BaseSettings):
             return value
         names = [name.strip().lower() for name in value.split(",") if name.strip()]
         return [] if names == ["none"] else names
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        outcomes = {"assessment_completed_topic", "assessment_failed_topic", "assessment_result_topic"}
+        seen: dict[str, str] = {}
+        for field in type(self).model_fields:
+            if not field.endswith("_topic"):
+                continue
+            other = seen.setdefault(getattr(self, field), field)
+            if other != field and not {field, other} <= outcomes:
+                raise ValueError(
+                    f"CJ_{other.upper()} and CJ_{field.upper()} are one topic, {getattr(self, field)}: "
+                    "only the topics of the outcomes may be"
+                )
+        return self
 
     @model_validator(mode="after")
     def _deadlines_fit(self) -> Self:

@@ -91,5 +91,5 @@ def _resolved(host: str) -> list[str]:
 
 
 def _is_loopback(host: str) -> bool:
-    addresses = [host] if host[:1].isdigit() else _resolved(host)
+    addresses = _resolved(host)
     return any(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)

@@ -19,14 +19,16 @@ from faust.transport.drivers.aiokafka import Transport as FaustTransport
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.address import advertised_host
 from cj_stream.streaming.consumer import BarrierConsumer
+from cj_stream.streaming.crashes import end_for
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.faust_worker import QuietWorker
 from cj_stream.streaming.leaders import unhurried
-from cj_stream.streaming.local_store import FolderInUseError, LocalStore
+from cj_stream.streaming.local_store import FolderError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
 SETTLE_SECONDS = 10.0
+REQUEST_SECONDS = 90.0
 METADATA_SECONDS = 10
 """New partitions, and topics that were made anew, are found within this time; Faust's 5 minutes are long."""
 
@@ -59,23 +61,28 @@ class HardenedApp(faust.App):
     """Whether the worker has begun to stop."""
     local_store: LocalStore
     before_start: Callable[[], Awaitable[None]]
-    """Called before anything is started: waits for what is needed, and refuses to start without it."""
+    """Called with the local store locked, before anything is started: waits for what is needed, or refuses to start."""
     before_join: Callable[[], Awaitable[None]]
-    """Called once the local store is ours: makes sure of the worker's name in the group, or refuses to start."""
+    """Called once the local store is open: makes sure of the worker's name in the group, or refuses to start."""
     before_stop: Callable[[], Awaitable[None]]
     """Called before anything is stopped: finishes what is under way, bounded."""
     after_stop: Callable[[], Awaitable[None]]
     """Called once the last commit is made."""
 
+    def _crash(self, reason: BaseException) -> None:
+        """End the process: mode marks every part as crashed, and would stop them one after the other."""
+        end_for(reason)
+
     async def on_first_start(self) -> None:
-        """Check what the worker needs, and lock the local store before any table is opened."""
+        """Lock the local store, and check what the worker needs, before any table is opened."""
         self.engine.watchdog.watch_loop()
         self.engine.watchdog.start()
-        await self.before_start()
         try:
-            self.local_store.open()
-        except FolderInUseError as error:
+            self.local_store.lock()
+        except FolderError as error:
             refuse_to_start([str(error)])
+        await self.before_start()
+        self.local_store.open()
         await self.before_join()
         await super().on_first_start()
 
@@ -92,8 +99,7 @@ class HardenedApp(faust.App):
         await super().on_stop()
         acknowledged = await self.engine.sender.settled(SETTLE_SECONDS)
         await self.after_stop()
-        self.local_store.close(clean=acknowledged and not self.crashed and not self.engine.sender.interrupted)
-        self.engine.watchdog.end()
+        self.local_store.close(clean=acknowledged and not self.engine.sender.interrupted)
 
     def _new_transport(self) -> FaustTransport:
         return HardenedTransport(self.conf.broker_consumer, self)
@@ -116,6 +122,8 @@ def new_app(settings: Settings) -> HardenedApp:
         topic_partitions=settings.partitions,
         table_standby_replicas=settings.standby_replicas,
         broker_session_timeout=settings.session_timeout_seconds,
+        # Faust wants it to be at least a session long.
+        broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout_seconds),
         broker_heartbeat_interval=settings.heartbeat_seconds,
         broker_commit_interval=settings.commit_interval_seconds,
         producer_acks=-1,

@@ -46,7 +46,8 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         await super().on_start()
         coordinator = self._consumer._coordinator  # noqa: SLF001 (aiokafka has no hook for these answers)
         fence = cast("Any", self.app).engine.fence
-        watch = MembershipWatch(coordinator._send_req, fence, self.app.conf.consumer_group_instance_id)  # noqa: SLF001 (as above)
+        conf = self.app.conf
+        watch = MembershipWatch(coordinator._send_req, fence, conf.consumer_group_instance_id, conf.id)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
         cast("Any", self.app).engine.watchdog.watch_loop()

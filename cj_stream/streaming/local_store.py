@@ -17,41 +17,51 @@ from uuid import uuid4
 
 import structlog
 
+_PROBE_BYTES = 64 * 1024
+
 log = structlog.get_logger(__name__)
 
 
-class FolderInUseError(Exception):
-    """Another worker runs on this folder."""
+class FolderError(Exception):
+    """The folder cannot be used; the text says why, and names CJ_DATA_DIR."""
 
 
 class LocalStore:
     """The folder of a worker's local database, locked while the worker runs."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._marker = folder / "clean-stop"
         self._lock: IO[str] | None = None
 
-    def open(self) -> None:
-        """Lock the folder, and empty it unless the last worker on it stopped cleanly.
+    def lock(self) -> None:
+        """Take the folder, as it is, for this process alone; make it if it is not there.
 
-        Raises `FolderInUseError` when another worker has it.
+        Raises `FolderError` when another worker has it, or when nothing can be written to it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._folder / "lock").open("w")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / "lock").open("w")
+            self._try_to_write()
+        except OSError as error:
+            raise FolderError(
+                f"CJ_DATA_DIR={self.folder} cannot be used ({error.strerror}): name a folder that this worker may "
+                "write to, on a disk with room"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise FolderInUseError(
-                f"another worker runs on {self._folder}: give each worker its own CJ_DATA_DIR"
-            ) from error
+            raise FolderError(f"another worker runs on {self.folder}: give each worker its own CJ_DATA_DIR") from error
+
+    def open(self) -> None:
+        """Empty the locked folder of databases, unless the last worker on it stopped cleanly."""
         if not self._marker.exists():
             self._empty()
         self._marker.unlink(missing_ok=True)
 
     def worker_id(self) -> str:
         """Return the name that belongs to this folder, made up when it is first asked for."""
-        path = self._folder / "worker-id"
+        path = self.folder / "worker-id"
         if not path.exists():
             path.write_text(f"worker-{uuid4().hex[:12]}\n")
         return path.read_text().strip()
@@ -65,8 +75,16 @@ class LocalStore:
         self._lock.close()
         self._lock = None
 
+    def _try_to_write(self) -> None:
+        probe = self.folder / "probe"
+        probe.write_bytes(b"-" * _PROBE_BYTES)
+        probe.unlink()
+
     def _empty(self) -> None:
-        for path in self._folder.iterdir():
-            if path.is_dir():
-                log.info("the last stop was not clean: rebuilding the local database", folder=str(path))
-                shutil.rmtree(path)
+        for path in self.databases():
+            log.info("the last stop was not clean: rebuilding the local database", folder=str(path))
+            shutil.rmtree(path)
+
+    def databases(self) -> list[Path]:
+        """Return the folders that hold databases: Faust makes one for each version of an app. Nothing else is ours."""
+        return [path for path in self.folder.glob("v[0-9]*") if path.is_dir()]

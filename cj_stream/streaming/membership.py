@@ -22,7 +22,17 @@ import aiohttp
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import IllegalGenerationError, KafkaError, NoError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalGenerationError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+    NoError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
@@ -33,8 +43,21 @@ from cj_stream.streaming.process import end_process, refuse_to_start
 
 log = structlog.get_logger(__name__)
 
+GROUP_MAX_SIZE_REACHED = 81
 FENCED_INSTANCE_ID = 82
 """The broker's error code, unknown to aiokafka: another member has the name."""
+_SESSION = (
+    "the broker takes no session of CJ_SESSION_TIMEOUT_SECONDS={session:g}: choose one between its "
+    "group.min.session.timeout.ms and group.max.session.timeout.ms, or change those"
+)
+_REFUSED = {
+    InvalidSessionTimeoutError.errno: _SESSION,
+    InconsistentGroupProtocolError.errno: "another program uses the group of CJ_APP_ID={group}: choose another",
+    InvalidGroupIdError.errno: "CJ_APP_ID={group} is no name for a group to this broker: choose another",
+    GroupAuthorizationFailedError.errno: "Kafka refuses this worker the group of CJ_APP_ID={group}: grant it READ",
+    GROUP_MAX_SIZE_REACHED: "the group of CJ_APP_ID={group} has as many members as the broker allows (group.max.size)",
+}
+"""What the broker says to who may not join, by its error code; no other start helps before somebody changes it."""
 _MEMBER_STILL = {NoError.errno, RebalanceInProgressError.errno}
 _DROPPED = {UnknownMemberIdError.errno, IllegalGenerationError.errno}
 _UUID_SUFFIX = len("-00000000-0000-0000-0000-000000000000")
@@ -49,10 +72,11 @@ Send = Callable[[Any], Awaitable[Any]]
 class MembershipWatch:
     """Sees every answer of the group's coordinator: feeds the fence, and ends a worker that the group has dropped."""
 
-    def __init__(self, send: Send, fence: Fence, name: str) -> None:
+    def __init__(self, send: Send, fence: Fence, name: str, group: str) -> None:
         self._send = send
         self._fence = fence
         self._name = name
+        self._group = group
 
     async def send(self, request: Any) -> Any:
         """Send a request to the coordinator and look at its answer before anybody else does."""
@@ -76,6 +100,8 @@ class MembershipWatch:
     def _joining(self, code: int) -> None:
         if code == FENCED_INSTANCE_ID:
             self._dropped()
+        if code in _REFUSED:
+            refuse_to_start([_REFUSED[code].format(session=self._fence.session, group=self._group)])
 
     def _committing(self, codes: set[int]) -> None:
         # Not for an old generation: a commit that crosses a rebalance may have one.

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import structlog
@@ -20,21 +21,24 @@ import structlog
 EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: the worker stopped itself to stay safe; start it again."""
 
-log = structlog.get_logger(__name__)
-
-
 NOT_CONFIGURED = 78
 """EX_CONFIG of sysexits.h: starting again does not help before somebody has changed something."""
 
 BAD_INPUT = 65
 """EX_DATAERR of sysexits.h: too much of the input is invalid; somebody has to look before it is started again."""
 
+LAST_WORDS_SECONDS = 5.0
+"""A process that ends is gone after this long, also when nobody takes what it logs: a full pipe, a hanging disk."""
+
+log = structlog.get_logger(__name__)
+
 
 def refuse_to_start(problems: Sequence[str]) -> NoReturn:
-    """Say what keeps the worker from starting, and end the process."""
-    for problem in problems:
-        log.critical("worker does not start", why=problem, exit_code=NOT_CONFIGURED)
-    os._exit(NOT_CONFIGURED)
+    """Say what somebody has to change before a worker can run, and end the process."""
+    with _leaving(NOT_CONFIGURED):
+        for problem in problems:
+            log.critical("worker does not start", why=problem, exit_code=NOT_CONFIGURED)
+    raise AssertionError("unreachable: the process has ended")
 
 
 def end_process(why: str, **details: object) -> NoReturn:
@@ -45,6 +49,13 @@ def end_process(why: str, **details: object) -> NoReturn:
 def end_for_bad_input(why: str, **details: object) -> NoReturn:
     """End the process now, because of what it was given to read."""
     _end(BAD_INPUT, why, details)
+
+
+def end_in_order() -> NoReturn:
+    """End the process of a worker that has stopped: nothing that still runs in it may keep it."""
+    with _leaving(os.EX_OK):
+        log.info("worker has stopped", exit_code=os.EX_OK)
+    raise AssertionError("unreachable: the process has ended")
 
 
 @contextmanager
@@ -61,7 +72,24 @@ def ends_process(why: str) -> Iterator[None]:
 
 
 def _end(code: int, why: str, details: Mapping[str, object]) -> NoReturn:
-    log.critical("worker ends itself", why=why, exit_code=code, **details)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    with _leaving(code):
+        log.critical("worker ends itself", why=why, exit_code=code, **details)
+    raise AssertionError("unreachable: the process has ended")
+
+
+@contextmanager
+def _leaving(code: int) -> Iterator[None]:
+    """End the process once the block is done, and after `LAST_WORDS_SECONDS` in any case."""
+    limit = threading.Timer(LAST_WORDS_SECONDS, os._exit, [code])
+    limit.daemon = True
+    with suppress(RuntimeError):  # no thread can be started; then there is no limit
+        limit.start()
+    try:
+        yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        try:
+            os._exit(code)
+        finally:  # where a test keeps the process
+            limit.cancel()

@@ -186,7 +186,7 @@ _empty = LocalStore._empty
 
 def _empty_or_half(self: LocalStore) -> None:
     if _is_due("emptying"):
-        for database in sorted(self._folder.glob("v*/tables/*.db"))[::2]:
+        for database in sorted(self.folder.glob("v*/tables/*.db"))[::2]:
             shutil.rmtree(database)
         _die()
     _empty(self)

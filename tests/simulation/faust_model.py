@@ -84,7 +84,6 @@ class _FaustApp(faust.App):  # type: ignore[misc]
     _fetcher: Any = None
     consumer_generation_id: Any = -1
     rebalancing: Any = False
-    crashed: Any = False
 
     def topic(self, name: str, **_: Any) -> str:
         return name

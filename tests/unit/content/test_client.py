@@ -245,5 +245,5 @@ async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) ->
 @pytest.mark.parametrize("url", ["", "localhost:8001", "http:", "file:", "ftp://host/x"])
 def test_an_address_of_another_kind_is_refused_at_once(url: str) -> None:
     settings: dict[str, Any] = {"content_service_url": url}
-    with pytest.raises(ValueError, match="CJ_CONTENT_SERVICE_URL"):
+    with pytest.raises(ValueError, match="content_service_url"):
         ContentClient(Settings(**settings))

@@ -46,7 +46,7 @@ def test_what_is_set_is_taken_and_an_ipv6_address_gets_its_brackets() -> None:
     assert advertised_host(Settings(advertised_host="2001:db8::1")) == "[2001:db8::1]"
 
 
-@pytest.mark.parametrize("host", [EVERYWHERE, "::", "[::]", "no-such-host", "http://kafka", "kafka:6066", "a b", ""])
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "[::]", "no-such-host"])
 def test_an_address_that_nobody_can_reach_is_refused_by_its_setting(host: str) -> None:
     (problem,) = find_address_problems(Settings(advertised_host=host))
     assert problem.startswith(f"CJ_ADVERTISED_HOST={host} ")

@@ -5,7 +5,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalGenerationError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -13,7 +20,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from cj_stream.streaming import fence, process
 from cj_stream.streaming.consumer import FencedConsumerThread
 from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.membership import FENCED_INSTANCE_ID, MembershipWatch
+from cj_stream.streaming.membership import FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED, MembershipWatch
 
 HEARTBEAT = HeartbeatRequest("group", 1, "member")
 JOIN = JoinGroupRequest("group", 10_000, 60_000, "member", "worker-1", "consumer", [])
@@ -41,7 +48,7 @@ class Coordinator:
         self.clock = 0.0
         with self.time():
             self.fence = Fence(session_timeout=10)
-        self.watch = MembershipWatch(self._send, self.fence, "worker-1")
+        self.watch = MembershipWatch(self._send, self.fence, "worker-1", "the-group")
 
     def time(self) -> Any:
         return patch.object(fence.time, "clock_gettime", lambda _: self.clock)
@@ -102,6 +109,23 @@ async def test_a_worker_that_the_group_has_dropped_ends_itself(
 async def test_other_answers_change_nothing(request_: Any, answer: Any) -> None:
     coordinator = Coordinator(answer)
     assert await coordinator.asked(request_) == 3600.0
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        (InvalidSessionTimeoutError.errno, "CJ_SESSION_TIMEOUT_SECONDS=10"),
+        (InconsistentGroupProtocolError.errno, "CJ_APP_ID=the-group"),
+        (GroupAuthorizationFailedError.errno, "CJ_APP_ID=the-group"),
+        (GROUP_MAX_SIZE_REACHED, "group.max.size"),
+    ],
+)
+async def test_a_worker_that_may_not_join_says_what_to_change(
+    code: int, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Ended, match=str(process.NOT_CONFIGURED)):
+        await Coordinator(refusal(code)).asked(JOIN)
+    assert named in capsys.readouterr().out
 
 
 async def test_who_stops_leaves_the_group_though_it_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from cj_stream.streaming.process import NOT_CONFIGURED
 METHOD = "faust.transport.consumer.Consumer._new_offset"
 
 
-class RefusedError(Exception):
+class RefusedError(BaseException):
     """Stands in for the end of the process."""
 
 
@@ -102,6 +102,6 @@ def test_no_worker_is_built_before_the_sources_are_verified(monkeypatch: pytest.
 
     monkeypatch.setattr(sources, "verify_sources", refuse)
     monkeypatch.delitem(sys.modules, "cj_stream.app", raising=False)
-    monkeypatch.setattr("cj_stream.operations.logs.configure_logs", lambda _settings: None)
+    monkeypatch.setattr("cj_stream.operations.logs.configure_logs", lambda *_: None)
     with pytest.raises(RefusedError):
         importlib.import_module("cj_stream.app")

@@ -12,15 +12,10 @@ from cj_stream.streaming.app import HardenedApp
 class Stopping(HardenedApp):
     """An app at the end of its stop: all that Faust does is done."""
 
-    crashed = False
-
-    def __init__(self, *, acknowledged: bool, crashed: bool, interrupted: bool) -> None:
-        self.crashed = crashed
+    def __init__(self, *, acknowledged: bool, interrupted: bool) -> None:
         self.steps: list[Any] = []
         sender = SimpleNamespace(settled=self._settled, interrupted=interrupted)
-        watchdog = SimpleNamespace(
-            stopping=lambda: self.steps.append("only the stop is watched"), end=lambda: self.steps.append("unwatched")
-        )
+        watchdog = SimpleNamespace(stopping=lambda: self.steps.append("only the stop is watched"))
         self.acknowledged = acknowledged
         self.engine: Any = SimpleNamespace(sender=sender, watchdog=watchdog)
         self.local_store: Any = SimpleNamespace(close=lambda *, clean: self.steps.append(clean))
@@ -47,20 +42,14 @@ def _stopped_faust(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("acknowledged", "crashed", "interrupted", "clean"),
-    [
-        (True, False, False, True),
-        (False, False, False, False),
-        (True, True, False, False),
-        (True, False, True, False),
-    ],
+    ("acknowledged", "interrupted", "clean"), [(True, False, True), (False, False, False), (True, True, False)]
 )
 async def test_the_local_store_is_trusted_only_if_all_in_it_is_acknowledged_and_nothing_went_wrong(
-    *, acknowledged: bool, crashed: bool, interrupted: bool, clean: bool
+    *, acknowledged: bool, interrupted: bool, clean: bool
 ) -> None:
-    app = Stopping(acknowledged=acknowledged, crashed=crashed, interrupted=interrupted)
+    app = Stopping(acknowledged=acknowledged, interrupted=interrupted)
     await app.on_stop()
-    assert app.steps == ["stopped", "settled", "closed", clean, "unwatched"]
+    assert app.steps == ["stopped", "settled", "closed", clean]
 
 
 async def test_what_is_under_way_is_finished_before_anything_stops_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +57,7 @@ async def test_what_is_under_way_is_finished_before_anything_stops_and_once(monk
         app.steps.append("stops")
 
     monkeypatch.setattr(faust.App, "stop", stops)
-    app = Stopping(acknowledged=True, crashed=False, interrupted=False)
+    app = Stopping(acknowledged=True, interrupted=False)
     await app.stop()
     assert app.steps == ["only the stop is watched", "finished", "stops"]
     await app.stop()

@@ -47,7 +47,7 @@ from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.streaming.shared_input import check_shared_input
 from cj_stream.streaming.sight import Eye
-from cj_stream.streaming.start_check import check_codecs, check_topics
+from cj_stream.streaming.start_check import check_changelog, check_codecs, check_topics
 from cj_stream.streaming.watchdog import Limits, Watchdog
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.table import BatchTable
@@ -288,6 +288,7 @@ async def _before_start(worker: Worker) -> None:
     if problems:
         refuse_to_start(problems)
     await check_topics(worker.settings)
+    await check_changelog(worker.settings, worker.app.local_store)
     await check_shared_input(worker.settings)
     await recall(worker.settings, worker.invalid_share)
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "gateway": Entry("cj_stream.cli.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
     "kafka": Entry("cj_stream.cli.kafka:kafka", "Start and stop an Apache Kafka for development."),
     "topics": Entry("cj_stream.cli.topics:topics", "Create, check and list the topics."),
+    "changelog": Entry("cj_stream.cli.changelog:changelog", "Write the changelog anew from what workers hold of it."),
     "settings": Entry("cj_stream.cli.settings:settings", "List the settings, their values and their meaning."),
 }
 """Every command, in the order of ``--help``."""

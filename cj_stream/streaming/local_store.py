@@ -17,6 +17,8 @@ from uuid import uuid4
 
 import structlog
 
+ID_FILE = "changelog-id"
+"""In the folder: the id of the changelog topic that its databases are copies of."""
 _PROBE_BYTES = 64 * 1024
 
 log = structlog.get_logger(__name__)
@@ -59,6 +61,10 @@ class LocalStore:
             self._empty()
         self._marker.unlink(missing_ok=True)
 
+    def distrust(self) -> None:
+        """Have `open` empty the folder, though the last worker on it stopped cleanly."""
+        self._marker.unlink(missing_ok=True)
+
     def worker_id(self) -> str:
         """Return the name that belongs to this folder, made up when it is first asked for."""
         path = self.folder / "worker-id"
@@ -74,6 +80,18 @@ class LocalStore:
             self._marker.touch()
         self._lock.close()
         self._lock = None
+
+    def put_aside(self, stamp: str) -> Path | None:
+        """Move the databases to where no worker looks for them, and return where that is; None if there are none.
+
+        What they are a copy of is forgotten: the next worker on the folder begins afresh.
+        """
+        (self.folder / ID_FILE).unlink(missing_ok=True)
+        aside = self.folder / f"before-rebuild-{stamp}"
+        for path in self.databases():
+            aside.mkdir(exist_ok=True)
+            path.rename(aside / path.name)
+        return aside if aside.exists() else None
 
     def _try_to_write(self) -> None:
         probe = self.folder / "probe"

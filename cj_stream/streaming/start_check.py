@@ -1,23 +1,29 @@
-"""What is checked before a worker starts: codecs, that the broker answers, and that every topic is as it has to be.
+"""What is checked before a worker starts: codecs, the broker, that every topic is as it has to be, the changelog.
 
 Hazard in Faust 0.15.3: a topic that is missing is left out of the assignment without a word
 (``assignor/partition_assignor.py`` 180), and with other partitions than the table's it is assigned apart from it.
 
-Test: ``tests/kafka/test_worker_start.py``.
+Tests: ``test_start_check.py``; ``tests/kafka/test_worker_start.py``, ``tests/kafka/test_changelog.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import count
+from typing import TypeVar
 
 import structlog
 
-from cj_stream.contracts.topics import registry
+from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming import codecs
+from cj_stream.streaming.changelog import ChangelogError, compare, describe_changelog, note_id
+from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.process import refuse_to_start
 from cj_stream.streaming.provisioning import ProvisioningError, find_problems
+
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
 
@@ -33,14 +39,31 @@ def check_codecs() -> None:
 
 async def check_topics(settings: Settings) -> None:
     """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
+    problems = await _patiently(lambda: find_problems(settings.kafka_bootstrap, registry(settings)))
+    if problems:
+        refuse_to_start(problems)
+
+
+async def check_changelog(settings: Settings, store: LocalStore) -> None:
+    """End the process with exit code 78 if the locked ``store`` holds what the changelog does not.
+
+    A store that does not go with the changelog, and holds nothing, is not trusted.
+    """
+    changelog = await _patiently(lambda: describe_changelog(settings.kafka_bootstrap, changelog_topic(settings)))
+    found = await asyncio.to_thread(compare, changelog, store.folder, store.databases())
+    if found.losses:
+        refuse_to_start(found.losses)
+    if not found.fits:
+        store.distrust()
+    note_id(store.folder, changelog)
+
+
+async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     for attempt in count():
         try:
-            problems = await find_problems(settings.kafka_bootstrap, registry(settings))
-        except ProvisioningError as error:
+            return await ask()
+        except (ProvisioningError, ChangelogError) as error:
             if attempt % LOG_EVERY == 0:
                 log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
-            continue
-        if problems:
-            refuse_to_start(problems)
-        return
+    raise AssertionError("unreachable: it is asked until it answers")

@@ -78,3 +78,21 @@ def test_a_folder_that_cannot_be_used_is_refused_by_name(tmp_path: Path, place: 
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(FolderError, match=r"CJ_DATA_DIR=.*cannot be used"):
         opened(tmp_path / place)
+
+
+def test_what_is_put_aside_is_kept_where_no_worker_looks_for_it(tmp_path: Path) -> None:
+    leave(tmp_path, clean=True)
+    store = LocalStore(tmp_path)
+    assert store.put_aside("today") == tmp_path / "before-rebuild-today"
+    assert store.databases() == []
+    assert (tmp_path / "before-rebuild-today" / "v1" / "tables" / "batches-0.db").exists()
+    assert store.put_aside("tomorrow") is None
+
+
+def test_a_clean_database_that_is_not_trusted_is_thrown_away(tmp_path: Path) -> None:
+    database = leave(tmp_path, clean=True)
+    store = LocalStore(tmp_path)
+    store.lock()
+    store.distrust()
+    store.open()
+    assert not database.exists()

@@ -74,6 +74,9 @@ class Disk:
         self.databases: dict[int, Database] = {}
         self.clean = False
 
+    def lock(self) -> None:
+        """Nobody else is on it."""
+
     def open(self) -> None:
         if not self.clean:
             self.databases.clear()

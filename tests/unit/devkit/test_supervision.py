@@ -20,8 +20,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 ENDS = """
 import sys, structlog
 from cj_stream.operations.logs import configure_logs
-from cj_stream.operations.settings import Settings
-configure_logs(Settings(log_format={format!r}))
+configure_logs({format!r}, "INFO")
 from cj_stream.streaming import process
 process.{end}
 """

@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     app_id: Annotated[TopicName, Field(max_length=200)] = Field(
         "cj-stream", description="Consumer group and prefix of the changelog topic."
     )
-    partitions: Count = Field(
-        8, le=MAX_PARTITIONS, description="Partitions of the events topic and the changelog; fixed for life."
+    partitions: Annotated[Count, Field(le=MAX_PARTITIONS)] = Field(
+        8, description="Partitions of the events topic and the changelog; fixed for life."
     )
     replication_factor: Annotated[Count, Field(le=32_767)] = Field(
         1, description="Replicas of our own topics; 3 in production."
@@ -90,7 +90,9 @@ class Settings(BaseSettings):
     batch_timeout_hours: Hours = Field(4, description="Hours without activity before a batch counts as stuck.")
     batch_max_age_hours: Hours = Field(48, description="Limit on the life of a batch, hours.")
     comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
-    max_attempts: Count = Field(3, le=MAX_ATTEMPTS, description="Attempts per comparison before it counts as failed.")
+    max_attempts: Annotated[Count, Field(le=MAX_ATTEMPTS)] = Field(
+        3, description="Attempts per comparison before it counts as failed."
+    )
     retry_pool_size: Count = Field(
         20, description="Failed comparisons that start a retry while others are outstanding."
     )
@@ -117,8 +119,8 @@ class Settings(BaseSettings):
         description="adaptive: informative pairs after the random ones; random: random throughout.",
     )
     wave_size: Count | None = Field(None, description="Pairs planned at a time; unset: a whole iteration.")
-    judgements_per_pair: Count = Field(
-        1, le=10, description="How often a pair may be compared; again only when all pairs were, in the other order."
+    judgements_per_pair: Annotated[Count, Field(le=10)] = Field(
+        1, description="How often a pair may be compared; again only when all pairs were, in the other order."
     )
     stop_rules: Annotated[tuple[StopRule, ...], NoDecode] = Field(
         tuple(StopRule), description="What may end a batch early: any of reliability, stability, decisions; or none."
@@ -126,7 +128,9 @@ class Settings(BaseSettings):
     grade_certainty_target: Share = Field(
         0.9, description="Expected share of right grades that ends a batch whose request gives grade boundaries."
     )
-    max_comparisons: Count = Field(20_000, le=MAX_COMPARISONS, description="Largest number of comparisons in a batch.")
+    max_comparisons: Annotated[Count, Field(le=MAX_COMPARISONS)] = Field(
+        20_000, description="Largest number of comparisons in a batch."
+    )
     max_essays: Count = Field(2_000, description="Largest number of essays in a batch.")
     max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
 

@@ -76,7 +76,7 @@ class _FaustApp(faust.App):  # type: ignore[misc]
     producer: Any = None
     consumer: Any = None
     tables: Any = None
-    conf: Any = SimpleNamespace(broker_request_timeout=90.0, canonical_url="")
+    conf: Any = SimpleNamespace(broker_request_timeout=90.0, canonical_url="", web_enabled=False)
     on_partitions_revoked: Any = None
     on_rebalance_complete: Any = None
     assignor: Any = SimpleNamespace(assigned_standbys=dict)

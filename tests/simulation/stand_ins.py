@@ -134,6 +134,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.LocalStore": lambda _: owner().node.disk,
     "cj_stream.worker.add_views": lambda _: None,
     "cj_stream.worker.check_topics": _nothing,
+    "cj_stream.worker.check_changelog": _nothing,
     "cj_stream.worker.check_shared_input": _nothing,
     "cj_stream.worker.recall": _nothing,
     "cj_stream.worker.claim": _nothing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from click.testing import CliRunner, Result
@@ -13,4 +14,8 @@ Run = Callable[..., Result]
 
 def run_command(*arguments: str, **options: object) -> Result:
     """Run a command; ``options`` are those of click's runner, such as ``env`` and ``input``."""
-    return CliRunner().invoke(main, [*arguments], **options)  # type: ignore[arg-type] # click's own keywords
+    before = os.umask(0o022)  # the usual one; a command changes that of its process
+    try:
+        return CliRunner().invoke(main, [*arguments], **options)  # type: ignore[arg-type] # click's own keywords
+    finally:
+        os.umask(before)

@@ -27,6 +27,7 @@ from cj_stream.cli.rendering import plain, result_csv, rows_table
 from cj_stream.cli.submission import Wishes
 from cj_stream.content.errors import ContentError
 from cj_stream.contracts.topics import registry
+from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, own_bootstrap, prepare
 from cj_stream.operations.settings import Settings
@@ -67,7 +68,7 @@ def demo(*, keep: bool, timeout: float) -> None:
     """
     load_settings()  # says at once what is wrong with them
     began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="cj-stream-demo-"))
+    folder = _own_folders()  # at once, and not when everything is done
     try:
         batches = demo_batches(find_examples())
         prepare(_say)
@@ -169,8 +170,17 @@ def _show(batches: Sequence[DemoBatch], ended: Sequence[Ended], outcomes: Sequen
     console.print(rows_table("Outcome events read back from the broker", ("batch_id", "kind", "event_id", "at"), rows))
 
 
+def _own_folders() -> Path:
+    """Make the folder of what is written, for us alone, and return a temporary one for all the rest."""
+    try:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        OUTPUT.chmod(0o700)
+        return Path(tempfile.mkdtemp(prefix="cj-stream-demo-"))
+    except OSError as error:
+        fail(f"{of_system(error)}: the demo writes to {OUTPUT} of the folder where it is started, and to TMPDIR")
+
+
 def _write(ended: Sequence[Ended], outcomes: Sequence[PublishedOutcome]) -> None:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
     for one in ended:
         name = one.detail["batch_id"]
         _write_json(name, {"batch": one.detail, "result": one.result})
@@ -186,11 +196,17 @@ def _write_json(name: str, value: object) -> None:
 
 def _save_logs(folder: Path) -> None:
     logs = [*folder.glob("logs/*.log"), *folder.glob("kafka/*.log")]
-    if logs:
-        (OUTPUT / "logs").mkdir(parents=True, exist_ok=True)
+    kept = OUTPUT / "logs"
+    if not logs:
+        return
+    try:
+        kept.mkdir(exist_ok=True)
         for log in logs:
-            shutil.copy(log, OUTPUT / "logs")
-        _say(f"the logs are in {OUTPUT / 'logs'}")
+            shutil.copy(log, kept)
+    except OSError as error:
+        _say(f"the logs could not be kept: {of_system(error)}")
+    else:
+        _say(f"the logs are in {kept}")
 
 
 def _clean_up(folder: Path, *, keep: bool) -> None:

@@ -19,6 +19,7 @@ from cj_stream.cli.rendering import plain
 from cj_stream.cli.stack_file import STACK_FILE, write_stack_file
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, prepare
+from cj_stream.gateway.specs import read_benches
 
 GATEWAY_PORT, FIRST_WEB_PORT = 8090, 6066
 
@@ -58,6 +59,10 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
     CJ_KAFKA_BOOTSTRAP uses another broker. While it runs, the other commands find it by themselves, from this folder.
     """
     load_settings()  # says at once what is wrong with them
+    try:
+        read_benches(judges, seed=0)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     changes = {"operator_token": os.environ.get("CJ_OPERATOR_TOKEN") or secrets.token_urlsafe(16)}
     if content is not None:
         changes["content_service_url"] = f"file:{content.resolve()}"

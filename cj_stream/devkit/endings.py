@@ -10,6 +10,7 @@ import signal
 
 FINAL_CODES = {
     os.EX_OK: "it was told to stop",
+    2: "its command line is wrong",
     os.EX_DATAERR: "somebody has to look at its input first",
     os.EX_CONFIG: "something has to be changed first",
 }
@@ -42,6 +43,11 @@ def reason(code: int | None, log: str) -> str | None:
     lines = [line for line in log.splitlines() if line.strip()]
     told = (_told(line) for line in reversed(lines))
     return next((words for words in told if words), lines[-1].strip() if lines else None)
+
+
+def of_system(error: OSError) -> str:
+    """Return what the system says of a file or a connection, without a number."""
+    return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
 
 
 def reason_of_kafka(code: int | None, log: str) -> str | None:

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from cj_stream.devkit.endings import of_system
+
 KAFKA_VERSION = "4.1.1"
 LOCK_FILE = Path(__file__).with_name("kafka-jars.sha256")
 INSTALL_DEV = "install the extra dev (pip install 'cj-stream[dev]')"
@@ -65,10 +67,15 @@ def ensure_jars(report: Report, folder: Path | None = None, jars: tuple[Jar, ...
     folder = cache_folder() if folder is None else folder
     jars = locked_jars() if jars is None else jars
     absent = [jar for jar in jars if not (folder / jar.file_name).exists()]
-    if absent:
-        folder.mkdir(parents=True, exist_ok=True)
-        _fetch(absent, folder, report)
-    problems = find_problems(folder, jars)
+    try:
+        if absent:
+            folder.mkdir(parents=True, exist_ok=True)
+            _fetch(absent, folder, report)
+        problems = find_problems(folder, jars)
+    except OSError as error:
+        raise JarError(
+            f"{of_system(error)}: the jars of Kafka are kept in {folder}, XDG_CACHE_HOME names another place"
+        ) from error
     if problems:
         raise JarError("; ".join(problems))
     return folder

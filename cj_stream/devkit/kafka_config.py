@@ -6,6 +6,7 @@ import random
 import socket
 from pathlib import Path
 
+PROPERTIES, LOGGING = "server.properties", "log4j2.properties"
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9092
 # Below the ports that systems lend to outgoing connections: one of those could hold the broker's port while it is down
@@ -34,7 +35,7 @@ advertised.listeners=BROKER://{host}:{port}
 listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
-log.dirs={data}
+log.dirs=data
 auto.create.topics.enable=false
 default.replication.factor=1
 min.insync.replicas=1
@@ -74,10 +75,12 @@ logger.values.level=WARN
 
 
 def write_config(folder: Path, port: int, controller_port: int) -> None:
-    """Write the broker's properties and its logging into ``folder`` (absolute); its data is in ``folder/data``."""
-    properties = _PROPERTIES.format(host=HOST, port=port, controller_port=controller_port, data=folder / "data")
-    (folder / "server.properties").write_text(properties)
-    (folder / "log4j2.properties").write_text(_LOGGING)
+    """Write the broker's properties and its logging into ``folder``, where it has to be started: ``data`` is there.
+
+    No file names a path: Kafka takes a comma, a backslash and letters beyond ASCII in one for something else.
+    """
+    (folder / PROPERTIES).write_text(_PROPERTIES.format(host=HOST, port=port, controller_port=controller_port))
+    (folder / LOGGING).write_text(_LOGGING)
 
 
 def is_free(port: int) -> bool:

@@ -16,6 +16,7 @@ from typing import IO, Any, NoReturn, Self, TypeVar
 import aiohttp
 
 from cj_stream.contracts.topics import registry
+from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.jars import JarError, ensure_jars
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
@@ -125,7 +126,7 @@ class Stack:
             if isinstance(error, (CannotStartError, ProvisioningError)):
                 raise StackError(str(error)) from error
             if isinstance(error, OSError):
-                raise StackError(f"{error.filename or self.folder}: {error.strerror}") from error
+                raise StackError(of_system(error)) from error
             raise
         return self
 
@@ -156,7 +157,7 @@ class Stack:
         settings = self.settings
         await create_topics(settings.kafka_bootstrap, registry(settings), settings.replication_factor)
         self._say("starting the judge gateway and the workers")
-        self._gateway = self._process("gateway", self._gateway_command(), {}, self._forgotten())
+        self._gateway = self._process("gateway", self._gateway_command(), {})
         self._workers = [
             self._process(f"worker-{number}", self._worker_command(), self._own(number, port))
             for number, port in enumerate(self._web_ports, 1)
@@ -164,6 +165,7 @@ class Stack:
         for process in (self._gateway, *self._workers):
             await process.start()
         await self._wait_until_ready()
+        self._gateway.consequence = self._forgotten()
 
     def _lock_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -187,14 +189,13 @@ class Stack:
         await self._broker.start()
         return self._broker.bootstrap
 
-    def _process(self, name: str, command: Sequence[str], own: Mapping[str, str], consequence: str = "") -> Supervised:
+    def _process(self, name: str, command: Sequence[str], own: Mapping[str, str]) -> Supervised:
         return Supervised(
             name,
             command,
             environment={**self.environment, **own},
             log_path=self.folder / "logs" / f"{name}.log",
             say=self._say,
-            consequence=consequence,
         )
 
     def _forgotten(self) -> str:

@@ -34,19 +34,17 @@ class CannotStartError(Exception):
 
 
 class Part(ABC):
-    """Something that runs, and is started again when it ends, but after one of ``FINAL_CODES`` or too often.
+    """Something that runs, and is started again when it ends, but after one of ``FINAL_CODES`` or too often."""
 
-    ``consequence`` is what its end means for the user; it is said with each.
-    """
-
-    def __init__(self, name: str, log_path: Path, say: Say, consequence: str = "") -> None:
+    def __init__(self, name: str, log_path: Path, say: Say) -> None:
         self.name = name
         self.log_path = log_path
         self.failures = 0
         self.restarts = 0
         self.ending = ""
         """How it ended last, with the reason."""
-        self._consequence = consequence
+        self.consequence = ""
+        """What its end means for the user; said with each."""
         self._say = say
         self._code: int | None = None
         self._log_start = 0
@@ -99,7 +97,7 @@ class Part(ABC):
             if self._is_over(quick):
                 return
             pause = min(FIRST_PAUSE * 2 ** (quick - 1), LONGEST_PAUSE)
-            self._tell(f"next start in {pause:g} s", self._consequence)
+            self._tell(f"next start in {pause:g} s", self.consequence)
             await asyncio.sleep(pause)
             problem = await self._start_again()
 
@@ -163,9 +161,8 @@ class Supervised(Part):
         environment: Mapping[str, str],
         log_path: Path,
         say: Say,
-        consequence: str = "",
     ) -> None:
-        super().__init__(name, log_path, say, consequence)
+        super().__init__(name, log_path, say)
         self._command = list(command)
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
@@ -189,7 +186,7 @@ class Supervised(Part):
                     preexec_fn=die_with_parent,  # noqa: PLW1509 -- one system call that takes no lock
                 )
         except OSError as error:
-            raise CannotStartError(f"{error.filename or self._command[0]}: {error.strerror}") from error
+            raise CannotStartError(endings.of_system(error)) from error
 
     def _is_running(self) -> bool:
         return self.pid is not None
@@ -217,7 +214,8 @@ class Broker(Part):
     """The local Kafka of a stack. Always started again on its data and at its port: that is where all others look."""
 
     def __init__(self, kafka: LocalKafka, port: int | None, say: Say) -> None:
-        super().__init__("Kafka", kafka.log_path, say, "the workers wait for it and go on by themselves")
+        super().__init__("Kafka", kafka.log_path, say)
+        self.consequence = "the workers wait for it and go on by themselves"
         self._kafka = kafka
         self._port = port
         self.bootstrap = ""
@@ -229,8 +227,6 @@ class Broker(Part):
             self.bootstrap = await asyncio.shield(starting)
         except (JarError, LocalKafkaError) as error:
             raise CannotStartError(str(error)) from error
-        except OSError as error:
-            raise CannotStartError(f"{error.filename}: {error.strerror}") from error
         except asyncio.CancelledError:
             # A thread cannot be cancelled, but this one gives up when its broker is gone.
             while not starting.done():

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    kafka = LocalKafka(tmp_path_factory.mktemp("broker"))
+    # Whatever the folder is called: Kafka itself takes each of these signs in a path for something else.
+    kafka = LocalKafka(tmp_path_factory.mktemp(r"a, b\c = #é%20"))
     try:
         kafka.start(free_port())
         yield kafka
@@ -65,6 +66,17 @@ async def _first(bootstrap: str, topic: str) -> bytes:
         record = await consumer.getone()
     assert isinstance(record.value, bytes)
     return record.value
+
+
+def test_its_data_is_in_its_folder(kafka: LocalKafka, bootstrap: str) -> None:
+    assert bootstrap
+    assert list(kafka.folder.glob("data/__consumer_offsets-*"))
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalKafkaError, match=r"Kafka cannot be started: .*file/sub: Not a directory"):
+        LocalKafka(tmp_path / "file" / "sub").start()
 
 
 def test_a_second_start_finds_the_running_broker(kafka: LocalKafka, bootstrap: str) -> None:

@@ -92,6 +92,12 @@ def test_a_start_with_a_damaged_jar_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
+def test_a_cache_that_cannot_be_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JarError, match=r"file/sub: Not a directory: .* XDG_CACHE_HOME names another place"):
+        ensure_jars(print, tmp_path / "file" / "sub", (Jar("g", "a", "1", "0" * 64),))
+
+
 def test_the_network_is_not_asked_when_every_jar_is_there(tmp_path: Path) -> None:
     folder = _filled(tmp_path / "jars")
     assert ensure_jars(pytest.fail, folder, JARS) == folder

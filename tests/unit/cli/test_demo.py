@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import ConsumerRecord
+from command_runs import run_command
 from fake_views import detail, result
 
 from cj_stream.cli import demo_batches as module
@@ -35,6 +36,26 @@ def test_the_examples_are_found_from_anywhere_and_make_three_batches_with_judges
     for batch in batches:
         if batch.scale is not None:
             assert set(batch.scale.scores) == {text.essay_id for text in batch.texts}
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_started() -> None:
+    Path("var").touch()
+    outcome = run_command("demo")
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith("Error: var/demo: Not a directory: the demo writes to var/demo of the folder")
+
+
+def test_a_judge_that_cannot_be_is_told_before_anything_is_started() -> None:
+    outcome = run_command("dev", "--judge", "nonsense")
+    assert outcome.exit_code == 2
+    assert "judge 'nonsense': write it as NAME=SPEC" in outcome.output
+    assert not Path("var").exists()
+
+
+def test_what_a_command_writes_is_the_users_own() -> None:
+    Path("judgements.csv").write_text("a,b,winner\n" + "x,y,x\ny,z,y\nz,x,x\nx,y,y\nz,y,z\nx,z,z\n")
+    assert run_command("report", "judgements.csv").exit_code == 0
+    assert Path("judgements.csv.html").stat().st_mode & 0o777 == 0o600
 
 
 def test_outside_a_clone_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -42,14 +42,11 @@ def run(log: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(supervision, "POLL_SECONDS", 0.01)
 
     def make(code: str) -> Supervised:
-        return Supervised(
-            "child",
-            [sys.executable, "-c", code],
-            environment={"GREETING": "hi"},
-            log_path=log,
-            say=said.append,
-            consequence="others wait",
+        child = Supervised(
+            "child", [sys.executable, "-c", code], environment={"GREETING": "hi"}, log_path=log, say=said.append
         )
+        child.consequence = "others wait"
+        return child
 
     return make
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import pytest
 from scripted_judges import judges
@@ -9,7 +10,7 @@ from story import Story, requested
 from cj_stream.domain.comparisons import TIMEOUT
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.records import ComparisonStatus, Slot
 from cj_stream.domain.states import BatchState
 
 
@@ -85,6 +86,18 @@ def test_a_verdict_after_an_error_callback_of_the_same_attempt_counts(story: Sto
     story.tell(story.error(0))
     story.tell(story.verdict(0))
     assert status(story) is ComparisonStatus.JUDGED
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("error", "first verdict", "second verdict"))))
+def test_of_the_callbacks_of_one_attempt_the_first_verdict_counts_whenever_an_error_comes(
+    story: Story, order: tuple[str, ...]
+) -> None:
+    verdicts = iter("AB")
+    for kind in order:
+        story.tell(story.error(0) if kind == "error" else story.verdict(0, cast("Slot", next(verdicts))))
+    row = story.batch.comparisons[0]
+    assert (row.status, row.winner, row.attempt) == (ComparisonStatus.JUDGED, "A", 1)
+    assert (story.batch.progress.judged, story.batch.progress.failed) == (1, 0)
 
 
 def test_reports_of_an_earlier_attempt_are_stale_but_for_its_verdict_which_counts_once() -> None:

@@ -17,7 +17,12 @@ import aiohttp
 from yarl import URL
 
 from cj_stream.content.errors import ContentUnavailable, TextMissing
-from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
+from cj_stream.operations.foreign_answers import (
+    AnswerTooLargeError,
+    RedirectedError,
+    body_of,
+    refuse_redirect,
+)
 
 MAX_TEXT_BYTES = 256 * 1024
 """About 45 000 words. What is longer is no essay, and reading it whole could starve a worker of memory."""
@@ -112,10 +117,10 @@ class HttpStore:
             async with self._open().get(url, allow_redirects=False) as response:
                 if response.status in _NOT_THERE:
                     raise TextMissing(storage_id, f"the content service answered {response.status}")
-                body = await body_of(response, MAX_TEXT_BYTES)
+                refuse_redirect(response)
                 if response.status != _OK:
                     raise ContentUnavailable(f"GET {url} answered {response.status}")
-                return body
+                return await body_of(response, MAX_TEXT_BYTES)
         except AnswerTooLargeError as error:
             raise TextMissing(storage_id, f"the text is longer than {MAX_TEXT_BYTES} bytes") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -39,16 +39,22 @@ async def body_of(response: aiohttp.ClientResponse, limit: int) -> bytes:
         AnswerTooLargeError: there are more than ``limit`` bytes.
 
     """
-    origin = response.url.origin()
-    if response.status // 100 == _REDIRECTION:
-        raise RedirectedError(f"{origin} answers with a redirect ({response.status}) to {_target(response)}")
+    refuse_redirect(response)
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
         if len(body) > limit:
             response.close()
+            origin = response.url.origin()
             raise AnswerTooLargeError(f"{origin} answers with more than {limit} bytes: no more are read")
     return bytes(body)
+
+
+def refuse_redirect(response: aiohttp.ClientResponse) -> None:
+    """Raise `RedirectedError` when the answer is a redirect."""
+    if response.status // 100 == _REDIRECTION:
+        origin = response.url.origin()
+        raise RedirectedError(f"{origin} answers with a redirect ({response.status}) to {_target(response)}")
 
 
 def _target(response: aiohttp.ClientResponse) -> str:

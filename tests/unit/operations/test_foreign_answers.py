@@ -148,6 +148,14 @@ async def test_a_text_beyond_all_measure_is_no_usable_text(way: str) -> None:
             await content.text("an-id")
 
 
+@pytest.mark.parametrize("way", ["bomb", "endless"])
+async def test_a_failing_content_service_that_talks_without_end_says_nothing_about_the_text(way: str) -> None:
+    server = HostileServer(way, status=500)
+    async with server.serving() as base, ContentClient(Settings(content_service_url=base)) as content:
+        with little_memory(), pytest.raises(ContentUnavailable, match="answered 500"):
+            await content.text("an-id")
+
+
 @pytest.mark.parametrize("way", ["bomb", "endless", *REDIRECTS])
 async def test_a_command_takes_no_bomb_and_follows_no_redirect(way: str) -> None:
     server = HostileServer(way, body=b'{"batches": []}')

@@ -38,6 +38,8 @@ from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.inputs import Inputs
+from cj_stream.streaming.isolation import OpenTransactions
 from cj_stream.streaming.lag import caught_up, nothing_blocked
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
@@ -105,7 +107,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.app = new_app(settings)
-        fence = Fence(settings.session_timeout_seconds)
+        fence, conditions = Fence(settings.session_timeout_seconds), Conditions(time.time)
         self.sender = Sender(self.app, fence)
         self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
         self.engine = self.app.engine = Engine(
@@ -113,15 +115,16 @@ class Worker:
             fence=fence,
             releases=Releases(self.released),
             opener=Opener(self.sender, settings.batch_events_topic, time.time),
-            watchdog=Watchdog(_limits(settings), fence, Eye(self.app)),
-            conditions=Conditions(time.time),
+            watchdog=Watchdog(_limits(settings), fence, Eye(self.app, OpenTransactions(conditions))),
+            conditions=conditions,
+            inputs=Inputs(conditions),
             events_topic=settings.batch_events_topic,
         )
         table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
         self.app.tables.add(table)
         self.rows = BatchRows(table, self.sender)
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
-        self.metrics = Metrics(self.states, self.engine.conditions.counts)
+        self.metrics = Metrics(self.states, conditions.counts, self.engine.inputs.lost)
         self.content = ContentClient(settings)
         self.provider = ProviderClient(settings)
         self.invalid_share = InvalidShare(settings)

@@ -25,7 +25,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.worker import policy_of
 
-METRICS = Metrics(dict, dict)
+METRICS = Metrics(dict, dict, dict)
 CPU_SECONDS = 5.0
 """A message may take this much of a processor: hundreds of times what any does, so only what never ends is caught."""
 

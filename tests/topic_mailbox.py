@@ -35,11 +35,15 @@ class Mailbox:
             bootstrap_servers=bootstrap,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=50,
+            metadata_max_age_ms=1000,
             isolation_level=READ_COMMITTED,
         )
         # What is sent while the broker is away arrives when it is back, once.
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, enable_idempotence=True, request_timeout_ms=OUTAGE_MILLISECONDS
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            request_timeout_ms=OUTAGE_MILLISECONDS,
+            metadata_max_age_ms=1000,
         )
         self._reading: asyncio.Task[None] | None = None
 

@@ -25,16 +25,24 @@ SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
 class Metrics:
     """Counts what happens.
 
-    At scrape time ``states`` is asked how many batches are in each state, and ``conditions`` how many things of each
-    kind are not as they should be.
+    At scrape time ``states`` is asked how many batches are in each state, ``conditions`` how many things of each
+    kind are not as they should be, and ``lost`` how many records of each topic were gone before they could be read.
     """
 
     def __init__(
-        self, states: Callable[[], Mapping[BatchState, int]], conditions: Callable[[], Mapping[ConditionKind, int]]
+        self,
+        states: Callable[[], Mapping[BatchState, int]],
+        conditions: Callable[[], Mapping[ConditionKind, int]],
+        lost: Callable[[], Mapping[str, int]],
     ) -> None:
         registry = self._registry = CollectorRegistry()
         registry.register(_Asked("cj_batch_state", "Batches of this worker in each state.", "state", states))
         registry.register(_Asked("cj_conditions", "What is degraded at this worker, by kind.", "kind", conditions))
+        registry.register(
+            _Asked(
+                "cj_lost_input_records", "Records deleted unread, since the worker started, by topic.", "topic", lost
+            )
+        )
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
 
         self.requests = counter("cj_requests_total", "Requests, by what became of them.", ["outcome"])

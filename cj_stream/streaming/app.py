@@ -18,6 +18,7 @@ from faust.transport.drivers.aiokafka import Transport as FaustTransport
 
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.address import advertised_host
+from cj_stream.streaming.assignor import ExistingPartitionsAssignor
 from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.crashes import end_for
 from cj_stream.streaming.engine import Engine
@@ -117,6 +118,7 @@ def new_app(settings: Settings) -> HardenedApp:
         store="rocksdb://",
         datadir=str(settings.data_dir),
         TableManager=SeekFirstTableManager,
+        PartitionAssignor=ExistingPartitionsAssignor,
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=settings.partitions,

@@ -20,12 +20,14 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP, Message
 
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
+from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.isolation import READ_COMMITTED
 from cj_stream.streaming.membership import MembershipWatch
 from cj_stream.streaming.process import end_process
@@ -57,6 +59,17 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 (Faust has it for its own transactions only)
+        client, send, commit = consumer._client, consumer._client.send, consumer.commit  # noqa: SLF001 (no hook for answers)
+
+        async def sent(node_id: int, request: Any, **kwargs: Any) -> Any:
+            response = await send(node_id, request, **kwargs)
+            self._inputs.answered(consumer, request, response)
+            return response
+
+        async def committed(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+            await commit(self._inputs.identified(offsets))
+
+        client.send, consumer.commit = sent, committed
         return consumer
 
     async def on_thread_stop(self) -> None:
@@ -66,9 +79,21 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         await super().on_thread_stop()
 
     async def seek_to_committed(self) -> Any:
-        """Seek the sources to their committed offsets, with no fetch under way."""
+        """Seek the sources to where reading begins, with no fetch under way."""
         await self.call_thread(self._cut_off_fetch)
-        return await super().seek_to_committed()
+        return await self.call_thread(self._seek_sources)
+
+    async def _seek_sources(self) -> dict[TopicPartition, int | None]:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        sources = [tp for tp in assigned if self.app.topics.acks_enabled_for(tp.topic)]
+        begins = await self._inputs.seek(consumer, sources)
+        return {tp: begins.get(tp) for tp in assigned}
+
+    @property
+    def _inputs(self) -> Inputs:
+        inputs: Inputs = cast("Any", self.app).engine.inputs
+        return inputs
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         await self._cut_off_fetch()
@@ -80,7 +105,9 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
             return {}
         # Not what standbys read: a committed position would be where another standby begins to read.
         sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
-        cast("BarrierConsumer", self.consumer).reading.fetching(_positions(consumer, sources))
+        positions = _positions(consumer, sources)
+        self._inputs.moved(consumer, positions)
+        cast("BarrierConsumer", self.consumer).reading.fetching(positions)
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()
@@ -115,6 +142,8 @@ class BarrierConsumer(FaustConsumer):
         """Seek all partitions to their committed positions: the agents get everything from there."""
         self.reading.interrupt()
         await super().perform_seek()
+        # To Faust a commit of 0 is none, but `reading` goes on from it where nobody gets to see the first records.
+        self._committed_offset.update({tp: 0 for tp, begin in self._read_offset.items() if begin == 0})
         self.reading.restart()
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:

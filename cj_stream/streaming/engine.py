@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
@@ -22,4 +23,5 @@ class Engine:
     opener: Opener
     watchdog: Watchdog
     conditions: Conditions
+    inputs: Inputs
     events_topic: str

@@ -16,6 +16,9 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
+from cj_stream.streaming.fence import now
+from cj_stream.streaming.isolation import OpenTransactions, written_ends
+
 ANSWER_SECONDS = 10.0
 """The broker counts as away when it has not answered for this long."""
 
@@ -45,8 +48,9 @@ class Sight:
 class Eye:
     """Looks at one worker: ``app`` is its hardened Faust app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, transactions: OpenTransactions) -> None:
         self._app = app
+        self._transactions = transactions
 
     @property
     def consumer_thread(self) -> Any:
@@ -65,6 +69,7 @@ class Eye:
     async def _look(self, consumer: Any) -> Sight:
         async with asyncio.timeout(ANSWER_SECONDS):
             lags = await self._lags(consumer)
+            await self._app.engine.inputs.look(consumer, consumer.subscription() - self._app.tables.changelog_topics)
         opener, recovery = self._app.engine.opener, self._app.tables.recovery
         offsets, ends = dict(recovery.active_offsets), dict(recovery.active_highwaters)
         return Sight(
@@ -88,7 +93,9 @@ class Eye:
         changelogs = self._app.tables.changelog_topics
         sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
         # Asked for even without any partition: an answer tells that the broker is there.
-        ends = await consumer.end_offsets(sources or [TopicPartition(self._app.engine.events_topic, 0)])
+        asked = sources or [TopicPartition(self._app.engine.events_topic, 0)]
+        ends = await consumer.end_offsets(asked)
+        self._transactions.observe(now(), ends, await written_ends(consumer, asked))
         found = await consumer._coordinator.fetch_committed_offsets(sources)  # noqa: SLF001 (the public call is one each)
         committed = {tp: known.offset for tp, known in found.items() if known.offset >= 0}
         fresh = [tp for tp in sources if tp not in committed]

@@ -49,13 +49,15 @@ _THREAD = (
 )
 _COORDINATOR = (
     "_do_commit_offsets _do_fetch_commit_offsets _do_heartbeat _maybe_leave_group _on_join_prepare _send_req "
-    "fetch_committed_offsets reset_generation"
+    "fetch_committed_offsets request_rejoin reset_generation"
 )
 RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "faust._cython.streams": {},
     "faust.agents.agent": {"Agent": "_execute_actor"},
     "faust.app.base": {"App": _APP},
-    "faust.assignor.partition_assignor": {"PartitionAssignor": "on_assignment table_metadata"},
+    "faust.assignor.partition_assignor": {
+        "PartitionAssignor": "_get_client_metadata _perform_assignment on_assignment table_metadata"
+    },
     "faust.stores.rocksdb": {"Store": "_db_for_partition _open_for_partition persisted_offset set_persisted_offset"},
     "faust.streams": {"Stream": "_c_aiter"},
     "faust.tables.base": {"Collection": "apply_changelog_batch on_recovery_completed persisted_offset"},
@@ -77,11 +79,11 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "mode.services": {"Service": "crash itertimer wait_first"},
     "mode.signals": {"Signal": "send"},
     "mode.threads": {"MethodQueue": "_process_enqueued call", "QueueServiceThread": "call_thread on_thread_stop"},
-    "aiokafka.client": {"AIOKafkaClient": "_md_synchronizer _metadata_update force_metadata_update"},
-    "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "committed end_offsets seek_to_committed"},
+    "aiokafka.client": {"AIOKafkaClient": "_md_synchronizer _metadata_update force_metadata_update send"},
+    "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "commit committed end_offsets seek"},
     "aiokafka.consumer.fetcher": {
         "FetchResult": "_update_position check_assignment getall",
-        "Fetcher": "_proc_offset_request _retrieve_offsets end_offsets fetched_records seek_to",
+        "Fetcher": "_proc_fetch_request _proc_offset_request _retrieve_offsets end_offsets fetched_records seek_to",
         "PartitionRecords": "_unpack_records",
     },
     "aiokafka.consumer.group_coordinator": {

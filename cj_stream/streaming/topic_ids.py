@@ -3,11 +3,12 @@
 Hazard in aiokafka 0.14.0: its requests for metadata are older than topic ids (KIP-516), so a topic that was made anew
 with as many records looks like the one before. Here the broker is asked in the version that tells them.
 
-Test: ``tests/kafka/test_changelog.py``.
+Tests: ``tests/kafka/test_changelog.py``, ``tests/kafka/test_offsets.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -90,18 +91,26 @@ class _MetadataStruct(RequestStruct):
 class _MetadataRequest(Request[_MetadataStruct]):
     API_KEY = 3
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topics: Collection[str]) -> None:
+        self._topics = topics
 
     def build(self, request_struct_class: type[_MetadataStruct]) -> _MetadataStruct:
-        return request_struct_class([(_ANY, self._topic, {})], False, False, False, {})
+        return request_struct_class([(_ANY, topic, {}) for topic in sorted(self._topics)], False, False, False, {})
 
 
 async def topic_id(admin: AIOKafkaAdminClient, topic: str) -> UUID | None:
     """Return the id of ``topic``; None if there is no such topic, or the broker is older than ids (Kafka 2.8)."""
+    found = await topic_ids(admin._client, [topic])  # noqa: SLF001 (aiokafka cannot ask this)
+    return (found or {}).get(topic)
+
+
+async def topic_ids(client: Any, topics: Collection[str]) -> dict[str, UUID] | None:
+    """Return the ids of those of ``topics`` that exist, None if the broker is older than ids; ``client`` is aiokafka's.
+
+    Raises `KafkaError` when the broker does not answer.
+    """
     try:
-        response: Any = await admin._send_request(_MetadataRequest(topic))  # noqa: SLF001 (aiokafka cannot ask this)
+        response: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return None
-    found: UUID = response.topics[0][2]
-    return found if found != _ANY else None
+    return {name: found for _code, name, found, *_ in response.topics if found != _ANY}

@@ -30,7 +30,7 @@ from cj_stream.scoring.fit import Fit
 
 FITS_KEPT = 256
 
-METRICS = Metrics(dict, dict)
+METRICS = Metrics(dict, dict, dict)
 """The real metrics, the same for all processes: making them takes longer than the rest of a worker."""
 
 

@@ -36,7 +36,7 @@ class Outside:
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
         self.silence = 0.0
-        self.metrics = Metrics(dict, dict)
+        self.metrics = Metrics(dict, dict, dict)
 
     async def text(self, storage_id: str) -> str:
         self.fence.contact(self.fence._contact - self.silence)
@@ -115,7 +115,7 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
         sender=producer.sender(),
         correlation_ids=IDS,
         fence=outside.fence,
-        metrics=Metrics(dict, dict),
+        metrics=Metrics(dict, dict, dict),
     )
     outcome = f"completed:{FIRST}"
     publishing = asyncio.create_task(effects(Publish(batch.batch_id, 1, outcome), batch, PARTITION))

@@ -31,7 +31,7 @@ class Timer:
         self.copies: list[bytes] = []
         self.sent: list[TimeoutDue] = []
         self.opener = Opener(FakeProducer().sender(), "events", lambda: self.now)
-        metrics = Metrics(dict, dict)
+        metrics = Metrics(dict, dict, dict)
         forwarder = _Forwarder(self.sent)
         self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, metrics)
 

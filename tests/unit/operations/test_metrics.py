@@ -28,7 +28,10 @@ class CountedStory(Story):
 
     def __init__(self, policy: Policy | None = None, **parts: Any) -> None:
         self.conditions = Conditions(lambda: self.now)
-        self.metrics = Metrics(lambda: Counter(batch.state for batch in self.batches), self.conditions.counts)
+        self.lost: dict[str, int] = {}
+        self.metrics = Metrics(
+            lambda: Counter(batch.state for batch in self.batches), self.conditions.counts, lambda: self.lost
+        )
         super().__init__(policy, **parts)
 
     def deliver(self, *events: Event, at: float | None = None) -> list[Change]:
@@ -223,3 +226,9 @@ async def test_the_way_of_a_callback_is_measured_and_never_negative(monkeypatch:
     assert value(METRICS, "cj_callback_latency_seconds_count") == count + 4
     await ingress.take(callbacks, raw("callback_success.json")[:50])
     assert value(METRICS, "cj_callback_latency_seconds_count") == count + 4
+
+
+def test_records_that_were_gone_unread_are_counted_by_topic(story: CountedStory) -> None:
+    assert story.samples("cj_lost_input_records") == {}
+    story.lost["requests"] = 7
+    assert story.samples("cj_lost_input_records") == {("topic", "requests"): 7.0}

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from faust.types import TP
 
+from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.consumer import FencedConsumerThread
+from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.reading import Reading
 
 EVENTS, CALLBACKS, CHANGELOG = TP("events", 0), TP("callbacks", 0), TP("changelog", 0)
@@ -41,7 +43,8 @@ class Fetching:
         self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
         self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
         acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
-        self.thread.app = cast("Any", SimpleNamespace(topics=acked))
+        engine = SimpleNamespace(inputs=Inputs(Conditions(lambda: 0.0)))
+        self.thread.app = cast("Any", SimpleNamespace(topics=acked, engine=engine))
 
     async def begin(self, active: set[TP]) -> asyncio.Task[Any]:
         fetch = asyncio.create_task(self.thread._fetch_records(self._consumer, active, timeout=1.0, max_records=500))

@@ -5,6 +5,8 @@ from typing import Any
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from cj_stream.streaming.conditions import ConditionKind, Conditions
+from cj_stream.streaming.isolation import OpenTransactions
 from cj_stream.streaming.sight import Eye, Lag
 
 READ, UNREAD, FRESH = (TopicPartition("callbacks", number) for number in range(3))
@@ -19,6 +21,8 @@ class Consumer:
         self.assigned = set(assigned)
         self.asked: set[TopicPartition] = set()
         self._coordinator = self
+        self._fetcher = SimpleNamespace(end_offsets=self._written_ends)
+        self._request_timeout_ms = 1000
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
@@ -27,11 +31,27 @@ class Consumer:
         self.asked.update(partitions)
         return dict.fromkeys(partitions, 9)
 
+    async def _written_ends(self, partitions: list[TopicPartition], _timeout: int) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 12)
+
+    def subscription(self) -> frozenset[str]:
+        return frozenset({"callbacks", "changelog"})
+
     async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 2)
 
     async def fetch_committed_offsets(self, _partitions: list[TopicPartition]) -> dict[TopicPartition, Any]:
         return {READ: OffsetAndMetadata(9, ""), UNREAD: OffsetAndMetadata(4, ""), FRESH: OffsetAndMetadata(-1, "")}
+
+
+class LookedAt:
+    """Stands in for the worker's inputs: remembers which topics were looked at."""
+
+    def __init__(self) -> None:
+        self.topics: set[str] = set()
+
+    async def look(self, _consumer: Any, topics: set[str]) -> None:
+        self.topics |= topics
 
 
 def eye(*, ready: bool = True) -> Eye:
@@ -42,9 +62,12 @@ def eye(*, ready: bool = True) -> Eye:
             rebalancing=not ready,
             rebalancing_count=1,
             consumer_generation_id=5,
-            engine=SimpleNamespace(opener=SimpleNamespace(ready=True, opened_at={}), events_topic="events"),
+            engine=SimpleNamespace(
+                opener=SimpleNamespace(ready=True, opened_at={}), events_topic="events", inputs=LookedAt()
+            ),
             tables=SimpleNamespace(recovery=recovery, changelog_topics={"changelog"}),
-        )
+        ),
+        OpenTransactions(Conditions(lambda: 0.0)),
     )
 
 
@@ -71,3 +94,24 @@ async def test_a_recovery_is_told_by_partition_and_each_step_of_it_changes_its_s
 
 def test_there_is_nothing_to_see_before_the_consumer_is_there() -> None:
     assert eye().look() is None
+
+
+async def test_only_source_topics_are_looked_at_for_being_the_same() -> None:
+    looking = eye()
+    await looking._look(Consumer(READ, CHANGELOG))
+    assert looking._app.engine.inputs.topics == {"callbacks"}
+
+
+def test_a_transaction_that_stays_open_is_told_until_it_is_over_and_one_that_ends_soon_is_not() -> None:
+    conditions = Conditions(lambda: 0.0)
+    transactions = OpenTransactions(conditions)
+    for at, stable in ((0, 4), (10, 4), (20, 5), (30, 5), (40, 5)):
+        transactions.observe(at, {UNREAD: stable, READ: 9}, {UNREAD: 9, READ: 9})
+        assert conditions.current == ()
+    for at in (50, 60):
+        transactions.observe(at, {UNREAD: 5, READ: 9}, {UNREAD: 9, READ: 9})
+    assert [(found.kind, found.subject) for found in conditions.current] == [
+        (ConditionKind.OPEN_TRANSACTION, "callbacks-1")
+    ]
+    transactions.observe(70, {UNREAD: 9, READ: 9}, {UNREAD: 9, READ: 9})
+    assert conditions.current == ()

@@ -1,0 +1,143 @@
+"""Committed offsets that are not in the log any more, on a real broker and with two workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.structs import TopicPartition
+from stage import Stage, new_request, staged
+
+from cj_stream.operations.settings import Settings
+
+pytestmark = pytest.mark.kafka
+
+REQUEST_PARTITIONS = 3
+
+
+async def test_input_that_is_gone_when_a_worker_starts_is_told_and_what_is_there_is_read(
+    settings: Settings, tmp_path: Path
+) -> None:
+    at = TopicPartition(settings.assessment_request_topic, 1)
+    async with staged(settings, tmp_path) as stage:
+        await stage.fleet.start(2)
+        await stage.ask(new_request("handled", 2), partition=at.partition)
+        await stage.ended("handled")
+        await _stop(stage)
+
+        # Deleted before it was read: two of three requests.
+        for name in ("lost-1", "lost-2", "kept"):
+            await stage.ask(new_request(name, 2), partition=at.partition)
+        async with _admin(settings) as admin:
+            await admin.delete_records({at: RecordsToDelete(before_offset=3)})
+        await _start(stage)
+        await stage.ended("kept")
+        assert await stage.fleet.metric("cj_lost_input_records", topic=at.topic) == 2
+        told = [line for worker in stage.fleet.workers for line in worker.log.splitlines() if "input is gone" in line]
+        assert len(told) == 1, told
+        assert all(part in told[0] for part in ("first=1", "end=3", "records=2", "partition=1", at.topic)), told
+        assert "lost_input" in {found["kind"] for found in await _degraded(stage)}
+
+        # Committed beyond the end: a topic made anew, a lost tail, or somebody's hand.
+        await _stop(stage)
+        await stage.ask(new_request("unread", 2), partition=at.partition)
+        await _commit(settings, at, 1000)
+        await _start(stage)
+        await stage.ended("unread")
+        assert any("first=5 " in worker.log or "end=1000" in worker.log for worker in stage.fleet.workers)
+        assert set(stage.provider.submissions.values()) == {1}, "what was handled was not handled again"
+        for name in ("handled", "kept", "unread"):
+            assert len(stage.mailbox.outcomes("completed", name)) == 1
+        assert await stage.fleet.batch("lost-1") is None
+
+
+async def test_a_topic_that_is_made_anew_or_grows_under_running_workers_is_read_from_its_beginning(
+    settings: Settings, tmp_path: Path
+) -> None:
+    topic = settings.assessment_request_topic
+    async with staged(settings, tmp_path) as stage:
+        await stage.fleet.start(2)
+        for number in range(2):
+            await stage.ask(new_request(f"old-{number}", 2), partition=0)
+        await stage.ended("old-0", "old-1")
+
+        # As many records as before: by its offsets alone the new topic looks like the old one.
+        await _make_anew(settings, topic, REQUEST_PARTITIONS)
+        for number in range(2):
+            await stage.ask(new_request(f"new-{number}", 2), partition=0)
+        await stage.ended("new-0", "new-1")
+        assert any("input is gone" in worker.log for worker in stage.fleet.workers)
+
+        async with _admin(settings) as admin:
+            await admin.create_partitions({topic: NewPartitions(total_count=REQUEST_PARTITIONS + 2)})
+        await _written(stage, "added", REQUEST_PARTITIONS + 1)
+        await stage.ended("added")
+
+        # Fewer partitions than the workers have been assigned.
+        await _make_anew(settings, topic, 1)
+        await _written(stage, "fewer", 0)
+        await stage.ended("fewer")
+        assert set(stage.provider.submissions.values()) == {1}
+
+
+async def _written(stage: Stage, name: str, partition: int) -> None:
+    """Send a request as soon as the sender knows of the partition."""
+    while True:
+        try:
+            return await stage.ask(new_request(name, 2), partition=partition)
+        except (AssertionError, ValueError):
+            await asyncio.sleep(0.1)
+
+
+async def _make_anew(settings: Settings, topic: str, partitions: int) -> None:
+    async with _admin(settings) as admin:
+        await admin.delete_topics([topic])
+        while True:
+            response = await admin.create_topics([NewTopic(topic, partitions, 1)])
+            ((_topic, code, _message),) = response.topic_errors
+            if code != TopicAlreadyExistsError.errno:
+                assert code == 0, code
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _commit(settings: Settings, at: TopicPartition, offset: int) -> None:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, group_id=settings.app_id, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([at])
+        await consumer.commit({at: offset})
+
+
+async def _stop(stage: Stage) -> None:
+    for worker in stage.fleet.workers:
+        worker.terminate()
+    for worker in stage.fleet.workers:
+        assert await stage.fleet.ended(worker) == 0
+
+
+async def _start(stage: Stage) -> None:
+    for worker in stage.fleet.workers:
+        worker.start()
+    await stage.fleet.ready()
+
+
+async def _degraded(stage: Stage) -> list[dict[str, str]]:
+    answers = [await stage.fleet._get(f"{worker.url}/healthz/ready") for worker in stage.fleet.workers]
+    return [found for answer in answers if answer for found in answer["degraded"]]
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()

@@ -36,6 +36,7 @@ NO_REGRESS = "the changelog by highest position never goes back"
 READ_FIRST = "no batch is timed out while its callbacks lie unread"
 SAME_EVENT = "an outcome event id stands for one event"
 POOL = "submissions stay within their limits"
+OWN_ORIGIN = "the origin of a request is its record"
 
 
 class Checks:
@@ -167,7 +168,7 @@ class Checks:
                 case Callback():
                     self.landed[event.justification or event.error_message or ""] += 1
                 case BatchRequested():
-                    self.landed[request_tag(event.batch_id, event.correlation_id)] += 1
+                    self._request_appended(record, event)
                 case SubmissionAccepted():
                     key = (event.batch_id, event.run, event.index, event.attempt)
                     self._accepted.setdefault(key, record.offset)
@@ -175,6 +176,15 @@ class Checks:
                     self._markers[event.nonce] = record.offset
                 case TimeoutDue():
                     self._timeout_appended(record, event)
+
+    def _request_appended(self, record: Record, event: BatchRequested) -> None:
+        tag, origin = request_tag(event.batch_id, event.correlation_id), event.origin
+        self.landed[tag] += 1
+        place = (
+            None if origin is None else (TP(self._settings.assessment_request_topic, origin.partition), origin.offset)
+        )
+        if place is None or self._expected.get(place) != tag:
+            self._violated(OWN_ORIGIN, f"{record.partition}@{record.offset}: {event.correlation_id} is from {origin}")
 
     def _timeout_appended(self, record: Record, event: TimeoutDue) -> None:
         width = self._settings.batch_monitor_interval_minutes * 60

@@ -32,10 +32,14 @@ VERDICTS_COUNT = "a verdict for a live batch counts"
 OWN_ATTEMPT = "an answer is that of its own attempt"
 OWN_DEADLINE = "an attempt has its whole time, and not much more"
 NEVER_UNJUST = "no batch is timed out because the service was down, or while it moves"
+OLD_AGE = "no batch outlives its age limit by much"
 RETENTION = "a finished batch is kept for its retention, and not much longer"
 OBEYED = "an operator is obeyed"
 
 ENDED_BY_TIME = (NoteKind.TIMEOUT_FAILED, NoteKind.TIMEOUT_RECOVERED)
+
+OPENS_WITHIN = 30.0
+"""Seconds from the first request until all workers have come and every partition has its last owner, without faults."""
 
 Key = tuple[str, int]
 
@@ -74,6 +78,7 @@ class Decisions:
             *self._answers(event, before, after),
             *self._deadlines(change, at),
             *self._timeouts(event, at, change, before),
+            *self._ages(change, at),
             *self._deletions(change, at),
             *_commands(event, change, before),
         ]
@@ -122,6 +127,16 @@ class Decisions:
         alive = not isinstance(event, TimeoutDue) and before is not None and _moved(before, batch)
         if before is None or before.state is not batch.state or alive:
             self._moved_at[batch.key] = at
+
+    def _ages(self, change: Change, at: float) -> Iterator[tuple[str, str]]:
+        settings, plan = self._world.settings, self._world.plan
+        if change.batch is None or plan.faults or plan.callback_lag:
+            return
+        # The limit counts from the opening of the partition too, a final fit is waited for, and so are windows.
+        control, allowed = change.batch.control, settings.batch_max_age_hours * 3600 + OPENS_WITHIN
+        late = 3 * settings.batch_monitor_interval_minutes * 60
+        if not change.batch.finished and control.stop_reason is None and at - control.created_at > allowed + late:
+            yield OLD_AGE, f"{change.batch.key} is {at - control.created_at:.1f} s old"
 
     def _deletions(self, change: Change, at: float) -> Iterator[tuple[str, str]]:
         if change.batch is not None and change.batch.finished:

@@ -9,6 +9,7 @@ from faust.types import TP
 from simulation.checks import events_of
 from simulation.decisions import RETENTION
 from simulation.provider_model import MISSING, verdict
+from simulation.repeats import check_repeats
 from simulation.results import wrong_results
 
 from cj_stream.contracts.topics import changelog_topic
@@ -68,6 +69,7 @@ def check_end(world: World) -> None:
             if _may_differ(world):
                 _note_owed(batch, owed)
     _check_outcomes(world, owed)
+    check_repeats(world)
 
 
 def _check_dead_letters(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from math import inf
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -23,7 +24,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import OutcomePublished, PartitionOpened, VerdictReceived
 from cj_stream.domain.identifiers import outcome_event_id
-from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.domain.records import ComparisonStatus, Control, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.forwarder import Forwarder
@@ -55,6 +56,16 @@ def judge_and_count_twice(draft: Draft, event: VerdictReceived) -> None:
     other = event.index + 1
     if other < draft.batch.total_comparisons and draft.batch.comparisons[other].status is ComparisonStatus.PLANNED:
         _judge(draft, replace(event, index=other))
+
+
+def never_old(_batch: Batch, _opened_at: float) -> float:
+    """No batch is ever too old."""
+    return inf
+
+
+def first_of_its_partition(*, partition: int, offset: int, at: float) -> Origin:
+    """Every request says that it is the first record of its partition."""
+    return Origin(partition=partition, offset=offset and 0, at=at)
 
 
 _advance = decider.advance

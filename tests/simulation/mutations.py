@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from mode.utils.queues import FlowControlEvent
-from simulation import checks, decisions, end_checks, mistakes
+from simulation import checks, decisions, end_checks, mistakes, repeats
 from simulation.disk import Disk
 
 from cj_stream.agents.batches import BatchesAgent
@@ -125,6 +125,21 @@ MUTATIONS = (
         "downtime counts as idle time",
         lambda: patch("cj_stream.domain.deadlines._idle_until", mistakes.idle_until_whoever_serves),
         (decisions.NEVER_UNJUST,),
+    ),
+    Mutation(
+        "who asks again for what has ended is not told",
+        lambda: patch("cj_stream.domain.requests._publish_again", lambda *_: None),
+        (repeats.TOLD_AGAIN,),
+    ),
+    Mutation(
+        "two requests have one origin",
+        lambda: patch("cj_stream.agents.requests.Origin", mistakes.first_of_its_partition),
+        (checks.OWN_ORIGIN,),
+    ),
+    Mutation(
+        "age ends no batch",
+        lambda: patch("cj_stream.domain.deadlines._old_at", mistakes.never_old),
+        (decisions.OLD_AGE,),
     ),
     Mutation(
         "an outcome counts as published before it is acknowledged",

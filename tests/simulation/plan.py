@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from simulation.provider_model import Manners
@@ -113,6 +114,15 @@ class Plan:
             self._draw_outages(chance)
         if chance.random() < 0.15:
             self.commands = [(chance.random() * 20, chance.choice(COMMANDS)) for _ in range(chance.randint(1, 4))]
+        if not self.faults and chance.random() < 0.08:
+            self._let_batches_grow_old()
+
+    def _let_batches_grow_old(self) -> None:
+        """Lose most callbacks, and allow so many attempts that batches would live far beyond their limit."""
+        self.manners = replace(self.manners, lost=0.6)
+        limits = {"comparison_deadline_minutes": 20 / 60, "max_attempts": 10}
+        ages = {"batch_timeout_hours": 70 / 3600, "batch_max_age_hours": 70 / 3600}
+        self.settings = self.settings.model_copy(update=limits | ages)
 
     def _draw_faults(self, chance: random.Random) -> None:
         kinds = chance.choice(

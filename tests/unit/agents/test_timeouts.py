@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 from fake_producer import FakeProducer
+from scraped import value
 from story import BATCH, PARTITION, START, Story, requested
 
 from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
-from cj_stream.domain.events import PartitionOpened, TimeoutDue
+from cj_stream.domain.events import Action, OperatorCommand, PartitionOpened, TimeoutDue
 from cj_stream.domain.policy import Policy
 from cj_stream.operations.metrics import Metrics
 from cj_stream.streaming.forwarder import Forwarder
@@ -31,9 +32,9 @@ class Timer:
         self.copies: list[bytes] = []
         self.sent: list[TimeoutDue] = []
         self.opener = Opener(FakeProducer().sender(), "events", lambda: self.now)
-        metrics = Metrics(dict, dict, dict)
+        self.metrics = Metrics(dict, dict, dict)
         forwarder = _Forwarder(self.sent)
-        self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, metrics)
+        self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, self.metrics)
 
     async def _copy(self, key: bytes, _value: bytes) -> None:
         self.copies.append(key)
@@ -133,6 +134,31 @@ async def test_what_was_watched_before_a_partition_was_given_up_is_forgotten(tim
     assert await timer.look(5 * HOUR) == []
     timer.agent.watch(PARTITION, [batch])
     assert len(await timer.look(5 * HOUR)) == 1
+
+
+async def test_how_many_batches_are_past_a_deadline_is_told_while_they_wait_too(timer: Timer) -> None:
+    timer.read = False
+    for after, stuck in ((0, 0.0), (5 * HOUR, 1.0)):
+        await timer.look(after)
+        assert value(timer.metrics, "cj_stuck_batches_detected") == stuck
+    timer.read = True
+    await timer.look(0)
+    await timer.look(1)
+    assert value(timer.metrics, "cj_stuck_batches_detected") == 0.0
+
+
+async def test_a_batch_that_has_ended_is_not_due_until_everybody_is_told() -> None:
+    story = Story(Policy(retention=HOUR))
+    story.start(3)
+    timer = Timer()
+    timer.open()
+    timer.agent.watch(PARTITION, [story.batch])
+    ended = story.tell(OperatorCommand(batch_id=BATCH, action=Action.CANCEL)).batch
+    assert ended is not None
+    timer.agent.watch(PARTITION, [ended])
+    assert await timer.look(50 * HOUR) == []
+    timer.agent.watch(PARTITION, [story.finish()])
+    assert len(await timer.look(2 * HOUR)) == 1
 
 
 async def test_a_finished_batch_is_told_once_that_its_retention_is_over() -> None:

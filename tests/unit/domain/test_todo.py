@@ -22,8 +22,11 @@ def test_every_state_has_its_work_until_the_report_of_it_comes() -> None:
     for effect in ALL_KINDS[:4]:
         assert todo(story.batch) == [effect]
         assert [still_wanted(story.batch, other) for other in ALL_KINDS] == [other == effect for other in ALL_KINDS]
+        assert not is_done(story.batch)
         story.tell(story.verdict(0) if isinstance(effect, Submit) else story.report(story.batch, effect))
     assert todo(story.batch) == [Publish(BATCH, 1, f"completed:{FIRST}"), Publish(BATCH, 1, f"result:{FIRST}")]
+    story.tell(story.told(f"completed:{FIRST}"))
+    assert (todo(story.batch), is_done(story.batch)) == ([Publish(BATCH, 1, f"result:{FIRST}")], False)
     batch = story.finish()
     assert (todo(batch), is_done(batch)) == ([], True)
 

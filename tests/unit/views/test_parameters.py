@@ -24,7 +24,7 @@ def test_anything_but_a_whole_number_within_the_bounds_is_refused(text: str) -> 
 
 
 def test_run_0_is_no_run() -> None:
-    assert run_number({"run": "3"}) == 3
+    assert [run_number({"run": text}) for text in ("1", "3")] == [1, 3]
     with pytest.raises(ApiError):
         run_number({"run": "0"})
 

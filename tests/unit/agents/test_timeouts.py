@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 import pytest
 from fake_producer import FakeProducer
 from scraped import value
-from story import BATCH, PARTITION, START, Story, requested
+from story import BATCH, FIRST, PARTITION, START, Story, requested
 
 from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
 from cj_stream.domain.events import Action, OperatorCommand, PartitionOpened, TimeoutDue
+from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.domain.policy import Policy
 from cj_stream.operations.metrics import Metrics
 from cj_stream.streaming.forwarder import Forwarder
@@ -30,14 +34,16 @@ class Timer:
         self.read = True
         self.while_asking: Callable[[], None] = lambda: None
         self.copies: list[bytes] = []
+        self.told: list[dict[str, Any]] = []
         self.sent: list[TimeoutDue] = []
         self.opener = Opener(FakeProducer().sender(), "events", lambda: self.now)
         self.metrics = Metrics(dict, dict, dict)
         forwarder = _Forwarder(self.sent)
         self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, self.metrics)
 
-    async def _copy(self, key: bytes, _value: bytes) -> None:
+    async def _copy(self, key: bytes, value: bytes) -> None:
         self.copies.append(key)
+        self.told.append(json.loads(value))
 
     async def _callbacks_read(self) -> bool:
         self.while_asking()
@@ -92,6 +98,29 @@ async def test_a_batch_is_due_when_the_window_of_its_deadline_has_closed(timer: 
     sent = await timer.look(1)
     assert [(event.batch_id, event.run, event.due_at, event.opened_at) for event in sent] == [(BATCH, 1, due, START)]
     assert timer.copies == [BATCH.encode()]
+
+
+async def test_whoever_watches_is_told_of_what_is_due_in_an_event_with_the_same_id_from_any_worker(
+    timer: Timer,
+) -> None:
+    (sent,) = await timer.look(5 * HOUR)
+    (told,) = timer.told
+    assert told["event_id"] == str(timeout_event_id(BATCH, 1, sent.due_at))
+    assert told["correlation_id"] == FIRST
+    assert datetime.fromisoformat(told["event_timestamp"]).timestamp() == timer.now
+    assert (told["data"]["batch_id"], told["data"]["run"]) == (BATCH, 1)
+    assert datetime.fromisoformat(told["data"]["due_at"]).timestamp() == pytest.approx(sent.due_at, abs=1e-5)
+    window_end = datetime.fromisoformat(told["data"]["window_end"]).timestamp()
+    assert (window_end % WIDTH, 0 < window_end - sent.due_at <= WIDTH) == (0, True)
+
+
+async def test_a_partition_that_was_given_up_while_the_broker_was_asked_is_left_alone(timer: Timer) -> None:
+    def give_up() -> None:
+        timer.agent.drop([PARTITION])
+        timer.opener.revoked()
+
+    timer.while_asking = give_up
+    assert await timer.look(5 * HOUR) == []
 
 
 async def test_nothing_is_due_while_callbacks_lie_unread(timer: Timer) -> None:

@@ -34,6 +34,7 @@ from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming import web_address
 from cj_stream.streaming.address import find_address_problems
 from cj_stream.streaming.app import HardenedApp, new_app
+from cj_stream.streaming.cluster import Cluster, ask_anew
 from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
@@ -101,6 +102,16 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
+def _cluster(settings: Settings, conditions: Conditions) -> Cluster:
+    bootstrap = settings.kafka_bootstrap
+    return Cluster(
+        lambda: ask_anew(bootstrap, settings.batch_events_topic, settings.app_id),
+        settings.cluster_lost_seconds,
+        conditions,
+        bootstrap,
+    )
+
+
 class Worker:
     """The parts of one worker, wired together: what its agents, views and lifecycle need."""
 
@@ -110,12 +121,13 @@ class Worker:
         fence, conditions = Fence(settings.session_timeout_seconds), Conditions(time.time)
         self.sender = Sender(self.app, fence)
         self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
+        self.eye = Eye(self.app, OpenTransactions(conditions))
         self.engine = self.app.engine = Engine(
             sender=self.sender,
             fence=fence,
             releases=Releases(self.released),
             opener=Opener(self.sender, settings.batch_events_topic, time.time),
-            watchdog=Watchdog(_limits(settings), fence, Eye(self.app, OpenTransactions(conditions))),
+            watchdog=Watchdog(_limits(settings), fence, self.eye, _cluster(settings, conditions)),
             conditions=conditions,
             inputs=Inputs(conditions),
             events_topic=settings.batch_events_topic,

@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     opening_stall_seconds: Seconds = Field(
         300, description="Taking over partitions without a single step for this long ends a worker."
     )
+    cluster_lost_seconds: Seconds = Field(
+        60,
+        description="A worker whose own connections to Kafka get no answer, while the bootstrap address answers, ends "
+        "after this long, to connect anew. Kafka away is no reason.",
+    )
     stop_seconds: Seconds = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
 
     # --- This worker ---------------------------------------------------------------------------------------------

@@ -37,6 +37,10 @@ class Reading:
         """Note that a fetch begins at ``positions``. In the consumer's thread: the agents got what lies before."""
         self._positions.update(positions)
 
+    def begun(self) -> frozenset[TP]:
+        """Return the partitions from which anything was fetched since they were sought. From any thread."""
+        return frozenset(list(self._positions))
+
     def interrupt(self) -> None:
         """Note that messages may be dropped from now on, until the partitions are sought."""
         self._sought = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,23 @@ class Eye:
         if thread is None:
             return None
         return asyncio.run_coroutine_threadsafe(self._look(thread._consumer), thread.thread_loop)  # noqa: SLF001 (as above)
+
+    def unread(self, sources: Collection[str]) -> list[str]:
+        """Return a sentence for each of the topics ``sources`` that is gone, and each partition that is not read yet.
+
+        From any thread; nothing while there is no consumer.
+        """
+        thread = self.consumer_thread
+        if thread is None:
+            return []
+        consumer = thread._consumer  # noqa: SLF001 (as above)
+        gone = [topic for topic in sources if not consumer.partitions_for_topic(topic)]
+        read = self._app._consumer.reading.begun()  # noqa: SLF001 (as above)
+        waiting = sorted(tp for tp in consumer.assignment() if tp.topic in sources and tp not in read)
+        return [
+            *(f"topic {topic} is not on the broker any more" for topic in gone),
+            *(f"partition {tp.partition} of {tp.topic} is this worker's and is not read yet" for tp in waiting),
+        ]
 
     async def _look(self, consumer: Any) -> Sight:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -7,7 +7,8 @@ for a record which has been compacted away (176, 597, 651), are at best logged.
 It ends the process when an event loop does not turn; when it did not turn and the group was silent meanwhile, so that
 the partitions may have gone to others; when the committed offset of a partition with unread messages does not move;
 when a rebalance, a recovery or an opening makes no step; and when a stop takes too long. A broker that is away is no
-reason: only what is seen to stand still counts (`progress`).
+reason: only what is seen to stand still counts (`progress`). One that answers others, but not this worker, is a reason
+(`cluster`).
 
 Tests: ``test_watchdog.py``, of the units and on a real broker.
 """
@@ -26,6 +27,7 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
+from cj_stream.streaming.cluster import Cluster
 from cj_stream.streaming.fence import Fence, now
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.progress import Progress
@@ -77,11 +79,13 @@ class WatchedLoop:
 class Watchdog(threading.Thread):
     """Watches one worker, from `start` in its main thread to `end`."""
 
-    def __init__(self, limits: Limits, fence: Fence, eye: Eye) -> None:
+    def __init__(self, limits: Limits, fence: Fence, eye: Eye, cluster: Cluster) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._limits = limits
         self._fence = fence
         self._eye = eye
+        self._cluster = cluster
+        self._silence: BaseException | None = None
         self._poll = min(POLL_SECONDS, fence.limit / 4, limits.loop / 4, limits.partition / 4)
         self._ended = threading.Event()
         self._loops: list[WatchedLoop] = []
@@ -89,7 +93,7 @@ class Watchdog(threading.Thread):
         self._partitions = Progress[Any](3 * LOOK_SECONDS)
         self._opening = Progress[str](3 * LOOK_SECONDS)
         self._looking: concurrent.futures.Future[Sight] | None = None
-        self._looked_at = self._answered_at = self._complained_at = now()
+        self._looked_at = self._answered_at = self._complained_at = self._ready_at = self._told_at = now()
         self._sight: Sight | None = None
         self._stopping_since: float | None = None
 
@@ -125,6 +129,8 @@ class Watchdog(threading.Thread):
             self._check_stop(at - self._stopping_since)
             return
         self._see(at)
+        if self._silence is not None:
+            self._cluster.silent(at, self._silence)
         self._check_partitions()
         self._check_opening()
 
@@ -188,10 +194,25 @@ class Watchdog(threading.Thread):
         if self._complained_at > self._answered_at:
             log.info("Kafka answers again", after_seconds=round(at - self._answered_at))
         self._answered_at, self._sight = at, sight
+        self._silence = None
+        self._cluster.answered(at)
         self._partitions.observe(at, {tp: lag.committed for tp, lag in sight.lags.items()} if sight.ready else {})
         self._opening.observe(at, {} if sight.ready else {OPENING: sight.standing})
+        self._tell_of_waiting(at, sight)
+
+    def _tell_of_waiting(self, at: float, sight: Sight) -> None:
+        if sight.ready:
+            self._ready_at = self._told_at = at
+        elif at - self._told_at >= AWAY_LOG_SECONDS:
+            self._told_at = at
+            log.warning(
+                "not all partitions are served yet: they are distributed, recovered or opened",
+                for_seconds=round(at - self._ready_at),
+                recovering=dict(sight.recovering),
+            )
 
     def _blind(self, at: float, error: BaseException) -> None:
+        self._silence = error
         self._partitions.lose_sight()
         self._opening.lose_sight()
         if self._complained_at <= self._answered_at or at - self._complained_at >= AWAY_LOG_SECONDS:

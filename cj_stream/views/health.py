@@ -28,7 +28,7 @@ class HealthPages:
         return json_answer({"status": "live", "worker_id": self._worker.name})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 when every partition of this worker is served, else 503 and why it is not.
+        """Answer 200 when every partition of this worker is served, and all its input is read, else 503 and why not.
 
         Either way ``degraded`` lists what is not as it should be although the worker goes on.
         """
@@ -52,7 +52,16 @@ class HealthPages:
             return f"the group has not answered for {engine.fence.silence:.0f} s: is Kafka away?"
         if self._worker.app.rebalancing:
             return "the partitions are being distributed over the workers"
-        return self._closed() or engine.watchdog.why_stuck()
+        return self._closed() or self._unread() or engine.watchdog.why_stuck()
+
+    def _unread(self) -> str | None:
+        settings = self._worker.settings
+        sources = (
+            settings.assessment_request_topic,
+            settings.llm_provider_callback_topic,
+            settings.batch_events_topic,
+        )
+        return "; ".join(self._worker.eye.unread(sources)) or None
 
     def _closed(self) -> str | None:
         opener = self._worker.engine.opener

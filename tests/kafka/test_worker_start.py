@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from fleet import SAFE_EXIT, Fleet
+from relay import relay
 
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.operations.settings import Settings
@@ -75,26 +73,5 @@ async def test_a_worker_waits_for_its_broker(settings: Settings, tmp_path: Path)
         worker.start()
         await fleet.until(lambda: "waiting for Kafka" in worker.log, "the worker says what it waits for")
         assert worker.runs
-        async with _relay(port, settings.kafka_bootstrap):
+        async with relay(port, settings.kafka_bootstrap):
             await fleet.ready()
-
-
-@asynccontextmanager
-async def _relay(port: int, bootstrap: str) -> AsyncIterator[None]:
-    """Have the broker answer on ``port`` too: clients learn its real address from it."""
-    host, _, real_port = bootstrap.partition(":")
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, to_behind = await asyncio.open_connection(host, int(real_port))
-        await asyncio.gather(_copy(reader, to_behind), _copy(behind, writer))
-
-    async with await asyncio.start_server(answer, "127.0.0.1", port):
-        yield
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

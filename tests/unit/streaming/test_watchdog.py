@@ -49,6 +49,19 @@ class Eye:
         return future
 
 
+class KnownCluster:
+    """Notes whether the cluster was said to answer."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    def answered(self, _at: float) -> None:
+        self.away = False
+
+    def silent(self, _at: float, _error: BaseException) -> None:
+        self.away = True
+
+
 class Watched:
     """A watchdog with a clock, an eye and no thread."""
 
@@ -56,7 +69,8 @@ class Watched:
         self.clock = clock
         self.eye = Eye()
         self.fence = Fence(session_timeout=10)
-        self.watchdog = Watchdog(LIMITS, self.fence, self.eye)  # type: ignore[arg-type]  # a stand-in
+        self.cluster = KnownCluster()
+        self.watchdog = Watchdog(LIMITS, self.fence, self.eye, self.cluster)  # type: ignore[arg-type]  # stand-ins
 
     def go_on(self, seconds: float) -> None:
         """Let time pass, in touch with the group."""
@@ -140,6 +154,30 @@ def test_a_broker_that_is_away_is_told_twice_a_minute_and_its_return_once(watche
     assert told[-1] == "Kafka answers again"
 
 
+def test_a_worker_that_serves_not_all_its_partitions_says_so_twice_a_minute(watched: Watched) -> None:
+    with capture_logs() as logs:
+        watched.eye.ready, watched.eye.recovering = False, {"changelog-2": "16 of 17"}
+        for step in range(24):
+            watched.eye.standing = step  # a rebalance after the other is progress, and yet nothing is served
+            watched.go_on(5)
+        watched.eye.ready = True
+        watched.go_on(100)
+    assert 3 <= len(logs) <= 4
+    assert all("not all partitions are served" in entry["event"] for entry in logs)
+    assert logs[-1]["recovering"] == {"changelog-2": "16 of 17"}
+
+
+def test_the_cluster_is_asked_about_only_while_it_does_not_answer(watched: Watched) -> None:
+    watched.go_on(20)
+    assert not watched.cluster.away
+    watched.eye.error = KafkaConnectionError("away")
+    watched.go_on(20)
+    assert watched.cluster.away
+    watched.eye.error = None
+    watched.go_on(20)
+    assert not watched.cluster.away
+
+
 def test_a_recovery_without_a_step_ends_the_process_and_names_its_partitions(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +247,7 @@ def test_a_stop_that_takes_too_long_ends_the_process(watched: Watched, reasons: 
 async def test_a_watchdog_that_fails_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
     monkeypatch.setattr(watchdog_module, "end_process", lambda why, **_: ended.append(why))
-    watchdog = Watchdog(Limits(60, 0.04, 300, 30), Fence(10), Eye())
+    watchdog = Watchdog(Limits(60, 0.04, 300, 30), Fence(10), Eye(), KnownCluster())  # type: ignore[arg-type]  # stand-ins
     watchdog._eye = object()  # type: ignore[assignment]  # the mistake
     watchdog.start()
     try:
@@ -230,7 +268,7 @@ async def test_the_thread_sees_a_main_thread_that_hangs(monkeypatch: pytest.Monk
         hanging.set()
 
     monkeypatch.setattr(watchdog_module, "end_process", end)
-    watchdog = Watchdog(Limits(0.2, 300, 300, 30), Fence(3600), Eye())
+    watchdog = Watchdog(Limits(0.2, 300, 300, 30), Fence(3600), Eye(), KnownCluster())  # type: ignore[arg-type]  # stand-ins
     watchdog.watch_loop()
     watchdog.start()
     try:

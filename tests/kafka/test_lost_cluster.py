@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from fleet import SAFE_EXIT, Fleet
+from relay import relay
+
+from cj_stream.contracts.topics import registry
+from cj_stream.devkit.kafka import LocalKafka
+from cj_stream.devkit.kafka_config import free_port
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.provisioning import create_topics
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_a_worker_whose_cluster_has_moved_ends_itself_and_finds_it_when_it_is_started_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its bootstrap address leads to other brokers by now; while it leads nowhere, Kafka is just away."""
+    port, former = free_port(), LocalKafka(tmp_path / "kafka")
+    try:
+        address = await asyncio.to_thread(former.start, free_port())
+        await create_topics(address, registry(settings), 1)
+        async with Fleet(settings, tmp_path) as fleet:
+            worker = fleet.worker(kafka_bootstrap=f"127.0.0.1:{port}", cluster_lost_seconds=3)
+            async with relay(port, address):
+                worker.start()
+                await fleet.ready()
+            await asyncio.to_thread(former.stop)
+            await fleet.until(lambda: "Kafka does not answer anybody" in worker.log, "Kafka is away")
+            assert worker.runs
+            worker.may_end = True
+            async with relay(port, settings.kafka_bootstrap):
+                assert await fleet.ended(worker) == SAFE_EXIT
+                assert "answers at CJ_KAFKA_BOOTSTRAP: it has to connect anew" in worker.log
+                worker.start()
+                await fleet.ready()
+    finally:
+        await asyncio.to_thread(former.stop)

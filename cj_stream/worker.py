@@ -29,13 +29,14 @@ from cj_stream.domain.states import BatchState
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming import web_address
 from cj_stream.streaming.address import find_address_problems
 from cj_stream.streaming.app import HardenedApp, new_app
 from cj_stream.streaming.cluster import Cluster, ask_anew
-from cj_stream.streaming.conditions import Conditions
+from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
@@ -60,6 +61,11 @@ log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 5.0
 KNOCK_EVERY_SECONDS = 10.0
+
+_MEANINGS = {
+    ConditionKind.CONTENT_AWAY: "Batches whose texts are needed wait; all others go on.",
+    ConditionKind.PROVIDER_AWAY: "Comparisons are submitted when it answers again; what was submitted is not affected.",
+}
 
 Handler = Callable[[Message], Awaitable[None]]
 
@@ -137,8 +143,8 @@ class Worker:
         self.rows = BatchRows(table, self.sender)
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
         self.metrics = Metrics(self.states, conditions.counts, self.engine.inputs.lost)
-        self.content = ContentClient(settings)
-        self.provider = ProviderClient(settings)
+        self.content = ContentClient(settings, self._told_of(ConditionKind.CONTENT_AWAY, "texts"))
+        self.provider = ProviderClient(settings, told=self._told_of(ConditionKind.PROVIDER_AWAY, "comparisons"))
         self.invalid_share = InvalidShare(settings)
         self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics, self.invalid_share)
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
@@ -147,6 +153,15 @@ class Worker:
         self.timeouts = self._timeouts_agent()
         self._blocked_callbacks = nothing_blocked()
         self._joined = False
+
+    def _told_of(self, kind: ConditionKind, what: str) -> Callable[[Trouble | None], None]:
+        def told(trouble: Trouble | None) -> None:
+            if trouble is None:
+                self.engine.conditions.end(kind, what)
+            else:
+                self.engine.conditions.begin(kind, what, f"No {what}: {trouble}.", _MEANINGS[kind])
+
+        return told
 
     async def take_name(self) -> None:
         """Take this worker's name in the group, or end the process when another worker has it."""

@@ -111,7 +111,8 @@ class Effects:
         try:
             return await self._content.text(storage_id)
         except ContentUnavailable as unavailable:
-            raise PostponedError(f"the content service is not available: {unavailable}", CONTENT_PAUSE) from unavailable
+            why = f"the content service is not available: {self._content.trouble or unavailable}"
+            raise PostponedError(why, CONTENT_PAUSE) from unavailable
 
     async def _plan_pairs(self, _effect: PlanPairs, batch: Batch, _partition: int) -> Event:
         pairs = await self._computed(batch, judgement.pairs_task, judgement.choose_pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +14,7 @@ from cj_stream.content.cache import TextCache
 from cj_stream.content.errors import ContentUnavailable, TextMissing
 from cj_stream.content.stores import MAX_TEXT_BYTES, FolderStore, HttpStore, TextStore
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.troubles import LastTrouble, Trouble
 
 __all__ = ["ContentClient", "ContentUnavailable", "TextMissing"]
 
@@ -24,12 +27,18 @@ class ContentClient:
 
     ``http://host`` and ``https://host`` name a content service, ``file:/folder`` a folder with ``{id}.txt`` files.
     Use it as ``async with ContentClient(settings) as content``, or call ``close()``.
-    Raises ValueError for any other address.
+    ``told`` hears of troubles with the service, and with None of their end. Raises ValueError for any other address.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, told: Callable[[Trouble | None], None] = lambda _: None) -> None:
         self._store = _store(settings.content_service_url)
+        self._trouble = LastTrouble(time.time, told)
         self._cache = TextCache(settings.content_cache_megabytes * 1024 * 1024)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Return the last trouble with the service, None when it answered as it should since."""
+        return self._trouble.current
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,7 +61,15 @@ class ContentClient:
         cached = self._cache.get(storage_id)
         if cached is not None:
             return cached
-        text = _usable(storage_id, await self._read(storage_id))
+        try:
+            text = _usable(storage_id, await self._read(storage_id))
+        except ContentUnavailable as unavailable:
+            self._trouble.note(unavailable.why, unavailable.remedy)
+            raise
+        except TextMissing:
+            self._trouble.over()
+            raise
+        self._trouble.over()
         self._cache.put(storage_id, text)
         return text
 

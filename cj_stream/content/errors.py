@@ -7,6 +7,8 @@ ContentError
 
 from __future__ import annotations
 
+from cj_stream.operations.troubles import with_remedy
+
 
 class ContentError(Exception):
     """A text could not be read or stored."""
@@ -22,8 +24,12 @@ class TextMissing(ContentError):  # noqa: N818 -- the domain's word for it; an o
 
 
 class ContentUnavailable(ContentError):  # noqa: N818 -- a state of the service rather than a mistake
-    """The content service did not answer usefully this time: worth asking again later."""
+    """The content service did not answer usefully this time: worth asking again later.
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"content service unavailable: {why}")
+    ``remedy`` is what somebody has to change first, None if it may pass by itself.
+    """
+
+    def __init__(self, why: str, remedy: str | None = None) -> None:
+        super().__init__(f"content service unavailable: {with_remedy(why, remedy)}")
         self.why = why
+        self.remedy = remedy

@@ -23,7 +23,9 @@ from cj_stream.operations.foreign_answers import (
     body_of,
     refuse_redirect,
 )
+from cj_stream.operations.troubles import remedy_for, remedy_of
 
+SETTING = "CJ_CONTENT_SERVICE_URL"
 MAX_TEXT_BYTES = 256 * 1024
 """About 45 000 words. What is longer is no essay, and reading it whole could starve a worker of memory."""
 STORED_ANSWER_LIMIT = 64 * 1024
@@ -119,7 +121,9 @@ class HttpStore:
                     raise TextMissing(storage_id, f"the content service answered {response.status}")
                 refuse_redirect(response)
                 if response.status != _OK:
-                    raise ContentUnavailable(f"GET {url} answered {response.status}")
+                    raise ContentUnavailable(
+                        f"GET {url} answered {response.status}", remedy_for(response.status, SETTING)
+                    )
                 return await body_of(response, MAX_TEXT_BYTES)
         except AnswerTooLargeError as error:
             raise TextMissing(storage_id, f"the text is longer than {MAX_TEXT_BYTES} bytes") from error
@@ -154,8 +158,7 @@ def _storage_id(body: bytes) -> str:
 
 
 def _unreachable(method: str, url: URL, error: Exception) -> ContentUnavailable:
+    remedy = remedy_of(error, SETTING)
     if isinstance(error, RedirectedError):
-        return ContentUnavailable(
-            f"{error}. Redirects are not followed: set CJ_CONTENT_SERVICE_URL to the content service's own address"
-        )
-    return ContentUnavailable(f"{method} {url} failed: {type(error).__name__} {error}".rstrip())
+        return ContentUnavailable(f"{error}. Redirects are not followed", remedy)
+    return ContentUnavailable(f"{method} {url} failed: {type(error).__name__} {error}".rstrip(), remedy)

@@ -12,10 +12,12 @@ from uuid import UUID
 
 import aiohttp
 import stamina
+import structlog
 from msgspec import structs
 
 from cj_stream.contracts.comparison_api import (
     ANSWER_LIMIT,
+    MESSAGE_LIMIT,
     ComparisonAnswer,
     ComparisonRequest,
     NotAccepted,
@@ -25,11 +27,15 @@ from cj_stream.contracts.comparison_api import (
     redirected_answer,
     unreadable_answer,
 )
+from cj_stream.contracts.fields import clip
 from cj_stream.domain.records import Overrides
 from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
 from cj_stream.operations.settings import Settings
-from cj_stream.provider.breaker import CircuitBreaker
+from cj_stream.operations.troubles import LastTrouble, Trouble, remedy_for, remedy_of, with_remedy
+from cj_stream.provider.breaker import BreakerState, CircuitBreaker
 from cj_stream.provider.prompts import comparison_prompt
+
+log = structlog.get_logger(__name__)
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 0.5
@@ -39,6 +45,8 @@ LONGEST_WAIT_SECONDS = 10.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0
 """A provider that asks for a longer wait is not taken at its word."""
 SERVER_ERROR = 500
+SETTING = "CJ_LLM_PROVIDER_SERVICE_URL"
+_REDIRECTION = 3
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
@@ -65,13 +73,26 @@ class ProviderClient:
     """The provider's HTTP API at ``settings.llm_provider_service_url``, with or without ``/api/v1`` at its end.
 
     Use it as ``async with ProviderClient(settings) as provider``, or call ``close()``. ``clock`` returns seconds.
+    ``told`` hears of troubles with the provider, and with None of their end.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        told: Callable[[Trouble | None], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._url = comparison_url(settings.llm_provider_service_url)
         self._session: aiohttp.ClientSession | None = None
         self.breaker = CircuitBreaker(clock)
+        self._trouble = LastTrouble(time.time, told)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Return the last real trouble with the provider, None when it answered as it should since."""
+        return self._trouble.current
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,14 +167,15 @@ class ProviderClient:
             return NotAccepted(
                 kind="busy",
                 code="CIRCUIT_BREAKER_OPEN",
-                message="the provider failed several times in a row; nothing is sent for a while",
+                message=f"nothing is sent for a while after several failures in a row, the last: {self.trouble}",
                 retry_after_seconds=wait,
             )
         try:
             status, answer = await self._post(body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.breaker.failed()
-            raise _PassingError(_not_delivered(error)) from error
+            answer = _not_delivered(error)
+            self._failed(answer, remedy_of(error, SETTING))
+            raise _PassingError(structs.replace(answer, message=clip(str(self.trouble), MESSAGE_LIMIT))) from error
         except BaseException:
             self.breaker.abandoned()
             raise
@@ -161,15 +183,34 @@ class ProviderClient:
 
     def _judged(self, status: int, answer: ComparisonAnswer) -> ComparisonAnswer:
         """Tell the breaker, and raise _PassingError for what another try may mend."""
-        refused = isinstance(answer, NotAccepted) and answer.kind == "refused"
+        if not isinstance(answer, NotAccepted):
+            self._succeeded()
+            return answer
         # A request that can never succeed says nothing about the provider's health, whatever its status.
-        if status >= SERVER_ERROR and not refused:
-            self.breaker.failed()
-        else:
+        if status >= SERVER_ERROR and answer.kind != "refused":
+            self._failed(answer, None)
+        elif (remedy := _remedy(status)) is not None:
             self.breaker.succeeded()
-        if isinstance(answer, NotAccepted) and not refused and status in _RETRIED_STATUSES:
+            self._trouble.note(f"HTTP {status}: {answer.message}", remedy)
+            return structs.replace(answer, message=_with_remedy(answer.message, remedy))
+        else:
+            self._succeeded()
+        if answer.kind != "refused" and status in _RETRIED_STATUSES:
             raise _PassingError(answer)
         return answer
+
+    def _failed(self, answer: NotAccepted, remedy: str | None) -> None:
+        before = self.breaker.state
+        self.breaker.failed()
+        self._trouble.note(answer.message, remedy)
+        if self.breaker.state is BreakerState.OPEN is not before:
+            log.warning("the circuit breaker to the LLM provider opens", why=str(self.trouble))
+
+    def _succeeded(self) -> None:
+        if self.breaker.state is not BreakerState.CLOSED:
+            log.info("the circuit breaker to the LLM provider closes: it answers again")
+        self.breaker.succeeded()
+        self._trouble.over()
 
     async def _post(self, body: bytes) -> tuple[int, ComparisonAnswer]:
         headers = {"Content-Type": "application/json"}
@@ -200,6 +241,17 @@ async def _answer(response: aiohttp.ClientResponse) -> ComparisonAnswer:
         )
     except AnswerTooLargeError as too_large:
         return unreadable_answer(response.status, str(too_large))
+
+
+def _remedy(status: int) -> str | None:
+    if status // 100 == _REDIRECTION:
+        return f"set {SETTING} to the provider's own address"
+    return remedy_for(status, SETTING)
+
+
+def _with_remedy(message: str, remedy: str) -> str:
+    """Return a message of an error with what to do, the message cut if need be."""
+    return message if SETTING in message else with_remedy(clip(message, MESSAGE_LIMIT - len(remedy) - 50), remedy)
 
 
 def comparison_url(base: str) -> str:

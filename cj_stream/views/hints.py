@@ -9,6 +9,7 @@ from cj_stream.domain.decider import POISONED
 from cj_stream.domain.decisions import LOW_SUCCESS_RATE, NO_PAIRS, NO_USABLE_ESSAYS
 from cj_stream.domain.events import Action
 from cj_stream.domain.states import BatchState
+from cj_stream.operations.troubles import SOMEBODY_HAS_TO
 
 _COMMANDS = {
     Action.RETRY: "`retry` plans another attempt of the {failed} failed comparison(s) now.",
@@ -28,7 +29,11 @@ _AFTER_FAILURE = {
 def hints(batch: Batch, postponed: str | None) -> list[str]:
     """Return what an operator can do now, the most pressing first."""
     found = []
-    if postponed:
+    if postponed and SOMEBODY_HAS_TO in postponed:
+        found.append(
+            "The work waits until somebody has changed what is said under `postponed`; then it goes on by itself."
+        )
+    elif postponed:
         found.append("The work waits for another service and goes on by itself as soon as that one answers.")
     found += _after_the_end(batch) if batch.finished else _commands(batch)
     if batch.scores and batch.scores[-1].components > 1:

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted, read_comparison_request
 from cj_stream.domain.records import Overrides
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.breaker import BreakerState
 from cj_stream.provider.client import (
     LONGEST_RETRY_AFTER_SECONDS,
@@ -296,3 +297,39 @@ async def test_back_pressure_and_refusals_leave_the_breaker_closed(status: int, 
             await client.submit(SUBMISSION)
         assert client.breaker.state is BreakerState.CLOSED
     assert len(provider.requests) == 8
+
+
+async def test_an_open_breaker_tells_the_last_real_trouble_and_what_somebody_has_to_change() -> None:
+    """An address with https where nobody speaks it: as hopeless as a certificate that nobody trusts."""
+    heard: list[Trouble | None] = []
+    async with TestServer(web.Application()) as server:
+        base = str(server.make_url("/api/v1")).replace("http:", "https:")
+        async with ProviderClient(Settings(llm_provider_service_url=base), told=heard.append) as client:
+            for _ in range(3):
+                answer = await client.submit(SUBMISSION)
+    assert isinstance(answer, NotAccepted)
+    assert answer.code == "CIRCUIT_BREAKER_OPEN"
+    assert "SSL" in answer.message
+    assert "This does not pass by itself: mend the certificate there" in answer.message
+    assert "CJ_LLM_PROVIDER_SERVICE_URL" in answer.message
+    assert len(heard) == 1
+
+
+async def test_a_trouble_is_over_with_the_next_answer() -> None:
+    heard: list[Trouble | None] = []
+    provider = FakeProvider(ACCEPTED)
+    async with provider.client() as client:
+        client._trouble._told = heard.append
+        client._trouble.note("a refused connection", "mend it")
+        await client.submit(SUBMISSION)
+    assert [trouble is None for trouble in heard] == [False, True]
+    assert client.trouble is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+async def test_an_answer_that_cannot_change_by_itself_names_the_setting_in_the_error_of_the_comparison(
+    status: int,
+) -> None:
+    answer = await answer_to(FakeProvider((status, b"{}")))
+    assert answer.kind == "refused"
+    assert "CJ_LLM_PROVIDER_SERVICE_URL" in answer.message

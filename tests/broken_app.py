@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from cj_stream.agents.callbacks import CallbacksAgent
+from cj_stream.streaming.consumer import FencedConsumerThread
 
 
 async def _hangs(_agent: Any, _message: Any) -> None:
@@ -18,7 +19,14 @@ async def _blocks(_agent: Any, _message: Any) -> None:
     time.sleep(3600)  # noqa: ASYNC251 (that is the mistake)
 
 
-CallbacksAgent.handle = {"hangs": _hangs, "blocks": _blocks}[os.environ["BROKEN"]]  # type: ignore[method-assign]
+async def _crashes(_thread: Any, *_args: Any, **_: Any) -> None:
+    raise RuntimeError("a mistake in the consumer's thread")
+
+
+if os.environ["BROKEN"] == "crashes":
+    FencedConsumerThread._fetch_records = _crashes  # type: ignore[method-assign,assignment]
+else:
+    CallbacksAgent.handle = {"hangs": _hangs, "blocks": _blocks}[os.environ["BROKEN"]]  # type: ignore[method-assign]
 
 from cj_stream.app import app  # noqa: E402 (the mistake comes first)
 

@@ -76,9 +76,11 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     },
     "faust.worker": {"Worker": "__init__"},
     "mode.utils.queues": {"FlowControlEvent": "acquire clear is_active resume suspend", "ThrowableQueue": "clear"},
-    "mode.services": {"Service": "crash itertimer wait_first"},
+    "mode.services": {"Service": "_crash crash itertimer wait_first"},
+    "mode.worker": {"Worker": "_sentinel_task execute_from_commandline stop_and_shutdown"},
     "mode.signals": {"Signal": "send"},
     "mode.threads": {"MethodQueue": "_process_enqueued call", "QueueServiceThread": "call_thread on_thread_stop"},
+    "aiokafka.admin.client": {"AIOKafkaAdminClient": "_send_request"},
     "aiokafka.client": {"AIOKafkaClient": "_md_synchronizer _metadata_update force_metadata_update send"},
     "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "commit committed end_offsets seek"},
     "aiokafka.consumer.fetcher": {

@@ -23,6 +23,8 @@ STEADY_SECONDS = 30.0
 """After a run of this length the pauses begin anew."""
 QUICK_ENDS = 8
 """A part that ends this often in a row without such a run is given up."""
+STARTING_PATIENCE = 3.0
+"""Seconds that a broker which is still starting gets to end: it may not listen, and has nothing of anybody yet."""
 LAST_BYTES = 64 * 1024
 """So much of a log is searched for the reason of an end."""
 
@@ -230,7 +232,7 @@ class Broker(Part):
         except asyncio.CancelledError:
             # A thread cannot be cancelled, but this one gives up when its broker is gone.
             while not starting.done():
-                await asyncio.to_thread(self._kafka.stop)
+                await asyncio.to_thread(self._kafka.stop, STARTING_PATIENCE)
                 await asyncio.wait([starting], timeout=POLL_SECONDS)
             starting.exception()  # that it could not start is no news then
             raise

@@ -16,9 +16,9 @@ import click
 from cj_stream.cli.options import load_settings, program
 from cj_stream.cli.output import console, fail
 from cj_stream.cli.rendering import plain
-from cj_stream.cli.stack_file import STACK_FILE, write_stack_file
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, prepare
+from cj_stream.devkit.stack_file import STACK_FILE, write_stack_file
 from cj_stream.gateway.specs import read_benches
 
 GATEWAY_PORT, FIRST_WEB_PORT = 8090, 6066

@@ -15,7 +15,7 @@ import click
 
 from cj_stream.cli.client import ViewError, ViewsClient
 from cj_stream.cli.output import fail, note, reporting, warn
-from cj_stream.cli.stack_file import STACK_FILE, stack_variables
+from cj_stream.devkit.stack_file import stack_runs, stack_variables
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.settings import Settings
 
@@ -44,7 +44,7 @@ def program() -> str:
 
 def start_advice(setting: str) -> str:
     """Return what to do when something that ``setting`` is the address of does not answer."""
-    if STACK_FILE.exists():
+    if stack_runs():
         return "`cj-stream dev` runs in this folder, and starts what has ended again: see what it says in its terminal"
     return f"start everything on this machine with {program()} dev, or set {setting} to the address of one that runs"
 

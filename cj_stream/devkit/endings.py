@@ -6,7 +6,10 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 FINAL_CODES = {
     os.EX_OK: "it was told to stop",
@@ -19,6 +22,7 @@ FINAL_CODES = {
 _REASON = re.compile(r"""exit_code=\d+.*?\bwhy=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)""")
 _COMMAND_ERROR = re.compile(r"^Error: (.+)$")
 _NOT_FROM_ITSELF = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_FULL_BYTES = 1024 * 1024
 
 
 def named(code: int | None) -> str:
@@ -48,6 +52,14 @@ def reason(code: int | None, log: str) -> str | None:
 def of_system(error: OSError) -> str:
     """Return what the system says of a file or a connection, without a number."""
     return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
+
+
+def full_disk(folder: Path) -> str | None:
+    """Return a sentence when the disk of ``folder`` is full: who cannot write cannot log the reason either."""
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _FULL_BYTES:
+            return f"the disk of {folder} is full"
+    return None
 
 
 def reason_of_kafka(code: int | None, log: str) -> str | None:

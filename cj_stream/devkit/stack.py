@@ -21,6 +21,7 @@ from cj_stream.devkit.jars import JarError, ensure_jars
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import free_ports, uninterrupted
+from cj_stream.devkit.stack_file import LOCK_NAME
 from cj_stream.devkit.supervision import Broker, CannotStartError, Part, Say, Supervised
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.provisioning import ProvisioningError, create_topics
@@ -169,7 +170,7 @@ class Stack:
 
     def _lock_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = (self.folder / LOCK_NAME).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -123,12 +123,9 @@ class Part(ABC):
     def _note_end(self, problem: str | None) -> None:
         self._code = None if problem else self._exit_code()
         self.failures += self._code not in FINAL_CODES
-        why = self._reason(self._code, self._log())
-        self.ending = (
-            f"could not be started: {problem}"
-            if problem
-            else f"ended with {endings.named(self._code)}" + (f": {why}" if why else "")
-        )
+        what = "could not be started" if problem else f"ended with {endings.named(self._code)}"
+        why = problem or self._reason(self._code, self._log())
+        self.ending = ": ".join(filter(None, (what, endings.full_disk(self.log_path.parent), why)))
 
     def _is_over(self, quick: int) -> bool:
         if self._code in FINAL_CODES:

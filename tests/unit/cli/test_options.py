@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import subprocess
 from pathlib import Path
 
 import click
 import pytest
 
-from cj_stream.cli.options import DEFAULT_URL, load_settings, worker_urls
-from cj_stream.cli.stack_file import STACK_FILE, stack_variables, write_stack_file
+from cj_stream.cli.options import DEFAULT_URL, load_settings, start_advice, worker_urls
+from cj_stream.devkit.stack_file import LOCK_NAME, STACK_FILE, stack_runs, stack_variables, write_stack_file
 
 
 def running(**more: str) -> None:
@@ -61,3 +62,14 @@ def test_a_file_that_is_damaged_is_told_with_what_to_do() -> None:
         stack_variables()
     with pytest.raises(click.ClickException, match=r"stack.env is not what cj-stream dev writes"):
         worker_urls(())
+
+
+def test_a_stack_that_was_killed_leaves_its_file_and_is_not_taken_to_run() -> None:
+    assert not stack_runs()
+    running()
+    with STACK_FILE.with_name(LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert stack_runs()
+        assert "`cj-stream dev` runs in this folder" in start_advice("CJ_X")
+    assert not stack_runs()
+    assert "start everything on this machine" in start_advice("CJ_X")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 
 STACK_FILE = Path("var/dev/stack.env")
 """Written by ``cj-stream dev``: how to reach what it runs, as variables. The environment wins over it."""
+LOCK_NAME = "lock"
+"""The file beside it that is locked while the stack runs."""
 
 
 def write_stack_file(path: Path, variables: Mapping[str, str]) -> None:
@@ -18,6 +21,18 @@ def write_stack_file(path: Path, variables: Mapping[str, str]) -> None:
     new.touch(mode=0o600)
     new.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()), encoding="utf-8")
     new.replace(path)  # who reads meanwhile finds all of it or nothing
+
+
+def stack_runs(path: Path = STACK_FILE) -> bool:
+    """Return whether the ``cj-stream dev`` that wrote the file runs: one that was killed leaves it behind."""
+    try:
+        with path.with_name(LOCK_NAME).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # it is locked, or belongs to somebody else
+        return path.exists()
+    return False
 
 
 def stack_variables(path: Path = STACK_FILE) -> dict[str, str]:

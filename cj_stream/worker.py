@@ -39,10 +39,11 @@ from cj_stream.streaming.cluster import Cluster, ask_anew
 from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.fetch_guard import FetchGuard
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.isolation import OpenTransactions
-from cj_stream.streaming.lag import caught_up, nothing_blocked
+from cj_stream.streaming.lag import Read, caught_up, nothing_blocked
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
@@ -132,10 +133,11 @@ class Worker:
             sender=self.sender,
             fence=fence,
             releases=Releases(self.released),
-            opener=Opener(self.sender, settings.batch_events_topic, time.time),
+            opener=Opener(self.sender, settings.batch_events_topic, time.time, self._standing_homes),
             watchdog=Watchdog(_limits(settings), fence, self.eye, _cluster(settings, conditions)),
             conditions=conditions,
             inputs=Inputs(conditions),
+            guard=FetchGuard(conditions, self._is_changelog, time.time),
             events_topic=settings.batch_events_topic,
         )
         table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
@@ -232,10 +234,18 @@ class Worker:
             self.metrics,
         )
 
-    async def _callbacks_read(self) -> bool:
+    def _is_changelog(self, topic: str) -> bool:
+        return topic in self.app.tables.changelog_topics
+
+    def _standing_homes(self) -> set[int]:
+        events = self.settings.batch_events_topic
+        return {at.partition for at in self.engine.guard.standing() if at.topic == events}
+
+    async def _callbacks_read(self) -> Read:
         settings = self.settings
         topic, patience = settings.llm_provider_callback_topic, settings.session_timeout_seconds
-        read = await caught_up(self.app, topic, patience, self._blocked_callbacks)
+        limit = settings.standing_minutes * 60
+        read = await caught_up(self.app, topic, patience, self._blocked_callbacks, limit)
         # Who was frozen has not served: by its clock every batch may be idle, although nobody could do anything.
         self.engine.fence.check()
         return read
@@ -257,9 +267,10 @@ def build_worker(settings: Settings) -> Worker:
     worker = Worker(settings)
     requests = RequestsAgent(settings, worker.forwarder, worker.sender, worker.dead_letters)
     callbacks = CallbacksAgent(settings.partitions, worker.forwarder, worker.dead_letters, worker.metrics)
-    _add_agent(worker.app, "requests", settings.assessment_request_topic, requests.handle)
-    _add_agent(worker.app, "callbacks", settings.llm_provider_callback_topic, callbacks.handle)
-    _add_agent(worker.app, "batches", settings.batch_events_topic, worker.batches.handle)
+    read_by = worker.dead_letters.read_by
+    _add_agent(worker.app, "requests", settings.assessment_request_topic, read_by(requests.handle))
+    _add_agent(worker.app, "callbacks", settings.llm_provider_callback_topic, read_by(callbacks.handle))
+    _add_agent(worker.app, "batches", settings.batch_events_topic, read_by(worker.batches.handle))
     _add_timers(worker)
     _add_lifecycle(worker)
     add_views(worker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import structlog
 from faust.types import Message
 
@@ -10,7 +12,10 @@ from cj_stream.contracts.dead_letters import dead_letter
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.record_batches import NOT_READ
 from cj_stream.streaming.sender import Sender
+
+NOT_READ_REASON = "not_read"
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +32,15 @@ class DeadLetters:
     def accepted(self, topic: str) -> None:
         """Take note that an input of ``topic`` was valid."""
         self._share.accepted(topic)
+
+    def read_by(self, handle: Callable[[Message], Awaitable[None]]) -> Callable[[Message], Awaitable[None]]:
+        """Return ``handle`` so that it gets what was read, and the dead letters what stands for the rest."""
+
+        async def handled(message: Message) -> None:
+            refused = _not_read(message)
+            await (handle(message) if refused is None else self.put(message, refused))
+
+        return handled
 
     async def put(self, message: Message, refused: Refused, value: bytes | None = None) -> None:
         """Write ``message`` as a dead letter; ``value`` when only a part of it was refused.
@@ -53,3 +67,11 @@ class DeadLetters:
             partition=message.partition,
             offset=message.offset,
         )
+
+
+def _not_read(message: Message) -> Refused | None:
+    headers = message.headers or ()
+    for name, content in headers.items() if isinstance(headers, Mapping) else headers:
+        if name == NOT_READ:
+            return Refused(NOT_READ_REASON, bytes(content).decode(errors="replace"))
+    return None

@@ -22,6 +22,7 @@ from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.domain.wheel import Key, Wheel
 from cj_stream.operations.metrics import Metrics
 from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
 
 log = structlog.get_logger(__name__)
@@ -43,7 +44,7 @@ class TimeoutsAgent:
         opener: Opener,
         forwarder: Forwarder,
         copies: Callable[[bytes, bytes], Awaitable[object]],
-        callbacks_read: Callable[[], Awaitable[bool]],
+        callbacks_read: Callable[[], Awaitable[Read]],
         metrics: Metrics,
     ) -> None:
         self._width = width
@@ -81,19 +82,21 @@ class TimeoutsAgent:
         self._metrics.stuck_detected.set(sum(len(batches) for batches in due.values()))
         if not any(due.values()):
             return
-        if not await self._callbacks_read():
+        read = await self._callbacks_read()
+        if not read.everything:
             log.warning("timeouts wait: callbacks lie unread", batches=sum(len(batches) for batches in due.values()))
             return
         for partition, batches in due.items():
             for key, due_at in batches:
-                await self._emit(partition, key, due_at, opened[partition], now)
+                if self._is_still_due(partition, key, due_at, opened[partition]):
+                    await self._emit(partition, key, due_at, now, read.standing)
 
-    async def _emit(self, partition: int, key: Key, due_at: float, opened_at: float, now: float) -> None:
+    def _is_still_due(self, partition: int, key: Key, due_at: float, opened_at: float) -> bool:
         wheel = self._wheels.get(partition)
-        moved = wheel is None or wheel.due(key) != due_at
-        if wheel is None or moved or self._opener.opened_at.get(partition) != opened_at:
-            return
-        watched = self._watched[key]
+        return wheel is not None and wheel.due(key) == due_at and self._opener.opened_at.get(partition) == opened_at
+
+    async def _emit(self, partition: int, key: Key, due_at: float, now: float, unread: tuple[str, ...]) -> None:
+        wheel, watched = self._wheels[partition], self._watched[key]
         if watched.finished:
             # It will be deleted: nothing more falls due.
             wheel.remove(key)
@@ -102,12 +105,16 @@ class TimeoutsAgent:
             # If nothing comes of it, it is due again when the next window closes.
             wheel.put(key, now)
         batch_id, run = key
+        opened_at = self._opener.opened_at[partition]
         event = TimeoutDue(batch_id=batch_id, run=run, due_at=due_at, opened_at=opened_at)
         await self._forwarder.forward(partition, event)
-        await self._copies(batch_id.encode(), self._copy(key, watched, due_at, now))
-        log.info("timeout due", batch_id=batch_id, run=run, due_at=due_at)
+        reason = "a deadline of the batch or of one of its comparisons has passed"
+        if unread:
+            reason += f"; verdicts may lie unread: {'; '.join(unread)}"
+        await self._copies(batch_id.encode(), self._copy(key, watched, due_at, now, reason))
+        log.info("timeout due", batch_id=batch_id, run=run, due_at=due_at, reason=reason)
 
-    def _copy(self, key: Key, watched: _Watched, due_at: float, now: float) -> bytes:
+    def _copy(self, key: Key, watched: _Watched, due_at: float, now: float, reason: str) -> bytes:
         batch_id, run = key
         window_end = datetime.fromtimestamp((due_at // self._width + 1) * self._width, UTC)
         event = BatchTimeoutDueV1(
@@ -115,7 +122,7 @@ class TimeoutsAgent:
             run=run,
             due_at=datetime.fromtimestamp(due_at, UTC),
             window_end=window_end,
-            reason="a deadline of the batch or of one of its comparisons has passed",
+            reason=reason,
         )
         return write_timeout_due(
             event,

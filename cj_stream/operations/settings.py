@@ -178,6 +178,11 @@ class Settings(BaseSettings):
     partition_stall_seconds: Seconds = Field(
         120, description="A partition with unread messages that does not move for this long ends its worker."
     )
+    standing_minutes: Positive = Field(
+        10,
+        description="Minutes after which timeouts no longer wait for the callbacks behind a record batch that cannot "
+        "be read.",
+    )
     opening_stall_seconds: Seconds = Field(
         300, description="Taking over partitions without a single step for this long ends a worker."
     )

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from mmap import mmap
 from typing import Any, NamedTuple
 
 from aiokafka import codec as aiokafka_codec
@@ -22,6 +23,7 @@ _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _GZIP = 31
 """zlib's word for: a window of 32 KiB, behind a gzip header."""
+_PIECE_BYTES = 64 * 1024
 _FULL = "failed to write whole buffer"
 """What cramjam says when there is more than the buffer holds; the buffer is full then."""
 
@@ -79,12 +81,14 @@ def _gzip(data: memoryview, limit: int) -> Unpacked:
     out = bytearray()
     while data:
         member = zlib.decompressobj(_GZIP)
-        # zlib takes a limit of 0 for none.
-        out += member.decompress(data, limit - len(out) + 1)
-        if len(out) > limit:
-            return Unpacked(memoryview(out)[:limit], whole=False)
-        if not member.eof:
-            raise CodecError("it ends in the middle")
+        while not member.eof:
+            piece = member.decompress(data, _PIECE_BYTES)
+            out += piece
+            if len(out) > limit:
+                return Unpacked(memoryview(out)[:limit], whole=False)
+            data = memoryview(member.unconsumed_tail)
+            if not member.eof and not data and len(piece) < _PIECE_BYTES:
+                raise CodecError("it ends in the middle")
         data = memoryview(member.unused_data)
     return Unpacked(memoryview(out), whole=True)
 
@@ -120,15 +124,15 @@ def _zstd(data: memoryview, limit: int) -> Unpacked:
 
 
 def _into_buffer(library: Any, data: memoryview, limit: int) -> Unpacked:
-    # Memory that is never written to costs nothing: the operating system has not given it yet.
-    buffer = bytearray(limit)
+    # Of this memory only what is written to takes space and time; a bytearray is written to when it is made.
+    buffer = memoryview(mmap(-1, limit))
     try:
         size = library.decompress_into(data, buffer)
     except _cramjam().DecompressionError as error:
         if str(error) == _FULL:
-            return Unpacked(memoryview(buffer), whole=False)
+            return Unpacked(buffer, whole=False)
         raise
-    return Unpacked(memoryview(buffer)[:size], whole=True)
+    return Unpacked(buffer[:size], whole=True)
 
 
 def _cramjam() -> Any:

@@ -59,6 +59,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 (Faust has it for its own transactions only)
+        cast("Any", self.app).engine.guard.attach(consumer)
         client, send, commit = consumer._client, consumer._client.send, consumer.commit  # noqa: SLF001 (no hook for answers)
 
         async def sent(node_id: int, request: Any, **kwargs: Any) -> Any:
@@ -158,7 +159,8 @@ class BarrierConsumer(FaustConsumer):
                     commit=offset,
                     unacknowledged=passed,
                 )
-        return {**self.reading.idle(self._committed_offset), **offsets}
+        unmarked = cast("Any", self.app).engine.guard.unmarked()
+        return {**self.reading.idle(self._committed_offset, unmarked), **offsets}
 
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)

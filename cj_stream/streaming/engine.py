@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.fence import Fence
+from cj_stream.streaming.fetch_guard import FetchGuard
 from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.releases import Releases
@@ -24,4 +25,5 @@ class Engine:
     watchdog: Watchdog
     conditions: Conditions
     inputs: Inputs
+    guard: FetchGuard
     events_topic: str

@@ -35,6 +35,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.isolation import written_ends
+from cj_stream.streaming.standing import read_topic_id
 from cj_stream.streaming.topic_ids import topic_ids
 
 log = structlog.get_logger(__name__)
@@ -74,10 +75,11 @@ SHORTER = "read before, and not there any more: a topic made anew, or a lost tai
 
 
 def begin(commit: OffsetAndMetadata | None, found: Log) -> tuple[int, Gone | None]:
-    """Return where reading begins in a log, and what is gone; ``commit`` has the topic's id as its metadata."""
+    """Return where reading begins in a log, and what is gone; ``commit`` has the topic's id in its metadata."""
     if commit is None:
         return found.begin, None
-    if commit.metadata and found.topic_id and commit.metadata != found.topic_id:
+    topic_id = read_topic_id(commit.metadata)
+    if topic_id and found.topic_id and topic_id != found.topic_id:
         return found.begin, Gone(commit.offset, None, MADE_ANEW)
     if commit.offset < found.begin:
         return found.begin, Gone(commit.offset, found.begin, DELETED)
@@ -125,7 +127,9 @@ class Inputs:
         self._out_of_range.clear()
         self._positions.update(begins)
         wanted = self.identified({tp: OffsetAndMetadata(offset, "") for tp, offset in begins.items()})
-        await _commit(consumer, {tp: at for tp, at in wanted.items() if commits.get(tp) != at})
+        await _commit(
+            consumer, {tp: at for tp, at in wanted.items() if tp not in commits or not _same(commits[tp], at)}
+        )
         return begins
 
     def answered(self, consumer: Any, request: Any, response: Any) -> None:
@@ -220,6 +224,11 @@ class Inputs:
             # What was known stays; `look` asks again.
             log.info("whether topics were made anew is not known yet", why=repr(error))
         return {tp: Log(begins[tp], ends[tp], self._ids.get(tp.topic, "")) for tp in known}
+
+
+def _same(known: OffsetAndMetadata, wanted: OffsetAndMetadata) -> bool:
+    # Beside the id there may be a mark, which has to stay.
+    return (known.offset, read_topic_id(known.metadata)) == (wanted.offset, wanted.metadata)
 
 
 async def _ids(consumer: Any, topics: Collection[str]) -> dict[str, str] | None:

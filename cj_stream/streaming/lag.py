@@ -8,6 +8,9 @@ An open transaction hides what lies behind it (`isolation`). So it is waited for
 put has to be readable, and read. One that hangs is waited for no longer than ``OPEN_TRANSACTION_SECONDS``; after that
 its partition counts as read when all that can be read is, and each answer says so in the log.
 
+A partition that stands (`standing`) is waited for until it has stood for a limit; after that it counts as read when it
+is read up to there, and the answer says which partitions those are.
+
 A commit that lies beyond the end tells nothing: the log is another one than that which was read (`offsets`).
 
 Tests: ``test_lag.py``; ``tests/kafka/test_transactions.py``.
@@ -17,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import faust
 import structlog
@@ -26,6 +30,7 @@ from aiokafka.structs import TopicPartition
 
 from cj_stream.streaming.isolation import written_ends
 from cj_stream.streaming.progress import Progress
+from cj_stream.streaming.standing import read_mark
 
 POLL_SECONDS = 0.1
 OPEN_TRANSACTION_SECONDS = 30 * 60
@@ -42,27 +47,52 @@ def nothing_blocked() -> Blocked:
     return Progress(math.inf)
 
 
-async def caught_up(app: faust.App, topic: str, patience: float, blocked: Blocked) -> bool:
+class Read(NamedTuple):
+    """Whether everything has been read. ``standing`` names partitions of which only that is that can be."""
+
+    everything: bool
+    standing: tuple[str, ...] = ()
+
+
+async def caught_up(app: faust.App, topic: str, patience: float, blocked: Blocked, standing_limit: float) -> Read:
     """Return whether the group's commits reach, within ``patience`` seconds, what the topic holds now.
 
     A commit means handled and acknowledged, whichever worker of the group made it. ``blocked`` is kept by the caller.
+    A partition that has stood for ``standing_limit`` seconds is not waited for.
     """
     thread = cast("Any", app.consumer)._thread  # noqa: SLF001 (the consumer lives in its thread)
     consumer = thread._ensure_consumer()  # noqa: SLF001 (as above)
     partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
     if not partitions:
-        return False
+        return Read(everything=False)
     beginnings: dict[TopicPartition, int] = await thread.call_thread(consumer.beginning_offsets, partitions)
     ends = await _to_be_read(thread, consumer, partitions, blocked)
     unread = {partition for partition in partitions if beginnings[partition] < ends[partition]}
     deadline = asyncio.get_running_loop().time() + patience
+    standing: tuple[str, ...] = ()
     while unread:
-        unread = {partition for partition in unread if not await _read(thread, consumer, partition, ends[partition])}
+        left = {partition for partition in unread if not await _read(thread, consumer, partition, ends[partition])}
+        stood = await _standing(thread, consumer, left, standing_limit)
+        standing, unread = (*standing, *stood.values()), left - stood.keys()
         if unread and asyncio.get_running_loop().time() > deadline:
-            return False
+            return Read(everything=False)
         if unread:
             await asyncio.sleep(POLL_SECONDS)
-    return True
+    return Read(everything=True, standing=standing)
+
+
+async def _standing(
+    thread: Any, consumer: Any, partitions: Collection[TopicPartition], limit: float
+) -> dict[TopicPartition, str]:
+    coordinator = consumer._coordinator  # noqa: SLF001 (the public call leaves out what was committed beside the offset)
+    found = await thread.call_thread(coordinator.fetch_committed_offsets, list(partitions))
+    marks = {partition: (known.offset, read_mark(known.metadata)) for partition, known in found.items()}
+    now = time.time()
+    return {
+        partition: f"partition {partition.partition} of {partition.topic} stands at offset {offset}: {mark.why}"
+        for partition, (offset, mark) in marks.items()
+        if mark is not None and now - mark.standing_since >= limit
+    }
 
 
 async def _to_be_read(

@@ -14,7 +14,7 @@ Tests: ``test_opening.py``; the mutation "effects start before the marker is rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import uuid4
 
 import structlog
@@ -28,12 +28,18 @@ log = structlog.get_logger(__name__)
 
 
 class Opener:
-    """Sends the markers of the partitions that were assigned and recognises them when they are read."""
+    """Sends the markers of the partitions that were assigned and recognises them when they are read.
 
-    def __init__(self, sender: Sender, topic: str, now: Callable[[], float]) -> None:
+    ``standing`` returns the partitions whose markers may lie behind what cannot be read.
+    """
+
+    def __init__(
+        self, sender: Sender, topic: str, now: Callable[[], float], standing: Callable[[], Collection[int]] = tuple
+    ) -> None:
         self._sender = sender
         self._topic = topic
         self._now = now
+        self._standing = standing
         self._nonces: dict[int, str] = {}
         self._opened_at: dict[int, float] = {}
         self._assigned = False
@@ -78,8 +84,8 @@ class Opener:
 
     @property
     def ready(self) -> bool:
-        """Whether partitions were assigned, be it none, and all of them are open."""
-        return self._assigned and self._opened_at.keys() == self._nonces.keys()
+        """Whether partitions were assigned, be it none, and all of them are open but for those that stand."""
+        return self._assigned and self._nonces.keys() - self._standing() <= self._opened_at.keys()
 
     async def _send(self, nonces: dict[int, str]) -> None:
         for partition, nonce in sorted(nonces.items()):

@@ -63,12 +63,16 @@ class Reading:
         oldest = self.oldest(tp)
         return oldest if oldest is not None and offset > oldest else None
 
-    def idle(self, committed: Mapping[TP, int | None]) -> dict[TP, int]:
-        """Return the positions beyond ``committed`` before which there is nothing that is not acknowledged."""
+    def idle(self, committed: Mapping[TP, int | None], unmarked: Mapping[TP, int]) -> dict[TP, int]:
+        """Return the positions beyond ``committed`` before which there is nothing that is not acknowledged.
+
+        ``unmarked`` is where partitions stand that nobody knows of yet: their positions are committed, beyond or not.
+        """
         if not self._sought:
             return {}
         return {
             tp: position
             for tp, position in list(self._positions.items())
-            if (known := committed.get(tp)) is not None and position > known and self.oldest(tp) is None
+            if (((known := committed.get(tp)) is not None and position > known) or unmarked.get(tp) == position)
+            and self.oldest(tp) is None
         }

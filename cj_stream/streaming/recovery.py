@@ -56,6 +56,8 @@ class SeekFirstRecovery(Recovery):
     """Faust's recovery with its last step in a safe order."""
 
     _revoked = False
+    closed: frozenset[int] = frozenset()
+    """Partitions of this worker whose table could not be read to its end: their batches are not served."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._rebuilt: dict[TP, dict[bytes, int]] = {}
@@ -65,6 +67,7 @@ class SeekFirstRecovery(Recovery):
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Verify the copies; seek the source partitions to their committed offsets, then let them flow."""
         app, consumer = self.app, self.app.consumer
+        self.closed = frozenset(tp.partition for tp in self._engine.guard.standing() if self._cannot_be_read(tp))
         incomplete = await self._incomplete()
         if self._is_past(generation_id):
             self.log.warning("rebalanced again during recovery")
@@ -79,7 +82,8 @@ class SeekFirstRecovery(Recovery):
         if self._is_past(generation_id):
             self.log.warning("rebalanced again during recovery")
             return
-        sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)}
+        closed = {TP(self._engine.events_topic, partition) for partition in self.closed}
+        sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)} - closed
         if sources:
             await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
         if self._is_past(generation_id):
@@ -98,6 +102,10 @@ class SeekFirstRecovery(Recovery):
         app.on_rebalance_end()
         self._engine.opener.assigned({tp.partition for tp in sources if tp.topic == self._engine.events_topic})
         self.log.info("Worker ready")
+
+    def need_recovery(self) -> bool:
+        """Return whether something is to be read that can be: who waits for the rest would wait for ever."""
+        return any(left > 0 for tp, left in self.active_remaining().items() if not self._cannot_be_read(tp))
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Remember that what is being recovered is ours no longer: the generation does not tell."""
@@ -123,7 +131,7 @@ class SeekFirstRecovery(Recovery):
     async def _incomplete(self) -> list[TP]:
         """Return the partitions to be served whose copy must be rebuilt. One that has been is taken as it is now."""
         incomplete = []
-        for tp in sorted(self.active_tps):
+        for tp in sorted(tp for tp in self.active_tps if tp.partition not in self.closed):
             copy = self._copy(tp)
             complete = copy.is_complete(tp.partition)
             if tp in self._rebuilt:
@@ -181,6 +189,9 @@ class SeekFirstRecovery(Recovery):
 
     def _copy(self, tp: TP) -> Copy:
         return cast("Copy", self.tp_to_table[tp])
+
+    def _cannot_be_read(self, tp: TP) -> bool:
+        return tp in self._engine.guard.standing() and self.active_remaining()[tp] > 0
 
     @property
     def _engine(self) -> Engine:

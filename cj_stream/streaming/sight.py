@@ -117,4 +117,10 @@ class Eye:
         committed = {tp: known.offset for tp, known in found.items() if known.offset >= 0}
         fresh = [tp for tp in sources if tp not in committed]
         begins = {**(await consumer.beginning_offsets(fresh) if fresh else {}), **committed}
+        ends = {**ends, **self._where_nothing_can_be_read(begins)}
         return {tp: Lag(begins[tp], ends[tp]) for tp in sources if begins[tp] < ends[tp]}
+
+    def _where_nothing_can_be_read(self, begins: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        standing = {tp: found.offset for tp, found in self._app.engine.guard.standing().items() if tp in begins}
+        events = (TopicPartition(self._app.engine.events_topic, number) for number in self._app.tables.recovery.closed)
+        return {**standing, **{tp: begins[tp] for tp in events if tp in begins}}

@@ -85,7 +85,8 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "aiokafka.consumer.consumer": {"AIOKafkaConsumer": "commit committed end_offsets seek"},
     "aiokafka.consumer.fetcher": {
         "FetchResult": "_update_position check_assignment getall",
-        "Fetcher": "_proc_fetch_request _proc_offset_request _retrieve_offsets end_offsets fetched_records seek_to",
+        "Fetcher": "_get_actions_per_node _proc_fetch_request _proc_offset_request "
+        "_retrieve_offsets end_offsets fetched_records seek_to",
         "PartitionRecords": "_unpack_records",
     },
     "aiokafka.consumer.group_coordinator": {
@@ -97,6 +98,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "TopicPartitionState": "consumed_to has_valid_position position reset_to seek",
     },
     "aiokafka.producer.producer": {"AIOKafkaProducer": "send"},
+    "aiokafka.protocol.fetch": {"FetchRequest": "__init__ build topics"},
     "aiokafka.producer.sender": {
         "SendProduceReqHandler": "_can_retry handle_response",
         "Sender": "_sender_routine",

@@ -28,6 +28,7 @@ from cj_stream.domain.records import ComparisonStatus, Control, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.recovery import SeekFirstRecovery
@@ -189,8 +190,8 @@ def nothing_in_hand(self: Dispatcher, partition: int, position: int, batches: It
     _committed(self, partition, position, batches)
 
 
-async def always_read(*_: Any) -> bool:
-    return True
+async def always_read(*_: Any) -> Read:
+    return Read(everything=True)
 
 
 _rebuild = SeekFirstRecovery._rebuild

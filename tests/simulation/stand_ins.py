@@ -133,6 +133,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.Reachability": lambda *_: SimpleNamespace(knock=_nothing),
     "cj_stream.worker.LocalStore": lambda _: owner().node.disk,
     "cj_stream.worker.add_views": lambda _: None,
+    "cj_stream.worker.check_codecs": lambda: None,
     "cj_stream.worker.check_topics": _nothing,
     "cj_stream.worker.check_changelog": _nothing,
     "cj_stream.worker.check_shared_input": _nothing,

@@ -20,6 +20,7 @@ from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.domain.policy import Policy
 from cj_stream.operations.metrics import Metrics
 from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
 
 WIDTH = 60.0
@@ -31,7 +32,7 @@ class Timer:
 
     def __init__(self) -> None:
         self.now = START
-        self.read = True
+        self.read = Read(everything=True)
         self.while_asking: Callable[[], None] = lambda: None
         self.copies: list[bytes] = []
         self.told: list[dict[str, Any]] = []
@@ -45,7 +46,7 @@ class Timer:
         self.copies.append(key)
         self.told.append(json.loads(value))
 
-    async def _callbacks_read(self) -> bool:
+    async def _callbacks_read(self) -> Read:
         self.while_asking()
         return self.read
 
@@ -124,10 +125,19 @@ async def test_a_partition_that_was_given_up_while_the_broker_was_asked_is_left_
 
 
 async def test_nothing_is_due_while_callbacks_lie_unread(timer: Timer) -> None:
-    timer.read = False
+    timer.read = Read(everything=False)
     assert await timer.look(5 * HOUR) == []
-    timer.read = True
+    timer.read = Read(everything=True)
     assert len(await timer.look(0)) == 1
+
+
+async def test_each_timeout_tells_of_partitions_that_stand_and_whose_callbacks_were_not_waited_for(
+    timer: Timer,
+) -> None:
+    timer.read = Read(everything=True, standing=("partition 1 of callbacks stands at offset 3",))
+    assert len(await timer.look(5 * HOUR)) == 1
+    reason = timer.told[0]["data"]["reason"]
+    assert "verdicts may lie unread: partition 1 of callbacks stands at offset 3" in reason
 
 
 async def test_a_batch_that_nothing_came_of_is_due_again_in_the_next_window_and_not_before(timer: Timer) -> None:
@@ -166,11 +176,11 @@ async def test_what_was_watched_before_a_partition_was_given_up_is_forgotten(tim
 
 
 async def test_how_many_batches_are_past_a_deadline_is_told_while_they_wait_too(timer: Timer) -> None:
-    timer.read = False
+    timer.read = Read(everything=False)
     for after, stuck in ((0, 0.0), (5 * HOUR, 1.0)):
         await timer.look(after)
         assert value(timer.metrics, "cj_stuck_batches_detected") == stuck
-    timer.read = True
+    timer.read = Read(everything=True)
     await timer.look(0)
     await timer.look(1)
     assert value(timer.metrics, "cj_stuck_batches_detected") == 0.0

@@ -83,7 +83,7 @@ async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
     reading.restart()
     fetching.broker.arrived.set()
     await (await fetching.begin({EVENTS, CALLBACKS}))
-    assert reading.idle({EVENTS: 5, CALLBACKS: 5}) == {CALLBACKS: 7}, "the agents have not got what was fetched"
+    assert reading.idle({EVENTS: 5, CALLBACKS: 5}, {}) == {CALLBACKS: 7}, "the agents have not got what was fetched"
 
 
 async def test_the_position_of_a_standby_is_nothing_to_commit() -> None:
@@ -92,4 +92,4 @@ async def test_the_position_of_a_standby_is_nothing_to_commit() -> None:
     reading.restart()
     fetching.broker.arrived.set()
     await (await fetching.begin({CALLBACKS, CHANGELOG}))
-    assert reading.idle({CALLBACKS: 5, CHANGELOG: 5}) == {CALLBACKS: 7}
+    assert reading.idle({CALLBACKS: 5, CHANGELOG: 5}, {}) == {CALLBACKS: 7}

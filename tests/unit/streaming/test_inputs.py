@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from cj_stream.streaming import inputs as inputs_module
 from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.inputs import DELETED, MADE_ANEW, SHORTER, Gone, Inputs, Log, begin
+from cj_stream.streaming.standing import Mark
 
 FIRST, SECOND = TopicPartition("requests", 0), TopicPartition("requests", 1)
 OLD, NEW = "id of the old topic", "id of the new topic"
@@ -282,3 +283,9 @@ async def test_a_topic_that_was_gone_and_is_back_is_told_although_the_broker_has
         await inputs.look(broker, {FIRST.topic})
     assert told(logs) == [(0, 5, "nobody knows where")]
     assert broker.rejoined == 0
+
+
+def test_a_mark_beside_a_committed_offset_is_no_other_topic_and_stays() -> None:
+    mark = Mark(5.0, "its checksum is wrong").beside(OLD)
+    assert begin(OffsetAndMetadata(3, mark), Log(0, 5, OLD)) == (3, None)
+    assert begin(OffsetAndMetadata(3, mark), Log(0, 5, NEW))[0] == 0

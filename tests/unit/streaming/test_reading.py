@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fake_producer import ProcessEndedError, no_exit
@@ -24,6 +25,8 @@ class Reader:
     def __init__(self, committed: int | None) -> None:
         app = new_app(Settings())
         app.topics._acking_topics.add(SOURCE.topic)
+        self.unmarked: dict[TP, int] = {}
+        app.engine = cast("Any", SimpleNamespace(guard=SimpleNamespace(unmarked=lambda: self.unmarked)))
         self.passed_on: list[ConsumerMessage] = []
         self.consumer: Any = app.transport.create_consumer(
             callback=self.passed_on.append, on_partitions_revoked=None, on_partitions_assigned=None
@@ -145,6 +148,22 @@ async def test_what_was_in_hand_before_a_seek_is_read_again_and_holds_up_nothing
 async def test_a_partition_without_a_commit_is_not_committed_by_its_position() -> None:
     reader = Reader(None)
     reader.consumer.reading.fetching({SOURCE: 20})
+    assert reader.commit() == {}
+
+
+@pytest.mark.parametrize("committed", [None, 20])
+async def test_a_partition_that_stands_is_committed_where_it_stands_so_that_all_workers_learn_of_it(
+    committed: int | None,
+) -> None:
+    reader = Reader(committed)
+    reader.give(19)
+    reader.unmarked = {SOURCE: 20}
+    reader.consumer.reading.fetching({SOURCE: 20})
+    assert reader.commit() == {}, "19 is still being handled"
+    reader.acknowledge(19)
+    reader.commit()
+    assert reader.commit() == {SOURCE: 20}
+    reader.unmarked = {}
     assert reader.commit() == {}
 
 

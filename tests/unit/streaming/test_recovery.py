@@ -45,6 +45,7 @@ class Recovered:
 
     def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
+        self.resumed: list[set[TP]] = []
         self.assigned: list[set[int]] = []
         self.at_seek = lambda: None
         app: Any = worker.app
@@ -96,7 +97,7 @@ class Recovered:
         self.resume_streams()
 
     def _resumed(self, partitions: set[TP]) -> None:
-        assert partitions == {SOURCE}
+        self.resumed.append(partitions)
         self.steps.append("sources")
         # Whatever could come in between would come now.
         asyncio.get_running_loop().call_soon(self.steps.append, "something else")
@@ -110,6 +111,33 @@ async def recovered(monkeypatch: pytest.MonkeyPatch) -> Recovered:
 async def test_partitions_are_sought_before_anything_flows(recovered: Recovered) -> None:
     await recovered.recovery.on_recovery_completed(7)
     assert recovered.steps == ["seek begins", "seek ends", "sources", "streams", "flow"]
+    assert recovered.resumed == [{SOURCE}]
+    assert recovered.assigned == [{2}]
+
+
+async def test_a_partition_whose_changelog_stands_is_not_served_and_nobody_waits_for_it(
+    recovered: Recovered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery = recovered.recovery
+    recovery.active_highwaters[CHANGELOG], recovery.active_offsets[CHANGELOG] = 9, 4
+    assert recovery.need_recovery()
+    monkeypatch.setattr(recovery._engine.guard, "standing", lambda: {CHANGELOG: SimpleNamespace(offset=5)})
+    assert not recovery.need_recovery()
+    recovered.resumed.clear()
+    await recovery.on_recovery_completed(7)
+    assert recovery.closed == {2}
+    assert recovered.resumed == [set()]
+    assert recovered.assigned == [set()]
+
+
+async def test_a_changelog_that_stands_behind_what_was_to_be_read_closes_nothing(
+    recovered: Recovered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery = recovered.recovery
+    recovery.active_highwaters[CHANGELOG], recovery.active_offsets[CHANGELOG] = 4, 4
+    monkeypatch.setattr(recovery._engine.guard, "standing", lambda: {CHANGELOG: SimpleNamespace(offset=5)})
+    await recovery.on_recovery_completed(7)
+    assert recovery.closed == frozenset()
     assert recovered.assigned == [{2}]
 
 

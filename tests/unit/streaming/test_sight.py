@@ -54,8 +54,9 @@ class LookedAt:
         self.topics |= topics
 
 
-def eye(*, ready: bool = True) -> Eye:
-    recovery = SimpleNamespace(active_offsets={CHANGELOG: 16}, active_highwaters={CHANGELOG: 17})
+def eye(*, ready: bool = True, standing: Any = None, closed: frozenset[int] = frozenset()) -> Eye:
+    recovery = SimpleNamespace(active_offsets={CHANGELOG: 16}, active_highwaters={CHANGELOG: 17}, closed=closed)
+    guard = SimpleNamespace(standing=lambda: standing or {})
     return Eye(
         SimpleNamespace(
             _consumer=None,
@@ -63,7 +64,10 @@ def eye(*, ready: bool = True) -> Eye:
             rebalancing_count=1,
             consumer_generation_id=5,
             engine=SimpleNamespace(
-                opener=SimpleNamespace(ready=True, opened_at={}), events_topic="events", inputs=LookedAt()
+                opener=SimpleNamespace(ready=True, opened_at={}),
+                events_topic="events",
+                inputs=LookedAt(),
+                guard=guard,
             ),
             tables=SimpleNamespace(recovery=recovery, changelog_topics={"changelog"}),
         ),
@@ -74,6 +78,16 @@ def eye(*, ready: bool = True) -> Eye:
 async def test_unread_is_what_lies_between_the_commit_and_the_end_the_broker_tells() -> None:
     sight = await eye()._look(Consumer(READ, UNREAD, FRESH, CHANGELOG))
     assert sight.lags == {UNREAD: Lag(4, 9), FRESH: Lag(2, 9)}
+
+
+async def test_a_partition_that_stands_goes_no_further_than_it_can_be_read() -> None:
+    consumer = Consumer(UNREAD, FRESH, EVENTS)
+    standing = {UNREAD: SimpleNamespace(offset=4), FRESH: SimpleNamespace(offset=5)}
+    assert (await eye(standing=standing)._look(consumer)).lags == {FRESH: Lag(2, 5), EVENTS: Lag(2, 9)}
+
+
+async def test_a_partition_whose_table_could_not_be_read_has_nothing_to_read() -> None:
+    assert (await eye(closed=frozenset({0}))._look(Consumer(EVENTS, UNREAD))).lags == {UNREAD: Lag(4, 9)}
 
 
 async def test_a_worker_without_partitions_asks_the_broker_all_the_same() -> None:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from cj_stream.streaming.standing import WHY_LIMIT, Mark, Standing, read_mark, read_topic_id
+
+
+def test_a_mark_is_read_as_it_was_written() -> None:
+    mark = Mark(1_700_000_000.5, 'its checksum is "wrong"')
+    assert read_mark(mark.beside("")) == mark
+    beside = mark.beside("a-topic-id")
+    assert (read_topic_id(beside), read_mark(beside)) == ("a-topic-id", mark)
+
+
+def test_a_reason_of_any_length_fits_beside_an_offset() -> None:
+    encoded = Mark(1.0, "é" * 5000).beside("a-topic-id")
+    assert len(encoded.encode()) < 4096
+    found = read_mark(encoded)
+    assert found is not None
+    assert len(found.why) <= WHY_LIMIT
+
+
+@pytest.mark.parametrize(
+    "metadata", ["", "a-topic-id", "by hand", "id\n{}", 'id\n{"standing_since": "long ago"}', "\x00"]
+)
+def test_what_others_commit_beside_an_offset_is_no_mark(metadata: str) -> None:
+    assert read_mark(metadata) is None
+
+
+def test_a_changelog_is_told_apart() -> None:
+    source = Standing("callbacks", 1, 7, 9, "why", False, 0.0, None)
+    changelog = Standing("changelog", 1, 7, 9, "why", True, 0.0, None)
+    assert "all workers stopped" in changelog.what
+    assert "all workers stopped" not in source.what
+    assert "is read" in source.meaning
+    assert "rebuilt" in changelog.meaning

@@ -147,7 +147,7 @@ class _KafkaConsumer(FaustConsumer):  # type: ignore[misc]
         # Nothing is committed of a changelog, so Faust leaves it where it is.
         for tp in sorted(tp for tp in self._assigned if tp.topic != self.app.changelog_topic):
             position = await self.process.ask_broker(lambda tp=tp: self.process.broker.committed.get(tp, 0))
-            self._committed_offset[tp] = position
+            self._committed_offset[tp] = self._read_offset[tp] = position
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         known = self._committed_offset
@@ -179,6 +179,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self._acked: dict[TP, int] = {}
         self._in_hand: dict[tuple[TP, int], Any] = {}
         self._committed_offset: dict[TP, int] = {}
+        self._read_offset: dict[TP, int] = {}
         self._committing: asyncio.Future[None] | None = None
         self._thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
         self._fetcher = SimpleNamespace(end_offsets=self._written_ends)

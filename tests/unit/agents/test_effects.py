@@ -9,16 +9,24 @@ from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from msgspec.structs import replace
 from scraped import samples
 from scripted_judges import judges
-from story import FIRST, PARTITION, Story, requested
+from story import BATCH, FIRST, PARTITION, Story, requested
 
 from cj_stream.agents import outcomes
 from cj_stream.agents.effects import Effects
+from cj_stream.content.client import ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import OutcomePublished
+from cj_stream.domain.events import (
+    ComparisonFailed,
+    ContentLoaded,
+    Event,
+    OutcomePublished,
+    SubmissionAccepted,
+    VerdictReceived,
+)
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
-from cj_stream.domain.records import Overrides
-from cj_stream.domain.todo import Publish, Submit
+from cj_stream.domain.records import Context, Overrides
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import Submission
@@ -26,6 +34,7 @@ from cj_stream.provider.dispatcher import PostponedError
 from cj_stream.streaming.fence import Fence
 
 IDS = CorrelationIds(b"a key")
+ATTEMPT: dict[str, Any] = {"batch_id": BATCH, "run": 1, "index": 3, "attempt": 2}
 
 
 class Outside:
@@ -36,9 +45,12 @@ class Outside:
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
         self.silence = 0.0
+        self.missing: dict[str, Exception] = {}
         self.metrics = Metrics(dict, dict, dict)
 
     async def text(self, storage_id: str) -> str:
+        if storage_id in self.missing:
+            raise self.missing[storage_id]
         self.fence.contact(self.fence._contact - self.silence)
         return f"the text of {storage_id}"
 
@@ -46,7 +58,7 @@ class Outside:
         self.submissions.append(submission)
         return self.answer
 
-    async def carry_out(self, effect: Submit, batch: Batch) -> Any:
+    async def carry_out(self, effect: Effect, batch: Batch) -> Any:
         parts: Any = {"content": self, "provider": self, "sender": None}
         effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
         return await effects(effect, batch, PARTITION)
@@ -143,3 +155,61 @@ async def test_each_submission_is_counted_once_by_what_came_of_it(batch: Batch, 
     with suppress(PostponedError):
         await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
     assert samples(outside.metrics, "cj_submissions_total") == {("outcome", outcome): 1.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "report"),
+    [
+        (Accepted(queue_id="q"), SubmissionAccepted(**ATTEMPT)),
+        (
+            ImmediateVerdict(winner="B", confidence=2.0, justification="so", provider="p", model="m"),
+            VerdictReceived(**ATTEMPT, winner="B", confidence=2.0, justification="so", provider="p", model="m"),
+        ),
+        (
+            NotAccepted(kind="refused", code="X", message="no"),
+            ComparisonFailed(**ATTEMPT, error_code="X", error_message="no"),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_an_answer_becomes_the_report_of_its_own_attempt(batch: Batch, answer: Any, report: Event) -> None:
+    assert await Outside(answer).carry_out(Submit(BATCH, 1, 3, 2), batch) == report
+
+
+@pytest.mark.parametrize(
+    ("context", "instructions"),
+    [
+        (Context(instructions="compare", prompt_storage_id="task"), "compare"),
+        (Context(prompt_storage_id="task"), "the text of task"),
+        (Context(), None),
+    ],
+)
+async def test_the_judge_is_told_the_task_and_what_was_asked_of_it(context: Context, instructions: str | None) -> None:
+    overrides, story, outside = Overrides(model="asked"), Story(), Outside(Accepted(queue_id="q"))
+    story.tell(replace(requested(4), context=replace(context, overrides=overrides)))
+    story.carry_out(LoadContent, PlanPairs)
+    await outside.carry_out(Submit(BATCH, 1, 0, 1), story.batch)
+    (sent,) = outside.submissions
+    assert (sent.instructions, sent.overrides) == (instructions, overrides)
+    assert (sent.batch_id, sent.job_id) == (BATCH, f"{BATCH}-1")
+
+
+async def test_texts_that_are_missing_are_told_with_their_places_and_a_service_that_is_away_is_waited_for(
+    batch: Batch,
+) -> None:
+    outside = Outside()
+    outside.missing = {"storage-1": TextMissing("storage-1", "blank")}
+    loaded = await outside.carry_out(LoadContent(BATCH, 1), batch)
+    assert loaded == ContentLoaded(batch_id=BATCH, run=1, unusable={1: str(outside.missing["storage-1"])})
+    outside.missing = {"storage-2": ContentUnavailable("away")}
+    with pytest.raises(PostponedError, match="away"):
+        await outside.carry_out(LoadContent(BATCH, 1), batch)
+
+
+async def test_an_attempt_whose_text_is_missing_fails_without_being_submitted(batch: Batch) -> None:
+    outside = Outside()
+    first = batch.roster.essays[batch.pair(3)[0]].storage_id
+    outside.missing = {first: TextMissing(first, "blank")}
+    failed = await outside.carry_out(Submit(BATCH, 1, 3, 2), batch)
+    assert failed == ComparisonFailed(**ATTEMPT, error_code="TEXT_MISSING", error_message=str(outside.missing[first]))
+    assert outside.submissions == []

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
+from msgspec.structs import replace
 from scripted_judges import judges, refuses
 from story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
+from cj_stream.domain.records import Context, Overrides
 from cj_stream.operations.settings import Settings
 
 SETTINGS = Settings()
@@ -56,3 +61,42 @@ def test_the_same_batch_always_gives_the_same_bytes() -> None:
     for outcome in batch.control.published:
         assert outcome_message(batch, outcome, SETTINGS, "job") == outcome_message(batch, outcome, SETTINGS, "job")
     assert len(batch.control.published) == 3
+
+
+def test_what_came_with_the_request_is_handed_on_with_the_outcome() -> None:
+    story = Story()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    context = Context(course_code="ENG6", assignment_id="assignment-1", traceparent=trace)
+    story.tell(replace(requested(3), context=context))
+    batch = story.play(judges)
+    _, key, completed = told(batch, f"completed:{FIRST}")
+    _, _, result = told(batch, f"result:{FIRST}")
+    assert key == BATCH.encode()
+    assert completed["metadata"] == result["metadata"] == {"traceparent": trace}
+    metadata = result["data"]["assessment_metadata"]
+    assert (metadata["course_code"], metadata["assignment_id"]) == ("ENG6", "assignment-1")
+    assert metadata["comparison_count"] == batch.progress.judged == 3
+
+
+def test_a_result_names_the_judge_that_judged_else_the_one_that_was_asked_for() -> None:
+    asked = replace(requested(3), context=Context(overrides=Overrides(provider="anthropic", model="asked")))
+    story = Story()
+    story.tell(asked)
+    data = told(story.play(judges), f"result:{FIRST}")[2]["data"]
+    assert (data["model_used"], data["model_provider"]) == ("judge-1", "openai")
+    alone = Story(unusable={1: "blank", 2: "blank"})
+    alone.tell(asked)
+    data = told(alone.finish(), f"result:{FIRST}")[2]["data"]
+    assert (data["model_used"], data["model_provider"]) == ("asked", "anthropic")
+
+
+def test_a_failure_is_told_with_its_reason_and_the_end_with_its_time() -> None:
+    failed = ended(refuses)
+    _, _, event = told(failed, f"failed:{FIRST}")
+    assert failed.control.failure == "low_success_rate"
+    assert failed.control.failure in json.dumps(event["data"])
+    completed = ended(judges)
+    finished = completed.control.finished_at
+    later = structs.replace(completed.control, state_since=completed.control.state_since + 7)
+    _, _, event = told(dataclasses.replace(completed, control=later), f"completed:{FIRST}")
+    assert datetime.fromisoformat(event["event_timestamp"]).timestamp() == pytest.approx(finished, abs=1e-5)

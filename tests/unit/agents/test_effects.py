@@ -46,6 +46,7 @@ class Outside:
         self.submissions: list[Submission] = []
         self.silence = 0.0
         self.missing: dict[str, Exception] = {}
+        self.trouble: str | None = None
         self.metrics = Metrics(dict, dict, dict)
 
     async def text(self, storage_id: str) -> str:

@@ -7,17 +7,23 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from contract_samples import document, encoded, raw, with_value
+from ingress import Ingress
 from msgspec.structs import asdict, replace
 from story import FIRST
 
+from cj_stream.agents import invalid_share
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.callbacks import Callback as WireCallback
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.domain import records
 from cj_stream.domain.events import Callback
+from cj_stream.domain.identifiers import MAX_PARTITIONS, CorrelationIds
+from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
+from cj_stream.streaming.partitioning import home_partition
 
 CALLBACK = WireCallback(
     correlation_id=UUID(FIRST),
@@ -143,3 +149,42 @@ def test_a_request_without_a_correlation_id_gets_one_that_its_content_tells() ->
     assert requested(bare) == requested(bare)
     assert UUID(requested(bare).correlation_id) != UUID(requested(other).correlation_id)
     assert requested(replace(bare, completion_threshold=None)).completion_threshold_pct is None
+
+
+@pytest.mark.parametrize("partition", [0, 7, 8, 9, MAX_PARTITIONS - 1])
+async def test_an_id_that_names_a_partition_we_do_not_have_is_not_followed(partition: int) -> None:
+    """No record can be sent there: the worker would end at each attempt."""
+    ingress = Ingress()
+    assert ingress.settings.partitions == 8
+    forged = CorrelationIds(b"key").make(
+        partition=partition, batch_id="batch-1", run=1, index=0, attempt=1, pair=("e1", "e2")
+    )
+    message = with_value(document("callback_success.json"), "data.correlation_id", str(forged))
+    fate = await ingress.take(ingress.settings.llm_provider_callback_topic, encoded(message))
+    echoed = message["data"]["request_metadata"]["bos_batch_id"]
+    home = partition if partition < 8 else home_partition(echoed, 8)
+    assert fate.event.correlation_id == str(forged)
+    assert ingress.producer.records[0].partition == home
+
+
+@pytest.mark.parametrize("name", ["request_current.json", "callback_success.json"])
+async def test_valid_input_counts_against_a_flood_of_bad_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(why: str, **_facts: object) -> None:
+        raise AssertionError(why)
+
+    monkeypatch.setattr(invalid_share, "end_for_bad_input", end)
+    limits = {"invalid_input_share": 0.5, "invalid_input_window": 100, "invalid_input_minimum": 5}
+    ingress = Ingress(Settings(**limits, accumulate_milliseconds=1e-6))
+    requests, callbacks = ingress.settings.assessment_request_topic, ingress.settings.llm_provider_callback_topic
+    topic = requests if name == "request_current.json" else callbacks
+    for _ in range(10):
+        await ingress.take(topic, raw(name))
+        await ingress.take(topic, raw(name))
+        await ingress.take(topic, b"no JSON")
+    with pytest.raises(AssertionError, match="too much of the recent input is invalid"):
+        await flood(ingress, topic)
+
+
+async def flood(ingress: Ingress, topic: str) -> None:
+    for _ in range(100):
+        await ingress.take(topic, b"no JSON")

@@ -18,12 +18,11 @@ from rocksdict import AccessType, Options, Rdict
 
 from cj_stream.contracts.topics import TABLE
 from cj_stream.domain.records import Control
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS
+from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, LOCAL_PREFIX
 
 Row = tuple[bytes, bytes]
 """A key and its value, as they are in the changelog."""
 _NAME = re.compile(rf"{re.escape(TABLE)}-(\d+)\.db")
-_NOT_ROWS = {Store.offset_key, HEARTBEAT_KEY}
 
 
 class UnreadableCopyError(Exception):
@@ -78,7 +77,7 @@ def _items(path: Path) -> Iterator[Row]:
     database = _opened(path)
     try:
         for key, value in database.items():
-            if key not in _NOT_ROWS:
+            if key != HEARTBEAT_KEY and not key.startswith(LOCAL_PREFIX):
                 yield key, value
     except Exception as error:  # rocksdict has no exceptions of its own
         raise UnreadableCopyError(f"{path} cannot be read: {error}") from error

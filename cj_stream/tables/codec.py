@@ -29,6 +29,9 @@ KINDS: dict[type[Row], bytes] = {
 HEARTBEAT_KEY = b"h"
 """The row that keeps a changelog partition from ending in a tombstone, on which recovery would hang."""
 
+LOCAL_PREFIX = b"__"
+"""What the keys begin with that are in a local database and not in the changelog: ours and Faust's. No kind does."""
+
 _HEADER = struct.Struct(">BQ")
 _KEY_END = struct.Struct(">BII")
 _encoder = msgspec.msgpack.Encoder()

@@ -23,7 +23,7 @@ from rocksdict import WriteBatch
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables import checksums
-from cj_stream.tables.codec import row_position
+from cj_stream.tables.codec import LOCAL_PREFIX, row_position
 
 STORE_OPTIONS = {
     # Faust's defaults are 2 GiB of block cache and three 64 MiB buffers for each partition.
@@ -36,8 +36,6 @@ STORE_OPTIONS = {
 Put = tuple[bytes, bytes | None]
 """A key and its value, None to delete it."""
 
-LOCAL_PREFIX = b"__"
-"""What the keys begin with that are in the local database only: ours and Faust's."""
 _TOLD = LOCAL_PREFIX + b"cj\0checksum"
 _BEHIND_ALL_KEYS = b"\xff"
 

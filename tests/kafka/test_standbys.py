@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from copies import copies_in, damage
 from counting_provider import judge_of
 from fleet import WorkerProcess
-from local_databases import contents, damage, databases
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.records import Comparison
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import KINDS
+from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS
 
 pytestmark = pytest.mark.kafka
 
@@ -24,13 +24,13 @@ REBUILT = re.compile(r"copy of a partition is rebuilt.* missing=(\d+) outdated=(
 NOT_AS_TOLD = "is not what the last writer of the changelog had"
 
 
-async def test_a_copy_that_lacks_a_row_or_an_update_is_rebuilt_before_it_is_served(
+async def test_standbys_lose_nothing_and_a_copy_that_lacks_a_row_or_an_update_is_rebuilt_before_it_is_served(
     settings: Settings, tmp_path: Path
 ) -> None:
     async with staged(settings, tmp_path) as stage:
         # While the first verdict of a batch is held back, it cannot finish: whatever happens, happens in the middle.
         stage.provider.holds = lambda callback: callback.index == 0
-        first, second = await stage.fleet.start(2)
+        (first,) = await stage.fleet.start()
         requests = [new_request(batch_id, ESSAYS) for batch_id in batches_everywhere(4, stage.settings)]
         for request in requests:
             await stage.ask(request)
@@ -38,8 +38,20 @@ async def test_a_copy_that_lacks_a_row_or_an_update_is_rebuilt_before_it_is_serv
             lambda: len(stage.provider.submissions) >= len(requests) * ESSAYS, "every batch has been submitted in part"
         )
         await stage.settled()
+
+        # What a standby has read and not applied when its worker is ready is applied nevertheless.
+        second = stage.fleet.worker()
+        second.app = "held_standby"
+        second.start()
+        await stage.fleet.ready()
+        assert any(int(found) for found in re.findall(r"HELD_STANDBY +records=(\d+)", second.log)), "nothing was held"
+        await stage.settled()
         await _stop(stage, second)
+        _check_copies(stage, second)
+
+        # Whatever else a copy may lack, and for whatever reason: a row here, and an update there.
         lacking = _damage(stage, second)
+        second.app = first.app
 
         # It gets some partitions back, and the others as a standby; then it has to serve those too.
         second.start()
@@ -65,11 +77,11 @@ async def _stop(stage: Stage, worker: WorkerProcess) -> None:
     assert await stage.fleet.ended(worker) == 0
 
 
-def _history(stage: Stage, partition: int) -> dict[bytes, list[bytes]]:
-    """Return the values that the changelog has of each key, in their order."""
+def _history(stage: Stage, partition: int, last: int | None = None) -> dict[bytes, list[bytes]]:
+    """Return the values that the changelog has of each key, in their order, up to the offset ``last``."""
     found: dict[bytes, list[bytes]] = {}
     for record in stage.mailbox.records[changelog_topic(stage.settings)]:
-        if record.partition == partition:
+        if record.partition == partition and record.key != HEARTBEAT_KEY and (last is None or record.offset <= last):
             assert record.key is not None
             assert record.value is not None
             found.setdefault(record.key, []).append(record.value)
@@ -82,13 +94,13 @@ def _damage(stage: Stage, worker: WorkerProcess) -> dict[int, tuple[int, int]]:
     Return how many rows each of them lacks, and how many are outdated.
     """
     lacking = {}
-    for partition, path in databases(worker.data_dir).items():
-        history = _history(stage, partition)
+    for copy in copies_in(worker.data_dir):
+        history = _history(stage, copy.partition)
         changed = [key for key in history if key[:1] == KINDS[Comparison] and len(history[key]) > 1]
         if changed:
             loses_row = len(lacking) % 2 == 0
-            lacking[partition] = (1, 0) if loses_row else (0, 1)
-            damage(path, {changed[-1]: None if loses_row else history[changed[-1]][-2]})
+            lacking[copy.partition] = (1, 0) if loses_row else (0, 1)
+            damage(copy, {changed[-1]: None if loses_row else history[changed[-1]][-2]})
     assert len(lacking) > 1
     return lacking
 
@@ -98,6 +110,7 @@ def _rebuilt(worker: WorkerProcess) -> dict[int, tuple[int, int]]:
 
 
 def _check_copies(stage: Stage, worker: WorkerProcess) -> None:
-    for partition, path in databases(worker.data_dir).items():
-        rows, _ = contents(path)
-        assert rows == {key: values[-1] for key, values in _history(stage, partition).items()}
+    """Assert that each copy is what the changelog makes of its rows, up to where it was read."""
+    for copy in copies_in(worker.data_dir):
+        history = _history(stage, copy.partition, copy.offset)
+        assert dict(copy.rows()) == {key: values[-1] for key, values in history.items()}

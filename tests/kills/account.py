@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aiokafka import TopicPartition
+from copies import copies_in
 from kills.ledger import Ledger, Partition
 from kills.post import DisorderlyPost
-from local_databases import contents, databases
 from stage import Stage, check_result
 from topic_mailbox import Record
 
@@ -113,8 +113,8 @@ def disks(ledger: Ledger, owned: Mapping[Path, list[int]]) -> Iterator[str]:
     have read to the end. The others in the folder are its copies as a standby, and of partitions that it had before.
     """
     for folder, partitions in owned.items():
-        for number, path in databases(folder).items():
-            rows, offset = contents(path)
+        for copy in copies_in(folder):
+            number, offset, rows = copy.partition, copy.offset, dict(copy.rows())
             changelog = ledger.partitions[number].changelog
             replayed = ledger.partitions[number].replay(offset)
             if rows != replayed:

@@ -55,10 +55,14 @@ class Partition:
         self._batches = PartitionBatches(ids, policy_of(settings), lambda batch_id, _: self.from_log.get(batch_id))
 
     def replay(self, last: int) -> dict[bytes, bytes]:
-        """Return the rows that the changelog makes up to an offset: for each key the one with the highest position."""
+        """Return the rows that the changelog makes up to an offset, of each key that with the highest position."""
         rows: dict[bytes, bytes] = {}
         for offset, key, value in self.changelog:
-            if offset <= last and (key not in rows or row_position(value) >= row_position(rows[key])):
+            if (
+                key != HEARTBEAT_KEY
+                and offset <= last
+                and (key not in rows or row_position(value) >= row_position(rows[key]))
+            ):
                 rows[key] = value
         return rows
 

@@ -72,6 +72,10 @@ def _alone() -> Iterator[None]:
 
 
 def _make_if_needed(*, this_python: bool) -> None:
+    if VENV.is_symlink() or (VENV.exists() and not VENV.is_dir()):
+        raise FailedError(
+            f"{VENV} is not a folder: remove it. Each checkout has its own: the scripts in it name the place"
+        )
     state = _state()
     whole = MARKER.is_file() and _is_here() and not (this_python and _version() != VERSION)
     if whole and MARKER.read_text() == state:
@@ -113,6 +117,8 @@ def _version() -> str | None:
 def _make_anew() -> None:
     try:
         venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(VENV)
+    except ValueError as error:  # a colon in the path
+        raise FailedError(f".venv cannot be made here: {error}") from error
     except subprocess.CalledProcessError as error:
         output = error.output or b""
         raise FailedError(explained(output.decode(errors="replace"), "pip could not be put into .venv")) from error

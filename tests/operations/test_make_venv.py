@@ -143,6 +143,19 @@ def test_what_pip_really_says_becomes_the_error(
         script.real_pip("--require-hashes", "--requirement", str(checkout / "requirements-dev.lock"))
 
 
+@pytest.mark.parametrize("link", [True, False])
+def test_something_else_in_its_place_is_told_and_left_alone(
+    checkout: Path, script: ModuleType, capsys: pytest.CaptureFixture[str], link: bool
+) -> None:
+    theirs = checkout / "elsewhere"
+    theirs.mkdir()
+    (theirs / ".installed").touch()
+    (checkout / ".venv").symlink_to(theirs) if link else (checkout / ".venv").touch()
+    assert script.main() == 1
+    assert capsys.readouterr().err.startswith(f"make: {checkout / '.venv'} is not a folder: remove it.")
+    assert (theirs / ".installed").exists()
+
+
 def test_two_at_once_take_turns(checkout: Path) -> None:
     with (checkout / "tools" / SCRIPT.name).open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

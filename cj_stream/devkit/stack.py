@@ -127,7 +127,8 @@ class Stack:
             if isinstance(error, (CannotStartError, ProvisioningError)):
                 raise StackError(str(error)) from error
             if isinstance(error, OSError):
-                raise StackError(of_system(error)) from error
+                hint = "; all parts keep their data there: name a folder that can be written" if error.filename else ""
+                raise StackError(f"{of_system(error)}{hint}") from error
             raise
         return self
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
+from aiokafka.structs import TopicPartition
 from faust.types import TP, Message, StreamT
 
 from cj_stream.agents.batches import BatchesAgent
@@ -181,6 +182,18 @@ class Worker:
         found = Counter(batch.state for batches in self.batches.partitions.values() for batch in batches)
         return {state: found[state] for state in BatchState}
 
+    def before_seek(self, partitions: set[int]) -> None:
+        """Say how far the events topic was applied to the rows of these partitions."""
+        topic = self.settings.batch_events_topic
+        found = {TopicPartition(topic, partition): self.rows.applied(partition) for partition in partitions}
+        self.engine.inputs.applied = {tp: applied for tp, applied in found.items() if applied is not None}
+
+    async def after_seek(self) -> None:
+        """Have what is read of a log that is another one than the rows were made from win over them."""
+        for tp, offset in self.engine.inputs.begun_anew.items():
+            log.warning("the log of a partition is not the one its rows were made from", partition=tp.partition)
+            await self.rows.begin_anew(tp.partition, offset)
+
     async def revoked(self, partitions: set[int]) -> None:
         """Finish, within half a session, what is under way for partitions that are taken away, and forget them."""
         patience = self.settings.session_timeout_seconds / 2
@@ -344,5 +357,7 @@ def _add_lifecycle(worker: Worker) -> None:
     worker.app.local_store = LocalStore(worker.settings.data_dir)
     worker.app.before_start = lambda: _before_start(worker)
     worker.app.before_join = worker.take_name
+    worker.app.before_seek = worker.before_seek
+    worker.app.after_seek = worker.after_seek
     worker.app.before_stop = lambda: worker.dispatcher.close(worker.settings.session_timeout_seconds)
     worker.app.after_stop = worker.close

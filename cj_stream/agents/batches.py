@@ -129,7 +129,8 @@ class BatchesAgent:
         """
         if message.partition in self._engine.opener.opened_at:
             return False
-        return self._rows.position(message.partition, batch) >= int(message.offset)
+        here = self._rows.position_of(message.partition, int(message.offset))
+        return self._rows.position(message.partition, batch) >= here
 
     def _observe(self, change: Change) -> None:
         subject = change.deleted or change.batch

@@ -65,6 +65,10 @@ class HardenedApp(faust.App):
     """Called with the local store locked, before anything is started: waits for what is needed, or refuses to start."""
     before_join: Callable[[], Awaitable[None]]
     """Called once the local store is open: makes sure of the worker's name in the group, or refuses to start."""
+    before_seek: Callable[[set[int]], None]
+    """Called with the partitions of the events topic whose table is recovered, before reading begins anywhere."""
+    after_seek: Callable[[], Awaitable[None]]
+    """Called when it is known where reading begins, before it does."""
     before_stop: Callable[[], Awaitable[None]]
     """Called before anything is stopped: finishes what is under way, bounded."""
     after_stop: Callable[[], Awaitable[None]]

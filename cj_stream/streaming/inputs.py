@@ -14,6 +14,11 @@ So, whenever partitions are sought:
 - where nothing is committed, it begins at the beginning, and that is committed at once: so what retention takes before
   the first message is read can be told too.
 
+Rows were made from our own events topic, and what it holds must not be applied twice. When its log is another one than
+they were made from, reading begins at the first record that is not older than the newest row, by the broker's clock;
+and what is read from there on gets positions beyond those of all rows (`tables.batches.begin_anew`), since a log that
+begins at 0 again would lose against them.
+
 The new beginning is committed, with the id of the topic, so that all see it and it is told once. A worker that meets a
 shorter log, or a topic with another id, while it reads joins its group anew, and so seeks.
 
@@ -26,7 +31,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
@@ -69,6 +74,13 @@ class Gone:
         return 0 if self.end is None else self.end - self.first
 
 
+class Applied(NamedTuple):
+    """How far the log of a partition of the events topic was applied: its newest event, in seconds since the epoch."""
+
+    offset: int
+    at: float
+
+
 DELETED = "deleted before it was read: by retention, or by somebody"
 MADE_ANEW = "the topic was deleted and made anew: it is read from its beginning, what was unread in the old one is gone"
 SHORTER = "read before, and not there any more: a topic made anew, or a lost tail; all there is, is read again"
@@ -93,6 +105,10 @@ class Inputs:
     """The source partitions of one worker. All in the consumer's thread, but for `lost`."""
 
     conditions: Conditions
+    applied: dict[TopicPartition, Applied] = field(default_factory=dict)
+    """By partition of the events topic; to be set before a seek, by who has the rows."""
+    begun_anew: dict[TopicPartition, int] = field(default_factory=dict)
+    """Of those, the ones whose log is another one, and where reading begins; after a seek, until the next one."""
     _lost: Counter[str] = field(default_factory=Counter)
     _ids: dict[str, str] = field(default_factory=dict)
     _out_of_range: dict[TopicPartition, int] = field(default_factory=dict)
@@ -119,6 +135,8 @@ class Inputs:
             logs = await self._logs(consumer, partitions)
         self._anew(tp for tp in logs if known.get(tp.topic, self._ids.get(tp.topic)) != self._ids.get(tp.topic))
         begins = {tp: self._begin(tp, commits.get(tp), found) for tp, found in logs.items()}
+        self.begun_anew = await self._first_unread(consumer, logs, commits)
+        begins |= self.begun_anew
         if not begins.keys() <= consumer.assignment():
             raise IllegalStateError("the partitions were taken away during the seek")
         for tp, offset in begins.items():
@@ -186,6 +204,25 @@ class Inputs:
             f"topic {topic} does not exist any more: create it with cj-stream topics create",
             "nothing is read from it; when it is there again, it is read from its beginning within half a minute",
         )
+
+    async def _first_unread(
+        self, consumer: Any, logs: Mapping[TopicPartition, Log], commits: Commits
+    ) -> dict[TopicPartition, int]:
+        times = {
+            tp: int(applied.at * 1000)
+            for tp, applied in self.applied.items()
+            if tp in logs and self._is_another(tp, commits.get(tp), logs[tp])
+        }
+        found = await consumer.offsets_for_times(times) if times else {}
+        return {tp: logs[tp].end if found.get(tp) is None else found[tp].offset for tp in times}
+
+    def _is_another(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> bool:
+        """Return whether the rows of a partition were not made from this log, or not from this end of it."""
+        _, gone = begin(commit, found)
+        behind = self.applied[tp].offset >= found.end
+        if behind and gone is None and tp not in self._again:
+            self._tell(tp, Gone(found.end, self.applied[tp].offset + 1, SHORTER))
+        return behind or tp in self._again or (gone is not None and gone.why != DELETED)
 
     def _begin(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> int:
         if tp in self._again:

@@ -84,8 +84,11 @@ class SeekFirstRecovery(Recovery):
             return
         closed = {TP(self._engine.events_topic, partition) for partition in self.closed}
         sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)} - closed
+        events = {tp.partition for tp in sources if tp.topic == self._engine.events_topic}
         if sources:
+            cast("Any", app).before_seek(events)
             await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
+            await cast("Any", app).after_seek()
         if self._is_past(generation_id):
             self.log.warning("the partitions were taken away during the seek")
             return
@@ -100,7 +103,7 @@ class SeekFirstRecovery(Recovery):
         if not app.assignor.assigned_standbys():
             self.tables.on_standbys_ready()
         app.on_rebalance_end()
-        self._engine.opener.assigned({tp.partition for tp in sources if tp.topic == self._engine.events_topic})
+        self._engine.opener.assigned(events)
         self.log.info("Worker ready")
 
     def need_recovery(self) -> bool:

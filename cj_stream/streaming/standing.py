@@ -8,6 +8,7 @@ Test: ``test_standing.py``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 
 from cj_stream.contracts.fields import clip
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WHY_LIMIT = 500
 """Characters of the reason that are kept beside an offset; brokers take 4,096 bytes unless configured."""
 
@@ -33,7 +35,9 @@ class Mark(msgspec.Struct, frozen=True):
 
 def read_topic_id(metadata: str) -> str:
     """Return the id of the topic that an offset was committed for, empty when it is not known."""
-    return metadata.partition("\n")[0]
+    first = metadata.partition("\n")[0]
+    # Tools that set offsets write there what they like.
+    return first if _ID.fullmatch(first) else ""
 
 
 def read_mark(metadata: str) -> Mark | None:

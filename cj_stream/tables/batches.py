@@ -8,12 +8,14 @@ from typing import TypeVar, cast
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.draft import Change
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
+from cj_stream.streaming.inputs import Applied
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.codec import (
     HEARTBEAT_KEY,
     decode_row,
     encode_heartbeat,
     encode_row,
+    heartbeat_base,
     prefix,
     read_key,
     row_key,
@@ -23,6 +25,9 @@ from cj_stream.tables.table import BatchTable, Put
 
 DELETION_ORDER: tuple[type[Row], ...] = (Scores, Comparison, Plan, Content, Control, Roster)
 """A deletion that was broken off is repeated as long as the control row is there."""
+
+POSITIONS_APART = 1_000_000
+"""How far the positions of a log that begins again are from those of the one before: more than is ever under way."""
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -42,7 +47,7 @@ class BatchRows:
             puts.append(self._heartbeat(partition, offset))
         elif change.batch is not None:
             batch_id, run = change.batch.key
-            position = max(offset, self.position(partition, change.batch))
+            position = max(self.position_of(partition, offset), self.position(partition, change.batch))
             puts = [(row_key(batch_id, run, row), encode_row(row, position)) for row in change.rows]
         if puts:
             await self._table.write(self._sender, partition, puts)
@@ -54,7 +59,33 @@ class BatchRows:
     def _heartbeat(self, partition: int, offset: int) -> Put:
         # Not below the one before: an event that is read again may be older than the marker that was read last.
         value = self._table.read(partition, HEARTBEAT_KEY)
-        return HEARTBEAT_KEY, encode_heartbeat(max(offset, -1 if value is None else row_position(value)))
+        base = self._base(partition)
+        return HEARTBEAT_KEY, encode_heartbeat(max(base + offset, -1 if value is None else row_position(value)), base)
+
+    def position_of(self, partition: int, offset: int) -> int:
+        """Return the position of what the event at ``offset`` causes."""
+        return self._base(partition) + offset
+
+    def applied(self, partition: int) -> Applied | None:
+        """Return how far the log was applied to the rows of a partition, None when there are no rows."""
+        value = self._table.read(partition, HEARTBEAT_KEY)
+        newest, at = (-1, 0.0) if value is None else (row_position(value), 0.0)
+        for key, row in self._table.scan(partition, prefix(Control)):
+            control = cast("Control", decode_row(key, row))
+            newest, at = max(newest, row_position(row)), max(at, control.activity_at, control.state_since)
+        return None if newest < 0 else Applied(newest - self._base(partition), at)
+
+    async def begin_anew(self, partition: int, offset: int) -> None:
+        """Have whatever the log holds from ``offset`` on get positions beyond those of all rows there are."""
+        applied = self.applied(partition)
+        position = 0 if applied is None else self.position_of(partition, applied.offset)
+        # What was under way may have left rows a little beyond.
+        base = max(position + POSITIONS_APART - offset, 0)
+        await self._table.write(self._sender, partition, [(HEARTBEAT_KEY, encode_heartbeat(position + 1, base))])
+
+    def _base(self, partition: int) -> int:
+        value = self._table.read(partition, HEARTBEAT_KEY)
+        return 0 if value is None else heartbeat_base(value)
 
     def position(self, partition: int, batch: Batch) -> int:
         """Return the position of the batch's control row, -1 for a batch without one."""

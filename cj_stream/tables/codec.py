@@ -6,6 +6,9 @@ A value is the version of its encoding (1 byte), its position (8 bytes, big-endi
 The *position* is the offset, in the partition's log of events, of the message that caused the row, or the position of
 the row before it if that is higher. It only grows along the log, whoever writes. So of two records for one key, the one
 with the higher position is the newer one, even if a worker that had lost the partition wrote the other one later.
+
+A log that was made anew begins at offset 0 again. So that positions grow all the same, the heartbeat row has a *base*,
+which is added to every offset: 0 until that happens, and then beyond all positions there are.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ LOCAL_PREFIX = b"__"
 """What the keys begin with that are in a local database and not in the changelog: ours and Faust's. No kind does."""
 
 _HEADER = struct.Struct(">BQ")
+_BASE = struct.Struct(">Q")
 _KEY_END = struct.Struct(">BII")
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
@@ -81,9 +85,15 @@ def encode_row(row: Row, position: int) -> bytes:
     return _HEADER.pack(VERSION, position) + _encoder.encode(row)
 
 
-def encode_heartbeat(position: int) -> bytes:
+def encode_heartbeat(position: int, base: int = 0) -> bytes:
     """Return the value of a heartbeat row."""
-    return _HEADER.pack(VERSION, position)
+    return _HEADER.pack(VERSION, position) + (_BASE.pack(base) if base else b"")
+
+
+def heartbeat_base(value: bytes) -> int:
+    """Return the base in a heartbeat row."""
+    base = value[_HEADER.size :]
+    return int(_BASE.unpack(base)[0]) if base else 0
 
 
 def decode_row(key: bytes, value: bytes) -> Row:

@@ -12,9 +12,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.structs import TopicPartition
+from counting_provider import judge_of
+from oracle import expected_batch
 from stage import Stage, new_request, staged
 
+from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -47,6 +51,11 @@ async def test_input_that_is_gone_when_a_worker_starts_is_told_and_what_is_there
         # Committed beyond the end: a topic made anew, a lost tail, or somebody's hand.
         await _stop(stage)
         await stage.ask(new_request("unread", 2), partition=at.partition)
+
+        async def left() -> bool:
+            return await stage.mailbox.members() == 0
+
+        await stage.fleet.until(left, "the group is empty: only then may somebody else commit for it")
         await _commit(settings, at, 1000)
         await _start(stage)
         await stage.ended("unread")
@@ -84,6 +93,34 @@ async def test_a_topic_that_is_made_anew_or_grows_under_running_workers_is_read_
         await _written(stage, "fewer", 0)
         await stage.ended("fewer")
         assert set(stage.provider.submissions.values()) == {1}
+
+
+async def test_an_events_topic_that_is_made_anew_is_gone_on_with_and_loses_no_verdict_that_is_read_later(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with staged(settings, tmp_path) as stage:
+        await stage.fleet.start(2)
+        stage.provider.holds = lambda _: True
+        request = new_request("batch-1", 4)
+        await stage.ask(request)
+        await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
+        await stage.settled()
+        await _stop(stage)
+        async with _admin(settings) as admin:
+            await admin.delete_topics([settings.batch_events_topic])
+        await create_topics(settings.kafka_bootstrap, registry(settings), 1)
+        await _start(stage)
+        assert any("is not the one its rows were made from" in worker.log for worker in stage.fleet.workers)
+        await stage.provider.release()
+        await stage.ended("batch-1")
+        stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
+        # The rows that were made from the new log are those that a new owner recovers.
+        for worker in stage.fleet.workers:
+            worker.kill()
+        await _start(stage)
+        batch = await stage.fleet.batch("batch-1")
+        assert batch is not None
+        assert batch["state"] == "COMPLETED"
 
 
 async def _written(stage: Stage, name: str, partition: int) -> None:

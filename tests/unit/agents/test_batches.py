@@ -19,9 +19,11 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.operations.settings import Settings
+from cj_stream.streaming.inputs import Applied
 from cj_stream.streaming.messages import encode_event, encode_message
 from cj_stream.streaming.opening import Opener
 from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.codec import row_position
 
 CANCEL = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
 
@@ -87,3 +89,38 @@ async def test_what_is_read_before_the_marker_starts_nothing_and_the_marker_star
     assert batch.key == (BATCH, 1)
     (other,) = await owner.read(3, requested(3, batch_id="another"))
     assert other.key == ("another", 1)
+
+
+async def test_what_a_log_made_anew_holds_is_applied_although_its_offsets_are_low(table: MemoryTable) -> None:
+    before = Owner(table)
+    await before.read(5_000, requested(3))
+    after = Owner(table)
+    await after.read(3, CANCEL)
+    assert after.states() == [BatchState.INITIALIZING], "taken for one that the table knows"
+    await after.rows.begin_anew(PARTITION, 0)
+    await after.read(3, CANCEL)
+    assert after.states() == [BatchState.CANCELLED]
+    await after.read(4, requested(3, batch_id="another"))
+
+    # Whoever takes over then knows those, and nothing else, as applied.
+    third = Owner(table)
+    await third.read(4, OperatorCommand(batch_id="another", action=Action.CANCEL))
+    await third.read(5, requested(3, SECOND))
+    assert third.states() == [BatchState.INITIALIZING, BatchState.CANCELLED, BatchState.INITIALIZING]
+
+
+async def test_rows_made_from_a_log_made_anew_win_over_all_that_were_there(table: MemoryTable) -> None:
+    owner = Owner(table)
+    await owner.read(5_000, requested(3))
+    newest = max(row_position(value) for _, value in table.scan(PARTITION, b""))
+    await owner.rows.begin_anew(PARTITION, 7)
+    assert owner.rows.applied(PARTITION) == Applied(newest + 1 - owner.rows._base(PARTITION), START + 5_000)
+    await owner.read(7, requested(3, batch_id="another"), PartitionOpened(batch_id="", nonce="ours"))
+    assert owner.rows.applied(PARTITION) == Applied(7, START + 5_000)
+    assert owner.rows.position_of(PARTITION, 7) > newest + 1
+    positions = sorted(row_position(value) for _, value in table.scan(PARTITION, b""))
+    assert positions[-1] == owner.rows.position_of(PARTITION, 7)
+
+
+def test_rows_that_are_not_there_were_made_from_nothing(table: MemoryTable) -> None:
+    assert Owner(table).rows.applied(PARTITION) is None

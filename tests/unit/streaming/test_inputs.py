@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError
@@ -11,11 +12,11 @@ from structlog.testing import capture_logs
 
 from cj_stream.streaming import inputs as inputs_module
 from cj_stream.streaming.conditions import ConditionKind, Conditions
-from cj_stream.streaming.inputs import DELETED, MADE_ANEW, SHORTER, Gone, Inputs, Log, begin
+from cj_stream.streaming.inputs import DELETED, MADE_ANEW, SHORTER, Applied, Gone, Inputs, Log, begin
 from cj_stream.streaming.standing import Mark
 
 FIRST, SECOND = TopicPartition("requests", 0), TopicPartition("requests", 1)
-OLD, NEW = "id of the old topic", "id of the new topic"
+OLD, NEW = str(uuid4()), str(uuid4())
 OUT_OF_RANGE = 1
 
 
@@ -59,6 +60,8 @@ class Broker:
         self.assigned = {FIRST, SECOND}
         self.sought: dict[TopicPartition, int] = {}
         self.rejoined = 0
+        self.times: dict[TopicPartition, int] = {}
+        self.at_time: dict[TopicPartition, Any] = {}
         self.refuses: Exception | None = None
         self.ids_fail: Exception | None = None
         self._coordinator = self._client = self
@@ -74,6 +77,10 @@ class Broker:
 
     async def beginning_offsets(self, partitions: Any) -> dict[TopicPartition, int]:
         return {tp: self.begins[tp] for tp in partitions}
+
+    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        self.times.update(times)
+        return {tp: self.at_time.get(tp) for tp in times}
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
@@ -289,3 +296,45 @@ def test_a_mark_beside_a_committed_offset_is_no_other_topic_and_stays() -> None:
     mark = Mark(5.0, "its checksum is wrong").beside(OLD)
     assert begin(OffsetAndMetadata(3, mark), Log(0, 5, OLD)) == (3, None)
     assert begin(OffsetAndMetadata(3, mark), Log(0, 5, NEW))[0] == 0
+
+
+@pytest.mark.parametrize("metadata", ["no id", "\n", "{}", "12345678-1234"])
+async def test_metadata_of_somebody_else_are_no_id(broker: Broker, metadata: str) -> None:
+    broker.commits = {FIRST: OffsetAndMetadata(5, metadata)}
+    assert await new_inputs().seek(broker, [FIRST]) == {FIRST: 5}
+    assert broker.commits == {FIRST: commit(5)}
+
+
+@pytest.mark.parametrize(
+    ("committed", "applied", "topic_id", "another"),
+    [
+        (commit(7), 6, OLD, False),
+        (None, 8, OLD, False),
+        (commit(12), 6, OLD, True),
+        (commit(7), 9, OLD, True),
+        (None, 9, OLD, True),
+        (commit(7), 6, NEW, True),
+    ],
+)
+async def test_rows_made_from_another_log_are_gone_on_with_from_the_first_record_that_is_not_older(
+    broker: Broker, committed: OffsetAndMetadata | None, applied: int, topic_id: str, *, another: bool
+) -> None:
+    if committed is not None:
+        broker.commits[FIRST] = committed
+    broker.topic_id, broker.at_time = topic_id, {FIRST: SimpleNamespace(offset=3)}
+    inputs = new_inputs()
+    inputs.applied = {FIRST: Applied(applied, 1.5)}
+    with capture_logs() as logs:
+        begins = await inputs.seek(broker, [FIRST, SECOND])
+    assert begins == {FIRST: 3 if another else (0 if committed is None else 7), SECOND: 0}
+    assert inputs.begun_anew == ({FIRST: 3} if another else {})
+    assert broker.times == ({FIRST: 1500} if another else {})
+    assert len(told(logs)) == another
+    assert broker.commits[FIRST].offset == begins[FIRST]
+
+
+async def test_a_log_in_which_everything_is_older_than_the_rows_is_read_from_its_end(broker: Broker) -> None:
+    broker.commits = {FIRST: commit(12)}
+    inputs = new_inputs()
+    inputs.applied = {FIRST: Applied(11, 1.5)}
+    assert await inputs.seek(broker, [FIRST]) == {FIRST: 9}

@@ -48,6 +48,7 @@ class Recovered:
         self.resumed: list[set[TP]] = []
         self.assigned: list[set[int]] = []
         self.at_seek = lambda: None
+        self.begins: list[set[int]] = []
         app: Any = worker.app
         consumer = SimpleNamespace(
             assignment=lambda: {SOURCE, CHANGELOG},
@@ -65,6 +66,7 @@ class Recovered:
         monkeypatch.setattr(app.engine.opener, "assigned", self.assigned.append)
         monkeypatch.setattr(app.assignor, "assigned_standbys", set)
         app.consumer_generation_id = 7
+        app.before_seek, app.after_seek = self.begins.append, self._nothing
         self.recovery = SeekFirstRecovery(app, app.tables)
         self.copy = FakeCopy()
         self.recovery.active_tps.add(CHANGELOG)

@@ -30,6 +30,7 @@ from cj_stream.tables.codec import (
     decode_row,
     encode_heartbeat,
     encode_row,
+    heartbeat_base,
     prefix,
     read_key,
     row_key,
@@ -242,6 +243,9 @@ def test_rows_from_before_the_rules_of_judging_were_stored_get_the_defaults(numb
 def test_a_heartbeat_is_a_position_and_nothing_else() -> None:
     assert encode_heartbeat(77).hex() == "01000000000000004d"
     assert row_position(encode_heartbeat(77)) == 77
+    assert heartbeat_base(encode_heartbeat(77)) == 0
+    based = encode_heartbeat(77, 1_000_000)
+    assert (row_position(based), heartbeat_base(based)) == (77, 1_000_000)
     assert not any(HEARTBEAT_KEY.startswith(kind) for kind in KINDS.values())
 
 

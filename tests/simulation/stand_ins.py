@@ -53,7 +53,9 @@ class CheckedEffects(Effects):
 class _Outside:
     """Stands in for the clients of the content service and the provider."""
 
-    def __init__(self, *_: Any) -> None:
+    trouble: str | None = None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
         self._process = owner()
         self._breaker = CircuitBreaker(_now)
 

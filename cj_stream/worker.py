@@ -11,6 +11,7 @@ import structlog
 from aiokafka.structs import TopicPartition
 from faust.types import TP, Message, StreamT
 
+from cj_stream.agents.answers import Answers
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
@@ -22,7 +23,7 @@ from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.content.client import ContentClient
 from cj_stream.contracts.topics import TABLE
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import Event
+from cj_stream.domain.events import BatchPoisoned, Event
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
@@ -36,12 +37,13 @@ from cj_stream.provider.dispatcher import Dispatcher
 from cj_stream.streaming import web_address
 from cj_stream.streaming.address import find_address_problems
 from cj_stream.streaming.app import HardenedApp, new_app
+from cj_stream.streaming.clock import Clock
 from cj_stream.streaming.cluster import Cluster, ask_anew
 from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.fetch_guard import FetchGuard
-from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.forwarder import EventTooLargeError, Forwarder
 from cj_stream.streaming.inputs import Inputs
 from cj_stream.streaming.isolation import OpenTransactions
 from cj_stream.streaming.lag import Read, caught_up, nothing_blocked
@@ -49,11 +51,12 @@ from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.membership import claim
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.process import end_process, ends_process, refuse_to_start
+from cj_stream.streaming.publisher import Deliveries, Publisher
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.streaming.shared_input import check_shared_input
 from cj_stream.streaming.sight import Eye
-from cj_stream.streaming.start_check import check_changelog, check_codecs, check_topics
+from cj_stream.streaming.start_check import check_changelog, check_codecs, check_topics, topic_limits
 from cj_stream.streaming.watchdog import Limits, Watchdog
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.table import BatchTable
@@ -127,14 +130,17 @@ class Worker:
         self.settings = settings
         self.app = new_app(settings)
         fence, conditions = Fence(settings.session_timeout_seconds), Conditions(time.time)
-        self.sender = Sender(self.app, fence)
+        self.clock = Clock(time.time, conditions, settings.clock_tolerance_seconds)
+        self.sender = Sender(self.app, fence, self.clock)
+        self.publisher = Publisher(self.app, fence, conditions, self.clock)
+        self.deliveries = Deliveries(self.sender.promise)
         self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
         self.eye = Eye(self.app, OpenTransactions(conditions))
         self.engine = self.app.engine = Engine(
             sender=self.sender,
             fence=fence,
             releases=Releases(self.released),
-            opener=Opener(self.sender, settings.batch_events_topic, time.time, self._standing_homes),
+            opener=Opener(self.sender, settings.batch_events_topic, self.clock.now, self._standing_homes),
             watchdog=Watchdog(_limits(settings), fence, self.eye, _cluster(settings, conditions)),
             conditions=conditions,
             inputs=Inputs(conditions),
@@ -149,7 +155,12 @@ class Worker:
         self.content = ContentClient(settings, self._told_of(ConditionKind.CONTENT_AWAY, "texts"))
         self.provider = ProviderClient(settings, told=self._told_of(ConditionKind.PROVIDER_AWAY, "comparisons"))
         self.invalid_share = InvalidShare(settings)
-        self.dead_letters = DeadLetters(self.sender, settings.dead_letters_topic, self.metrics, self.invalid_share)
+        self.dead_letters = DeadLetters(
+            self.publisher, self.deliveries, settings.dead_letters_topic, self.metrics, self.invalid_share
+        )
+        self.answers = Answers(self.publisher, self.deliveries, settings.assessment_failed_topic, self.metrics)
+        self.topic_limits: dict[str, int] = {}
+        """The largest record that each topic takes, in bytes, as far as it is known."""
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
         self.effects = self._effects()
         self.dispatcher = Dispatcher(self.effects, self._report, settings.submission_workers)
@@ -204,6 +215,7 @@ class Worker:
         await self.dispatcher.drop(partitions, patience)
         if not await self.engine.sender.settled(patience):
             end_process("records were not acknowledged before the partitions had to be given up")
+        self.publisher.forget()
         self.timeouts.drop(partitions)
         for partition in partitions:
             self.batches.partitions.pop(partition, None)
@@ -222,6 +234,7 @@ class Worker:
     async def close(self) -> None:
         """Close the connections to the outside."""
         self.effects.close()
+        self.answers.close()
         await self.provider.close()
         await self.content.close()
 
@@ -230,7 +243,7 @@ class Worker:
             self.settings,
             content=self.content,
             provider=self.provider,
-            sender=self.sender,
+            publisher=self.publisher,
             correlation_ids=self.correlation_ids,
             fence=self.engine.fence,
             metrics=self.metrics,
@@ -242,7 +255,7 @@ class Worker:
             settings.batch_monitor_interval_minutes * 60,
             self.engine.opener,
             self.forwarder,
-            lambda key, value: self.sender.send(settings.batch_timeouts_topic, key=key, value=value),
+            self._copy_timeout,
             self._callbacks_read,
             self.metrics,
         )
@@ -270,15 +283,24 @@ class Worker:
             lambda batch_id, run: self.rows.load(partition, batch_id, run),
         )
 
+    async def _copy_timeout(self, key: bytes, value: bytes) -> None:
+        work = self.publisher.deliver(self.settings.batch_timeouts_topic, key=key, value=value)
+        await self.deliveries.begin("the copy of a timeout", work)
+
     async def _report(self, partition: int, event: Event) -> int:
-        metadata = await self.forwarder.forward(partition, event)
+        try:
+            metadata = await self.forwarder.forward(partition, event)
+        except EventTooLargeError as error:
+            # The effect would be carried out again and again, to the same end.
+            log.exception("a report fits into no record", batch_id=event.batch_id)
+            metadata = await self.forwarder.forward(partition, BatchPoisoned(batch_id=event.batch_id, error=str(error)))
         return int(metadata.offset)
 
 
 def build_worker(settings: Settings) -> Worker:
     """Return a worker for ``settings``: the app with its agents, table, timers and views, not yet started."""
     worker = Worker(settings)
-    requests = RequestsAgent(settings, worker.forwarder, worker.sender, worker.dead_letters)
+    requests = RequestsAgent(settings, worker.forwarder, worker.answers, worker.dead_letters, worker.topic_limits)
     callbacks = CallbacksAgent(settings.partitions, worker.forwarder, worker.dead_letters, worker.metrics)
     read_by = worker.dead_letters.read_by
     _add_agent(worker.app, "requests", settings.assessment_request_topic, read_by(requests.handle))
@@ -312,7 +334,7 @@ def _add_timers(worker: Worker) -> None:
     width = worker.settings.batch_monitor_interval_minutes * 60
 
     async def close_windows() -> None:
-        await _survive(worker.timeouts.close_windows(time.time()))
+        await _survive(worker.timeouts.close_windows(worker.clock.now()))
 
     async def tick() -> None:
         worker.dispatcher.tick()
@@ -344,6 +366,7 @@ async def _before_start(worker: Worker) -> None:
     await check_topics(worker.settings)
     await check_changelog(worker.settings, worker.app.local_store)
     await check_shared_input(worker.settings)
+    worker.topic_limits.update(await topic_limits(worker.settings))
     await recall(worker.settings, worker.invalid_share)
 
 

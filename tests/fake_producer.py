@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,9 +11,14 @@ from typing import Any, cast
 import faust
 import pytest
 
+from cj_stream.streaming.clock import Clock
+from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.messages import decode_event, decode_message
+from cj_stream.streaming.publisher import Publisher
 from cj_stream.streaming.sender import Sender
+
+CREATE_TIME = 0
 
 
 class ProcessEndedError(Exception):
@@ -29,6 +35,7 @@ def no_exit(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[str]:
 
     for module in modules:
         monkeypatch.setattr(f"cj_stream.streaming.{module}.end_process", end)
+        monkeypatch.setattr(f"cj_stream.streaming.{module}.end_until_changed", end, raising=False)
     return reasons
 
 
@@ -43,7 +50,7 @@ class Produced:
     headers: list[tuple[str, bytes]] | None
     promise: asyncio.Future[Any] = field(repr=False)
 
-    def events(self) -> list[object]:
+    def events(self) -> list[Any]:
         """The events in a message of the events topic."""
         return [decode_event(data) for data in decode_message(self.value or b"")]
 
@@ -54,6 +61,8 @@ class FakeProducer:
     def __init__(self, *, prompt: bool = False) -> None:
         self.records: list[Produced] = []
         self.failure: Exception | None = None
+        self.conditions = Conditions(time.time)
+        self.clock = Clock(time.time, self.conditions, 30)
         self._prompt = prompt
 
     async def send(
@@ -63,6 +72,26 @@ class FakeProducer:
         value: bytes | None,
         partition: int | None,
         _timestamp: float | None,
+        headers: list[tuple[str, bytes]] | None,
+    ) -> asyncio.Future[Any]:
+        return await self._produce(topic, key, value, partition, headers)
+
+    async def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+        _timestamp: float,
+    ) -> asyncio.Future[Any]:
+        return await self._produce(topic, key, value, None, headers)
+
+    async def _produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
         headers: list[tuple[str, bytes]] | None,
     ) -> asyncio.Future[Any]:
         if self.failure is not None:
@@ -77,9 +106,18 @@ class FakeProducer:
     def acknowledge(self, number: int) -> None:
         record = self.records[number]
         record.promise.set_result(
-            SimpleNamespace(topic=record.topic, partition=record.partition, offset=number),
+            SimpleNamespace(
+                topic=record.topic, partition=record.partition, offset=number, timestamp=0, timestamp_type=CREATE_TIME
+            ),
         )
 
     def sender(self) -> Sender:
         """Return a real sender on top of this producer."""
-        return Sender(cast("faust.App", SimpleNamespace(producer=self)), Fence(3600))
+        return Sender(self._app(), Fence(3600), self.clock)
+
+    def publisher(self) -> Publisher:
+        """Return a real publisher on top of this producer."""
+        return Publisher(self._app(), Fence(3600), self.conditions, self.clock)
+
+    def _app(self) -> faust.App:
+        return cast("faust.App", SimpleNamespace(producer=self))

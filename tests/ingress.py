@@ -12,6 +12,7 @@ import msgspec
 from fake_producer import FakeProducer, Produced
 from faust.types import Message
 
+from cj_stream.agents.answers import Answers
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
@@ -23,6 +24,7 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.publisher import Deliveries
 from cj_stream.worker import policy_of
 
 METRICS = Metrics(dict, dict, dict)
@@ -57,10 +59,14 @@ class Ingress:
         settings = self.settings
         self.producer = FakeProducer(prompt=True)
         self.sender = self.producer.sender()
-        self.letters = letters = DeadLetters(self.sender, settings.dead_letters_topic, METRICS, InvalidShare(settings))
+        publisher, deliveries = self.producer.publisher(), Deliveries(self.sender.promise)
+        self.letters = letters = DeadLetters(
+            publisher, deliveries, settings.dead_letters_topic, METRICS, InvalidShare(settings)
+        )
+        answers = Answers(publisher, deliveries, settings.assessment_failed_topic, METRICS)
         forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
         self._agents = {
-            settings.assessment_request_topic: RequestsAgent(settings, forwarder, self.sender, letters),
+            settings.assessment_request_topic: RequestsAgent(settings, forwarder, answers, letters, {}),
             settings.llm_provider_callback_topic: CallbacksAgent(settings.partitions, forwarder, letters, METRICS),
         }
 

@@ -24,6 +24,7 @@ from cj_stream.domain.events import (
     ContentLoaded,
     Event,
     OutcomePublished,
+    OutcomeRefused,
     SubmissionAccepted,
     TimeoutDue,
 )
@@ -94,6 +95,8 @@ class Story:
         self.policy = policy or Policy()
         self.unusable = unusable or {}
         self.published: list[str] = []
+        self.refusing: set[str] = set()
+        """Outcomes that their topic will never take, by name."""
         self.log: list[tuple[float, tuple[Event, ...]]] = []
         self.seen: list[NoteKind] = []
         self.history = History()
@@ -157,6 +160,9 @@ class Story:
                 return judgement.plan(batch)
             case Score():
                 return judgement.score(batch)
+            case Publish() if effect.outcome in self.refusing:
+                why = "the record is larger than the topic takes"
+                return OutcomeRefused(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome, why=why)
             case Publish():
                 self.published.append(effect.outcome)
                 return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome)

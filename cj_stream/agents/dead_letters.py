@@ -1,4 +1,8 @@
-"""Where refused input goes: to the dead-letter topic, with its reason, before its offset moves on. Within limits."""
+"""Where refused input goes: to the dead-letter topic, with its reason, before its offset moves on. Within limits.
+
+A dead letter that the topic does not take is cut, further and further. One that it takes in no form is told in the log:
+the input lies in its own topic still, and the offset moves on, since one record stops nobody.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ import structlog
 from faust.types import Message
 
 from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import dead_letter
+from cj_stream.contracts.dead_letters import DeadLetter, dead_letter, shortened
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.operations.metrics import Metrics
+from cj_stream.streaming.publisher import Deliveries, Publisher, RecordRefusedError
 from cj_stream.streaming.record_batches import NOT_READ
-from cj_stream.streaming.sender import Sender
 
 NOT_READ_REASON = "not_read"
 
@@ -23,8 +27,11 @@ log = structlog.get_logger(__name__)
 class DeadLetters:
     """Writes dead letters. What is written is outstanding, so the commit of the bad input waits for it."""
 
-    def __init__(self, sender: Sender, topic: str, metrics: Metrics, share: InvalidShare) -> None:
-        self._sender = sender
+    def __init__(
+        self, publisher: Publisher, deliveries: Deliveries, topic: str, metrics: Metrics, share: InvalidShare
+    ) -> None:
+        self._publisher = publisher
+        self._deliveries = deliveries
         self._topic = topic
         self._metrics = metrics
         self._share = share
@@ -57,7 +64,7 @@ class DeadLetters:
             timestamp=moment(message.timestamp),
             refused=refused,
         )
-        await self._sender.send(self._topic, key=letter.key, value=letter.value, headers=letter.headers)
+        await self._deliveries.begin("a dead letter", self._write(letter))
         self._metrics.dead_letters.labels(refused.reason).inc()
         log.warning(
             "input refused",
@@ -67,6 +74,22 @@ class DeadLetters:
             partition=message.partition,
             offset=message.offset,
         )
+
+    async def _write(self, letter: DeadLetter) -> None:
+        why = ""
+        for smaller in shortened(letter):
+            try:
+                await self._publisher.deliver(
+                    self._topic, key=smaller.key, value=smaller.value, headers=smaller.headers
+                )
+            except RecordRefusedError as refused:
+                why = str(refused)
+                log.warning("a dead letter is shortened", why=why)
+            else:
+                return
+        self._metrics.unpublished.labels("dead_letter").inc()
+        told = {name: content.decode(errors="replace") for name, content in letter.headers}
+        log.error("a dead letter could not be kept: its input lies in its own topic still", why=why, **told)
 
 
 def _not_read(message: Message) -> Refused | None:

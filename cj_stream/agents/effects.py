@@ -15,6 +15,8 @@ from cj_stream.agents.computing import ComputationLostError, Computing
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
+from cj_stream.contracts.fields import CUT_MARK, clip
+from cj_stream.contracts.limits import REASONS_LIMIT
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
@@ -22,6 +24,7 @@ from cj_stream.domain.events import (
     ContentLoaded,
     Event,
     OutcomePublished,
+    OutcomeRefused,
     SubmissionAccepted,
     VerdictReceived,
 )
@@ -32,7 +35,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient, Submission
 from cj_stream.provider.dispatcher import PostponedError
 from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.sender import Sender
+from cj_stream.streaming.publisher import Publisher, RecordRefusedError, TopicRefusesError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -59,7 +62,7 @@ class Effects:
         *,
         content: ContentClient,
         provider: ProviderClient,
-        sender: Sender,
+        publisher: Publisher,
         correlation_ids: CorrelationIds,
         fence: Fence,
         metrics: Metrics,
@@ -67,7 +70,7 @@ class Effects:
         self._settings = settings
         self._content = content
         self._provider = provider
-        self._sender = sender
+        self._publisher = publisher
         self._correlation_ids = correlation_ids
         self._fence = fence
         self._metrics = metrics
@@ -97,7 +100,7 @@ class Effects:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         unusable = {position: reason for position, task in enumerate(tasks) if (reason := task.result())}
-        return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=unusable)
+        return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=_shortened(unusable))
 
     async def _why_unusable(self, storage_id: str) -> str | None:
         async with self._loading:
@@ -182,10 +185,30 @@ class Effects:
             log.warning("the text of the task is missing", storage_id=storage_id, why=str(missing))
             return None
 
-    async def _publish(self, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
-        topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
-        await (await self._sender.send(topic, key=event.key, value=event.value))
+    async def _publish(self, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished | OutcomeRefused:
+        try:
+            topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
+        except Exception as error:  # the same batch always gives the same bytes: a retry would fail the same way
+            log.exception("an outcome cannot be written", batch_id=effect.batch_id, outcome=effect.outcome)
+            return _refused(effect, f"it cannot be written: {error!r}")
+        try:
+            await self._publisher.publish(topic, key=event.key, value=event.value)
+        except RecordRefusedError as refused:
+            return _refused(effect, str(refused))
+        except TopicRefusesError as refuses:
+            raise PostponedError(str(refuses), refuses.seconds) from refuses
         return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+def _shortened(reasons: dict[int, str]) -> dict[int, str]:
+    """Cut reasons that together would not fit into a record."""
+    limit = max(REASONS_LIMIT // max(len(reasons), 1), len(CUT_MARK))
+    return {position: clip(reason, limit) for position, reason in reasons.items()}
+
+
+def _refused(effect: Publish, why: str) -> OutcomeRefused:
+    log.error("an outcome is not published", batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
+    return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
 
 
 def _failed(effect: Submit, code: str, message: str) -> ComparisonFailed:

@@ -1,14 +1,20 @@
-"""The requests agent: reads what upstream asks for and forwards it to the batch's home partition."""
+"""The requests agent: reads what upstream asks for and forwards it to the batch's home partition.
+
+What could be judged and then not be told of is refused here, see `largest_outcomes`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from uuid import UUID
 
 import msgspec
 from faust.types import Message
 
+from cj_stream.agents.answers import Answers
 from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.largest_outcomes import refuse_untellable
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.outcomes import refused_event
 from cj_stream.contracts.refusal import Refused
@@ -17,40 +23,61 @@ from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import content_uuid, outcome_event_id
 from cj_stream.domain.records import Context, Essay, Origin, Overrides
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.forwarder import Forwarder
+from cj_stream.streaming.forwarder import EventTooLargeError, Forwarder
 from cj_stream.streaming.partitioning import home_partition
-from cj_stream.streaming.sender import Sender
 
 
 class RequestsAgent:
     """Handles one message of the request topic at a time."""
 
-    def __init__(self, settings: Settings, forwarder: Forwarder, sender: Sender, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        forwarder: Forwarder,
+        answers: Answers,
+        dead_letters: DeadLetters,
+        limits: Mapping[str, int],
+    ) -> None:
         self._settings = settings
         self._forwarder = forwarder
-        self._sender = sender
+        self._answers = answers
         self._dead_letters = dead_letters
+        self._limits = limits
 
     async def handle(self, message: Message) -> None:
         """Forward the request, or refuse it: to the dead letters, and to upstream where it can be told."""
         try:
-            request = read_request(message.value, max_essays=self._settings.max_essays)
+            self._take(message, read_request(message.value, max_essays=self._settings.max_essays))
         except Refused as refused:
             await self._dead_letters.put(message, refused)
             if refused.answerable:
                 await self._answer(message, refused)
-            return
-        self._dead_letters.accepted(message.topic)
+        else:
+            self._dead_letters.accepted(message.topic)
+
+    def _take(self, message: Message, request: AssessmentRequest) -> None:
         origin = Origin(partition=message.partition, offset=message.offset, at=message.timestamp)
         event = msgspec.structs.replace(requested(request), origin=origin)
-        self._forwarder.forward(home_partition(event.batch_id, self._settings.partitions), event)
+        try:
+            refuse_untellable(event, self._settings, self._limits)
+            self._forwarder.forward(home_partition(event.batch_id, self._settings.partitions), event)
+        except EventTooLargeError as error:
+            raise _addressed(
+                Refused("too_large", f"{error}: split the batch, or shorten its texts."), request
+            ) from error
+        except Refused as refused:
+            raise _addressed(refused, request) from None
 
     async def _answer(self, message: Message, refused: Refused) -> None:
         # The same refusal has the same id and the same bytes, however often the message is read.
         digest = sha256(message.value or b"").hexdigest()
         event_id = outcome_event_id(str(refused.batch_id), 0, f"refused:{digest}", str(refused.correlation_id))
         answer = refused_event(refused, event_id, moment(message.timestamp))
-        await self._sender.send(self._settings.assessment_failed_topic, key=answer.key, value=answer.value)
+        await self._answers.send(refused, answer)
+
+
+def _addressed(refused: Refused, request: AssessmentRequest) -> Refused:
+    return refused.addressed(request.batch_id, request.correlation_id, is_request=True)
 
 
 def requested(request: AssessmentRequest) -> BatchRequested:

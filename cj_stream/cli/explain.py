@@ -40,6 +40,8 @@ def _print(answer: Mapping[str, Any]) -> None:
         _line("next", f"{answer['next_event']['at']}: {answer['next_event']['what']}")
     for effect in answer["effects_to_do"]:
         _line("to do", effect["what"])
+    for refused in answer.get("unpublishable", ()):
+        _line("refused", f"{refused['outcome']}: {refused['why']}")
     for hint in answer["hints"]:
         _line("hint", hint)
     if answer["last_errors"]:

@@ -37,7 +37,12 @@ cancel = _command(
     "End a batch without a ranking.",
     "end it without a ranking? Its verdicts stay visible, nothing more comes.",
 )
-retry = _command("retry", "Give the failed comparisons of a live batch another attempt now.", None)
+retry = _command(
+    "retry",
+    "Give the failed comparisons of a live batch another attempt now; of one that has ended, publish again what its "
+    "topics have refused.",
+    None,
+)
 finalize = _command(
     "finalize", "End a live batch with a ranking from the verdicts there are.", "end it with the verdicts there are?"
 )

@@ -17,7 +17,7 @@ its size of ``-1`` says that there was none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,6 +31,10 @@ WHOLE_VALUE_LIMIT = SIZE_LIMIT
 """Bytes up to which a value is kept whole: whatever was small enough to be read can be looked at and sent again."""
 CUT_VALUE_LIMIT = 64 * 1024
 """Bytes kept of a larger value."""
+SHORTER_LIMITS = (CUT_VALUE_LIMIT, 4096, 0)
+"""Bytes kept of a value, one after the other, where the topic takes no more."""
+SHORTEST_LIMIT = 64
+"""Bytes kept of a key and of the detail, where the topic takes hardly anything."""
 KEY_LIMIT = 1024
 """Bytes kept of a key; a shorter one is whole."""
 
@@ -110,6 +114,22 @@ def dead_letter(
     encoded = [(PREFIX + name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
     kept = b"" if key is None and value is None else _kept(value)
     return DeadLetter(None if key is None else key[:KEY_LIMIT], kept, encoded)
+
+
+def shortened(letter: DeadLetter) -> Iterator[DeadLetter]:
+    """Yield ``letter`` as it is and then smaller and smaller, for a topic that takes it in no larger form.
+
+    ``cj-size`` tells a reader of every form that the value is not whole.
+    """
+    yield letter
+    for limit in SHORTER_LIMITS:
+        if letter.value is not None and len(letter.value) > limit:
+            yield letter._replace(value=letter.value[:limit])
+    key = None if letter.key is None else letter.key[:SHORTEST_LIMIT]
+    headers = [
+        (name, content[:SHORTEST_LIMIT] if name == f"{PREFIX}detail" else content) for name, content in letter.headers
+    ]
+    yield DeadLetter(key, b"", headers)
 
 
 def _kept(value: bytes | None) -> bytes | None:

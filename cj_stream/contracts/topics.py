@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT, RECORD_LIMIT
 from cj_stream.operations.settings import Settings
 
 HOUR_MS = 3600 * 1000
@@ -35,6 +36,8 @@ class TopicSpec:
     segment_ms: int | None = None
     min_compaction_lag_ms: int | None = None
     broker_time: bool = False
+    largest_record: int = 0
+    """Bytes of the largest record batch that it has to take; 0 where what is larger is cut, or refused and told."""
 
     def config(self) -> dict[str, str]:
         """Return the topic's settings in Kafka's names."""
@@ -47,6 +50,9 @@ class TopicSpec:
             config["segment.ms"] = str(self.segment_ms)
         if self.min_compaction_lag_ms is not None:
             config["min.compaction.lag.ms"] = str(self.min_compaction_lag_ms)
+        if self.largest_record:
+            # Not the cluster's default, which may be smaller.
+            config["max.message.bytes"] = str(DEFAULT_TOPIC_LIMIT)
         if self.broker_time:
             config["message.timestamp.type"] = "LogAppendTime"
         return config
@@ -82,6 +88,7 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             False,
             "every input of a batch, in one order",
             broker_time=True,
+            largest_record=RECORD_LIMIT,
         ),
         TopicSpec(
             changelog_topic(settings),
@@ -95,6 +102,7 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             # A stale row that a cut-off worker wrote late must not outlive the newer one, see docs/decisions/0001.
             min_compaction_lag_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
             broker_time=True,
+            largest_record=RECORD_LIMIT,
         ),
         TopicSpec(
             settings.batch_timeouts_topic,

@@ -1,4 +1,7 @@
-"""What operators can do to a live batch: cancel it, retry what failed, or end it with what is there."""
+"""What operators can do to a live batch: cancel it, retry what failed, or end it with what is there.
+
+And to one that has ended: have published again what its topics refused.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from cj_stream.scoring.stopping import StopReason
 
 def objection(batch: Batch, action: Action) -> str | None:
     """Return why ``action`` can do nothing for the batch now, or None when it can."""
+    if batch.finished and action is Action.RETRY and batch.control.unpublishable:
+        return None
     if batch.finished:
         return f"batch {batch.batch_id} has already ended as {batch.state}"
     if action is Action.RETRY and not _failed(batch):
@@ -29,6 +34,9 @@ def command(draft: Draft, event: OperatorCommand) -> None:
     why_not = objection(draft.batch, event.action)
     if why_not:
         draft.note(NoteKind.COMMAND_IGNORED, why_not)
+        return
+    if draft.batch.finished:
+        draft.control(unpublishable=())
         return
     draft.touch()
     if event.action is Action.CANCEL:

@@ -25,6 +25,7 @@ from cj_stream.domain.events import (
     Event,
     OperatorCommand,
     OutcomePublished,
+    OutcomeRefused,
     PairsPlanned,
     ScoresComputed,
     SubmissionAccepted,
@@ -33,9 +34,12 @@ from cj_stream.domain.events import (
 )
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
+from cj_stream.domain.records import Unpublishable
 from cj_stream.domain.requests import request
 
 POISONED = "internal_error"
+WHY_KEPT = 200
+"""Characters kept of why an outcome was refused: a batch may have two thousand of them, in one row."""
 
 
 def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Change:
@@ -53,7 +57,7 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
     draft = Draft(batch, at)
     if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):
         draft.note(NoteKind.CALLBACK_LATE, batch.state)
-    elif not batch.finished or isinstance(event, OutcomePublished | OperatorCommand):
+    elif not batch.finished or isinstance(event, OutcomePublished | OutcomeRefused | OperatorCommand):
         HANDLERS[type(event)](draft, event)
         advance(draft)
     else:
@@ -64,6 +68,13 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
 def _published(draft: Draft, event: OutcomePublished) -> None:
     if event.outcome in unpublished(draft.batch):
         draft.control(published=(*draft.batch.control.published, event.outcome))
+
+
+def _outcome_refused(draft: Draft, event: OutcomeRefused) -> None:
+    if event.outcome in unpublished(draft.batch):
+        refused = Unpublishable(outcome=event.outcome, why=event.why[:WHY_KEPT], at=draft.at)
+        draft.control(unpublishable=(*draft.batch.control.unpublishable, refused))
+        draft.note(NoteKind.OUTCOME_REFUSED, event.outcome.partition(":")[0])
 
 
 def _poisoned(draft: Draft, event: BatchPoisoned) -> None:
@@ -78,6 +89,7 @@ HANDLERS: dict[type[Event], Callable[[Draft, Any], None]] = {
     VerdictReceived: judge,
     ScoresComputed: scores_computed,
     OutcomePublished: _published,
+    OutcomeRefused: _outcome_refused,
     TimeoutDue: expire,
     OperatorCommand: command,
     BatchPoisoned: _poisoned,

@@ -32,6 +32,7 @@ class NoteKind(StrEnum):
     EVENT_STALE = "event_stale"
     EVENT_REPLAYED = "event_replayed"
     SCORES_CHANGED = "scores_changed"
+    OUTCOME_REFUSED = "outcome_refused"
     TIMEOUT_RECOVERED = "timeout_recovered"
     TIMEOUT_FAILED = "timeout_failed"
     COMMAND_IGNORED = "command_ignored"

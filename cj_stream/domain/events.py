@@ -127,6 +127,14 @@ class OutcomePublished(RunEvent, frozen=True):
     """As `kind:correlation_id`."""
 
 
+class OutcomeRefused(RunEvent, frozen=True):
+    """The topic of an outcome event will never take it."""
+
+    outcome: str
+    """As `kind:correlation_id`."""
+    why: str
+
+
 class TimeoutDue(RunEvent, frozen=True):
     """A window of the timer has closed over a deadline; ``opened_at``: since when the partition is served."""
 
@@ -171,6 +179,7 @@ AnyEvent = (
     | VerdictReceived
     | ScoresComputed
     | OutcomePublished
+    | OutcomeRefused
     | TimeoutDue
     | OperatorCommand
     | BatchPoisoned

@@ -21,6 +21,9 @@ from cj_stream.scoring.fit import Fit
 from cj_stream.scoring.pairing import MIN_RANDOM_ROUNDS, Pair, PairingPolicy, plan_pairs
 from cj_stream.scoring.stopping import largest_change
 
+PAIRS_AT_ONCE = 50_000
+"""Pairs that are planned at a time at most: a plan is one row and one event, of up to 11 bytes for each pair."""
+
 
 @dataclass(frozen=True)
 class PairsTask:
@@ -154,7 +157,8 @@ def fitted(verdicts: Comparisons) -> Fit:
 def _pairs_wanted(batch: Batch) -> int:
     policy, total, size = batch.roster.policy, batch.total_comparisons, batch.pairs_per_iteration
     rest_of_iteration = size - total % size
-    wanted = min(policy.judging.wave_size or rest_of_iteration, rest_of_iteration, policy.max_comparisons - total)
+    wave = min(policy.judging.wave_size or rest_of_iteration, PAIRS_AT_ONCE)
+    wanted = min(wave, rest_of_iteration, policy.max_comparisons - total)
     random_left = _random_pairs_left(batch)
     return min(wanted, random_left) if random_left > 0 else wanted
 

@@ -1,4 +1,4 @@
-"""Which outcome events a batch owes, to whom, and which the broker has already acknowledged."""
+"""Which outcome events a batch owes, to whom, and which the broker has already acknowledged or refused for good."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def unpublished(batch: Batch) -> list[str]:
     if batch.finished:
         for correlation_id in (batch.roster.correlation_id, *batch.control.joined):
             owed.extend(owed_to(batch, correlation_id))
-    done = set(batch.control.published)
+    done = {*batch.control.published, *(refused.outcome for refused in batch.control.unpublishable)}
     return [name for name in owed if name not in done]

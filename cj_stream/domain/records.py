@@ -161,6 +161,15 @@ class Refusal(Row, frozen=True):
     at: float
 
 
+class Unpublishable(Row, frozen=True):
+    """An outcome that its topic will never take: nobody was told by it, and nobody waits for it."""
+
+    outcome: str
+    """As `kind:correlation_id`."""
+    why: str
+    at: float
+
+
 class Control(Row, frozen=True):
     """The commit record: state, position, and what is left to publish. Small, whatever the size of the batch."""
 
@@ -188,3 +197,4 @@ class Control(Row, frozen=True):
     """Outcomes the broker has acknowledged, as `kind:correlation_id`."""
     origins: tuple[Origin, ...] = ()
     """The last request for this batch id, of any run, from each partition of the request topic."""
+    unpublishable: tuple[Unpublishable, ...] = ()

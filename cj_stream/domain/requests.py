@@ -131,16 +131,21 @@ def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
 
 def _publish_again(draft: Draft, correlation_id: str) -> None:
     again = set(owed_to(draft.batch, correlation_id))
-    draft.control(published=tuple(name for name in draft.batch.control.published if name not in again))
+    control = draft.batch.control
+    draft.control(
+        published=tuple(name for name in control.published if name not in again),
+        unpublishable=tuple(refused for refused in control.unpublishable if refused.outcome not in again),
+    )
     draft.note(NoteKind.REQUEST_REPEATED, "the stored outcome is published again")
 
 
 def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
     kept = _kept(draft.batch.control, correlation_id)
-    told = {outcome("refused", refusal.correlation_id) for refusal in kept}
+    told, control = {outcome("refused", refusal.correlation_id) for refusal in kept}, draft.batch.control
     draft.control(
         refusals=(*kept, Refusal(correlation_id=correlation_id, reason=reason, at=draft.at)),
-        published=tuple(name for name in draft.batch.control.published if name in told),
+        published=tuple(name for name in control.published if name in told),
+        unpublishable=tuple(refused for refused in control.unpublishable if refused.outcome in told),
     )
     draft.note(NoteKind.REQUEST_REFUSED, correlation_id)
 
@@ -148,7 +153,7 @@ def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
 def _kept(control: Control, besides: str) -> list[Refusal]:
     """Return the refusals to keep when one more comes: those already told go first, the oldest of them."""
     others = [refusal for refusal in control.refusals if refusal.correlation_id != besides]
-    published = set(control.published)
+    published = {*control.published, *(refused.outcome for refused in control.unpublishable)}
     told = [refusal for refusal in others if outcome("refused", refusal.correlation_id) in published]
     forgotten = {refusal.correlation_id for refusal in told[: max(len(others) + 1 - REFUSALS_KEPT, 0)]}
     return [refusal for refusal in others if refusal.correlation_id not in forgotten][1 - UNTOLD_KEPT :]

@@ -47,6 +47,9 @@ class Metrics:
 
         self.requests = counter("cj_requests_total", "Requests, by what became of them.", ["outcome"])
         self.dead_letters = counter("cj_dead_letters_total", "Input sent to the dead letters, by reason.", ["reason"])
+        self.unpublished = counter(
+            "cj_unpublished_total", "Records that their topic will never take, by what they are.", ["what"]
+        )
 
         self.callbacks = counter("cj_callbacks_processed_total", "Total callbacks processed.", ["status"])
         self.callback_errors = counter("cj_callback_processing_errors_total", "Callbacks refused as unreadable.")
@@ -111,6 +114,8 @@ class Metrics:
                 self.decisions.labels(note.detail).inc()
             case NoteKind.SCORES_CHANGED:
                 self.score_changes.observe(note.value)
+            case NoteKind.OUTCOME_REFUSED:
+                self.unpublished.labels(note.detail).inc()
             case NoteKind.TIMEOUT_RECOVERED:
                 self.stuck_recovered.inc()
             case NoteKind.TIMEOUT_FAILED:

@@ -193,6 +193,12 @@ class Settings(BaseSettings):
     )
     stop_seconds: Seconds = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
 
+    clock_tolerance_seconds: Positive = Field(
+        30,
+        description="A worker whose clock differs from the broker's by more than this is degraded. "
+        "The service goes by the broker's clock in any case.",
+    )
+
     # --- This worker ---------------------------------------------------------------------------------------------
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
         None, description="Name in the group, kept over restarts, one per worker; unset: kept in the data folder."

@@ -16,7 +16,7 @@ import structlog
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
-from cj_stream.domain.todo import Effect, Submit, is_done, still_wanted, todo
+from cj_stream.domain.todo import Effect, Publish, Submit, is_done, still_wanted, todo
 from cj_stream.streaming.process import ends_process
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class Dispatcher:
         self._resting: set[Key] = set()
         self.postponed: dict[Key, str] = {}
         """Batches whose work waits for somebody else, and why: for the operator."""
+        self._postponed_by: dict[Key, Effect] = {}
 
     def committed(self, partition: int, position: int, batches: Iterable[Batch]) -> None:
         """Take over batches as they are after the commit of everything before ``position``."""
@@ -109,7 +110,11 @@ class Dispatcher:
 
     def _forget(self, key: Key) -> None:
         self._batches.pop(key, None)
+        self._no_longer_postponed(key)
+
+    def _no_longer_postponed(self, key: Key) -> None:
         self.postponed.pop(key, None)
+        self._postponed_by.pop(key, None)
 
     def _start(self, *keys: Key) -> None:
         """Start what these batches have to do; their submissions when it is their turn."""
@@ -175,8 +180,8 @@ class Dispatcher:
             del self._in_hand[effect]
         if error is not None:
             self._rest(key, effect, error)
-        elif not task.cancelled():
-            self.postponed.pop(key, None)
+        elif not task.cancelled() and _clears(effect, self._postponed_by.get(key)):
+            self._no_longer_postponed(key)
         self._pump()
 
     def _rest(self, key: Key, effect: Effect, error: BaseException) -> None:
@@ -186,10 +191,20 @@ class Dispatcher:
             log.error("effect failed", effect=repr(effect), exc_info=error)
         if key in self._batches:
             self.postponed[key] = str(error) or repr(error)
+            self._postponed_by[key] = effect
             self._resting.add(key)
             asyncio.get_running_loop().call_later(seconds, self._wake, key)
 
     @ends_process("the effects of a batch were not taken up again")
     def _wake(self, key: Key) -> None:
         self._resting.discard(key)
+        effect = self._postponed_by.get(key)
+        if effect is not None and not still_wanted(self._batches[key][1], effect):
+            self._no_longer_postponed(key)
         self._start(key)
+
+
+def _clears(effect: Effect, postponed: Effect | None) -> bool:
+    """Return whether the success of ``effect`` says that what kept ``postponed`` back is gone."""
+    # Each outcome has a topic of its own; of submissions any one tells that the provider takes them again.
+    return effect == postponed or (type(effect) is type(postponed) and not isinstance(effect, Publish))

@@ -1,8 +1,8 @@
 """The hardened Faust app: at-least-once, one partition one writer, nothing started before it is durable.
 
-Hazards in Faust 0.15.3: its producer is not idempotent, so a retry may put an older row after a newer one; SIGTERM
-sends no ``on_partitions_revoked``, so nothing would wait for what is under way; and what was written to the local
-database is not known to be acknowledged when the process ends (``app/base.py`` 1706-1744).
+Hazards in Faust 0.15.3: SIGTERM sends no ``on_partitions_revoked``, so nothing would wait for what is under way; and
+what was written to the local database is not known to be acknowledged when the process ends (``app/base.py``
+1706-1744).
 
 Tests: ``test_barrier.py``; ``tests/kafka/test_lost_workers.py`` (a stopped worker goes on where it was).
 """
@@ -10,12 +10,11 @@ Tests: ``test_barrier.py``; ``tests/kafka/test_lost_workers.py`` (a stopped work
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
 
 import faust
-from faust.transport.drivers.aiokafka import Producer as FaustProducer
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 
+from cj_stream.contracts.limits import RECORD_LIMIT
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.address import advertised_host
 from cj_stream.streaming.assignor import ExistingPartitionsAssignor
@@ -23,28 +22,15 @@ from cj_stream.streaming.consumer import BarrierConsumer
 from cj_stream.streaming.crashes import end_for
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.faust_worker import QuietWorker
-from cj_stream.streaming.leaders import unhurried
 from cj_stream.streaming.local_store import FolderError, LocalStore
 from cj_stream.streaming.process import refuse_to_start
+from cj_stream.streaming.producer import IdempotentProducer
 from cj_stream.streaming.recovery import SeekFirstTableManager
 
 SETTLE_SECONDS = 10.0
 REQUEST_SECONDS = 90.0
 METADATA_SECONDS = 10
 """New partitions, and topics that were made anew, are found within this time; Faust's 5 minutes are long."""
-
-
-class IdempotentProducer(FaustProducer):
-    """Faust's producer with the broker dropping repeats, so that acknowledgements are strictly in order."""
-
-    async def on_start(self) -> None:
-        """Connect, and from then on do not ask for the leaders of partitions faster than somebody could answer."""
-        await super().on_start()
-        client = cast("Any", self._producer).client
-        client._metadata_update = unhurried(client._metadata_update)  # noqa: SLF001 (aiokafka has no setting for it)
-
-    def _settings_extra(self) -> dict[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
 
 
 class HardenedTransport(FaustTransport):
@@ -134,6 +120,7 @@ def new_app(settings: Settings) -> HardenedApp:
         broker_commit_interval=settings.commit_interval_seconds,
         producer_acks=-1,
         producer_linger=0.005,
+        producer_max_request_size=RECORD_LIMIT,
         producer_max_batch_size=256 * 1024,
         producer_request_timeout=30.0,
         stream_wait_empty=True,

@@ -18,12 +18,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT
 from cj_stream.domain.events import Event
 from cj_stream.streaming.messages import encode_event, encode_message
 from cj_stream.streaming.process import end_process, ends_process
 from cj_stream.streaming.sender import Sender
 
-MAX_BYTES = 256 * 1024
+
+class EventTooLargeError(Exception):
+    """The event does not fit into a record of the log; nothing was taken over."""
 
 
 @dataclass
@@ -46,12 +49,20 @@ class Forwarder:
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forward(self, partition: int, event: Event) -> asyncio.Future[Any]:
-        """Take over ``event``; the future resolves when the broker has it."""
+        """Take over ``event``; the future resolves when the broker has it. Raises `EventTooLargeError`."""
         data = encode_event(event)
-        gathering = self._gathering.get(partition) or self._start(partition)
+        if len(data) > EVENT_LIMIT:
+            raise EventTooLargeError(
+                f"{type(event).__name__} of batch {event.batch_id} has {len(data)} bytes, at most {EVENT_LIMIT} fit"
+            )
+        gathering = self._gathering.get(partition)
+        if gathering is not None and gathering.size + len(data) > GATHERED_LIMIT:
+            self._flush(partition)
+            gathering = None
+        gathering = gathering or self._start(partition)
         gathering.events.append(data)
         gathering.size += len(data)
-        if gathering.size >= MAX_BYTES:
+        if gathering.size >= GATHERED_LIMIT:
             self._flush(partition)
         return asyncio.shield(gathering.promise)
 

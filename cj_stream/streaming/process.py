@@ -46,6 +46,11 @@ def end_process(why: str, **details: object) -> NoReturn:
     _end(EXIT_CODE, why, details)
 
 
+def end_until_changed(why: str, **details: object) -> NoReturn:
+    """End the process now; starting it again does not help before somebody has changed something."""
+    _end(NOT_CONFIGURED, why, details)
+
+
 def end_for_bad_input(why: str, **details: object) -> NoReturn:
     """End the process now, because of what it was given to read."""
     _end(BAD_INPUT, why, details)

@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
+from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT
 from cj_stream.contracts.topics import TopicSpec
+
+log = structlog.get_logger(__name__)
 
 _LEADERS_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -61,12 +65,40 @@ async def find_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]
         partitions = await _partition_counts(admin)
         missing = [spec for spec in specs if spec.name not in partitions]
         own = [spec for spec in specs if spec.name in partitions and not spec.external]
-        policies = await _cleanup_policies(admin, own)
+        configs = await _configs(admin, [spec.name for spec in own])
     return [
         *(f"topic {spec.name} does not exist: create it with {_CREATE}" for spec in missing),
         *(_wrong_count(spec, partitions[spec.name]) for spec in own if partitions[spec.name] != spec.partitions),
-        *(_wrong_policy(spec, policies[spec.name]) for spec in own if policies[spec.name] != spec.cleanup),
+        *(
+            _wrong_policy(spec, config["cleanup.policy"])
+            for spec, config in ((spec, configs[spec.name]) for spec in own)
+            if config["cleanup.policy"] != spec.cleanup
+        ),
+        *(
+            _too_small(spec, config["max.message.bytes"])
+            for spec, config in ((spec, configs[spec.name]) for spec in own)
+            if int(config["max.message.bytes"]) < spec.largest_record
+        ),
     ]
+
+
+async def largest_records(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
+    """Return the largest record batch that each of these topics takes, in bytes, where the broker tells it.
+
+    Raises:
+        ProvisioningError: no broker answers.
+
+    """
+    found = {}
+    async with _admin(bootstrap) as admin:
+        for topic in topics:
+            try:
+                configs = await _configs(admin, [topic])
+            except ProvisioningError as error:
+                log.warning("the largest record of a topic is not known", topic=topic, why=str(error))
+            else:
+                found[topic] = int(configs[topic]["max.message.bytes"])
+    return found
 
 
 async def partition_counts(bootstrap: str) -> dict[str, int]:
@@ -104,14 +136,16 @@ async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in await _describe(admin)}
 
 
-async def _cleanup_policies(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, str]:
-    asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name, {"cleanup.policy": None}) for spec in specs]
+async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return, by topic, what this module wants to know of its configuration. Raises `ProvisioningError`."""
+    wanted = {"cleanup.policy": None, "max.message.bytes": None}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, dict(wanted)) for topic in topics]
     responses = await admin.describe_configs(asked) if asked else []
     found = [resource for response in responses for resource in response.resources]
     for code, message, _kind, name, _entries in found:
         if code:
             raise ProvisioningError(f"Kafka does not tell the configuration of topic {name}: {message}")
-    return {name: entries[0][1] for _code, _message, _kind, name, entries in found}
+    return {name: {entry[0]: entry[1] for entry in entries} for _code, _message, _kind, name, entries in found}
 
 
 def _new_topic(spec: TopicSpec, replication_factor: int) -> NewTopic:
@@ -158,4 +192,12 @@ def _wrong_policy(spec: TopicSpec, found: str) -> str:
         f"topic {spec.name} has cleanup.policy={found} instead of {spec.cleanup}, which would lose state: "
         f"set it with kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
         f"--add-config cleanup.policy={spec.cleanup}"
+    )
+
+
+def _too_small(spec: TopicSpec, found: str) -> str:
+    return (
+        f"topic {spec.name} takes records of at most {found} bytes, and the service writes up to "
+        f"{spec.largest_record}: set it with kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
+        f"--add-config max.message.bytes={DEFAULT_TOPIC_LIMIT}"
     )

@@ -1,9 +1,10 @@
-"""The one way to produce: every record is outstanding until the broker has acknowledged it.
+"""The one way to write the log and the table: every record is outstanding until the broker has acknowledged it.
 
 Hazards in Faust 0.15.3: a failed produce is only logged and the source offset committed all the same
 (``topics.py`` 463-479); ``Producer.flush`` returns while a record is between buffer and broker
 (``transport/producer.py`` 82-126). So nothing here goes through Faust's buffer: a commit waits for what is
-outstanding (see ``consumer.py``), and a record that cannot be delivered ends the process.
+outstanding (see ``consumer.py``), and a record that cannot be delivered ends the process. What is for others is
+published by `publisher`; where a commit has to wait for it, there is a promise of it here.
 
 Test: ``test_sender.py``.
 """
@@ -12,22 +13,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 
+from cj_stream.streaming.clock import LOG_APPEND_TIME, Clock
 from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.process import end_process, ends_process
+from cj_stream.streaming.process import end_process, end_until_changed, ends_process
+from cj_stream.streaming.produce_errors import Scope, failure_of
 
 Headers = Sequence[tuple[str, bytes]]
+GOES_BY = {Scope.LATER, Scope.PRODUCER, Scope.MISTAKE}
+"""What a worker that starts again may not meet again."""
 
 
 class Sender:
     """Produces records and knows which of them the broker has not acknowledged."""
 
-    def __init__(self, app: faust.App, fence: Fence) -> None:
+    def __init__(self, app: faust.App, fence: Fence, clock: Clock) -> None:
         self._app = app
         self._fence = fence
+        self._clock = clock
         self._outstanding: set[asyncio.Future[Any]] = set()
         self.interrupted = False
         """Whether producing was ever cancelled halfway."""
@@ -49,6 +55,7 @@ class Sender:
         # Whoever sends may have begun long ago, before this process or its machine stood still.
         self._fence.check()
         promise = self.promise(f"a record for {topic}")
+        sent_at = self._clock.own()
         try:
             sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
         except asyncio.CancelledError:
@@ -57,8 +64,8 @@ class Sender:
             self._outstanding.discard(promise)
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the record is not delivered)
-            end_process(f"could not produce to {topic}", error=repr(error), partition=partition)
-        sent.add_done_callback(lambda done: self._settle(done, promise, topic, on_ack))
+            _undeliverable(f"could not produce to {topic}", error, partition)
+        sent.add_done_callback(lambda done: self._settle(done, promise, (topic, partition, sent_at), on_ack))
         # Shielded: whoever waits may be cancelled, the record is under way all the same.
         return asyncio.shield(promise)
 
@@ -91,15 +98,25 @@ class Sender:
         self,
         done: asyncio.Future[Any],
         promise: asyncio.Future[Any],
-        topic: str,
+        sent: tuple[str, int | None, float],
         on_ack: Callable[[Any], None] | None,
     ) -> None:
-        error = "cancelled" if done.cancelled() else done.exception()
+        topic, partition, sent_at = sent
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
-            end_process(f"the broker has not acknowledged a record for {topic}", error=repr(error))
+            _undeliverable(f"the broker has not acknowledged a record for {topic}", error, partition)
         metadata = done.result()
+        if metadata.timestamp_type == LOG_APPEND_TIME:
+            self._clock.appended(sent_at, metadata.timestamp / 1000)
         if on_ack is not None:
             with ends_process("what follows an acknowledgement failed"):
                 on_ack(metadata)
         if not promise.done():
             promise.set_result(metadata)
+
+
+def _undeliverable(why: str, error: BaseException, partition: int | None) -> NoReturn:
+    failure = failure_of(error)
+    # The log and the table are ours, and what is written there fits (`contracts.limits`): a refusal is about the topic.
+    end = end_process if failure.scope in GOES_BY else end_until_changed
+    end(why, error=repr(error), partition=partition, what_to_do=failure.why)

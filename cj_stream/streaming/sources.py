@@ -72,7 +72,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "AIOKafkaConsumerThread": _THREAD,
         "Consumer": "_new_consumer_thread _to_message",
         "ConsumerRebalanceListener": "on_partitions_assigned on_partitions_revoked",
-        "Producer": "_settings_default _settings_extra flush on_start send",
+        "Producer": "_producer_type _settings_auth _settings_default _settings_extra flush on_start on_stop send",
     },
     "faust.worker": {"Worker": "__init__"},
     "mode.utils.queues": {"FlowControlEvent": "acquire clear is_active resume suspend", "ThrowableQueue": "clear"},
@@ -97,7 +97,12 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "Assignment": "state_value",
         "TopicPartitionState": "consumed_to has_valid_position position reset_to seek",
     },
-    "aiokafka.producer.producer": {"AIOKafkaProducer": "send"},
+    "aiokafka.producer.message_accumulator": {
+        "BatchBuilder": "append",
+        "MessageAccumulator": "_pop_batch add_message drain_by_nodes",
+        "MessageBatch": "done failure",
+    },
+    "aiokafka.producer.producer": {"AIOKafkaProducer": "_serialize send"},
     "aiokafka.protocol.fetch": {"FetchRequest": "__init__ build topics"},
     "aiokafka.producer.sender": {
         "SendProduceReqHandler": "_can_retry handle_response",

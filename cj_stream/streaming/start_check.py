@@ -21,7 +21,7 @@ from cj_stream.streaming import codecs
 from cj_stream.streaming.changelog import ChangelogError, compare, describe_changelog, note_id
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.process import refuse_to_start
-from cj_stream.streaming.provisioning import ProvisioningError, find_problems
+from cj_stream.streaming.provisioning import ProvisioningError, find_problems, largest_records
 
 Answer = TypeVar("Answer")
 
@@ -67,3 +67,13 @@ async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
                 log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError("unreachable: it is asked until it answers")
+
+
+async def topic_limits(settings: Settings) -> dict[str, int]:
+    """Return the largest record that each outcome topic takes, in bytes, where the broker tells it."""
+    topics = (settings.assessment_completed_topic, settings.assessment_failed_topic, settings.assessment_result_topic)
+    try:
+        return await largest_records(settings.kafka_bootstrap, topics)
+    except ProvisioningError as error:
+        log.warning("the largest records of the outcome topics are not known", why=str(error))
+        return {}

@@ -36,6 +36,10 @@ def explain(batch: Batch, postponed: str | None, opened_at: float) -> dict[str, 
         ],
         "postponed": postponed,
         "last_errors": _last_errors(batch),
+        "unpublishable": [
+            {"outcome": refused.outcome, "why": refused.why, "at": iso_time(refused.at)}
+            for refused in batch.control.unpublishable[:ERRORS_SHOWN]
+        ],
         "hints": hints(batch, postponed),
     }
 
@@ -54,7 +58,9 @@ def _waiting_for(batch: Batch) -> str:
     waiting = len(unpublished(batch))
     if waiting:
         return f"The batch has ended as {batch.state}; {waiting} outcome event(s) are still to be published."
-    return f"Nothing: the batch has ended as {batch.state}, and everybody has been told."
+    refused = len(batch.control.unpublishable)
+    told = f"{refused} outcome event(s) could not be published" if refused else "everybody has been told"
+    return f"Nothing: the batch has ended as {batch.state}, and {told}."
 
 
 def _waiting_for_callbacks(batch: Batch) -> str:

@@ -16,6 +16,10 @@ _COMMANDS = {
     Action.FINALIZE: "`finalize` ends the batch with a ranking from the {judged} verdict(s) there are.",
     Action.CANCEL: "`cancel` ends the batch without a ranking.",
 }
+_REFUSED = (
+    "{count} outcome event(s) were refused by their topic for good, see why. Once that is put right, `retry` publishes "
+    "them again."
+)
 _AGAIN = "Sending the request again starts another run."
 _AFTER_FAILURE = {
     LOW_SUCCESS_RATE: "Too few comparisons got a verdict: see the last errors and the LLM provider. " + _AGAIN,
@@ -50,6 +54,8 @@ def _commands(batch: Batch) -> list[str]:
 
 
 def _after_the_end(batch: Batch) -> list[str]:
+    if batch.control.unpublishable:
+        return [_REFUSED.format(count=len(batch.control.unpublishable))]
     if batch.state is BatchState.FAILED and batch.control.failure in _AFTER_FAILURE:
         return [_AFTER_FAILURE[batch.control.failure]]
     return [_AGAIN] if batch.state is BatchState.CANCELLED else []

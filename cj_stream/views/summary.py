@@ -127,6 +127,11 @@ def _newest_scores(batch: Batch) -> dict[str, float]:
 
 
 def _outcomes(batch: Batch) -> list[dict[str, Any]]:
-    names = [(name, True) for name in batch.control.published] + [(name, False) for name in unpublished(batch)]
-    split = ((*name.split(":", 1), published) for name, published in names)
-    return [{"kind": kind, "correlation_id": who, "published": published} for kind, who, published in split]
+    told = [_outcome(name, published=True) for name in batch.control.published]
+    refused = [_outcome(each.outcome, published=False) | {"refused": each.why} for each in batch.control.unpublishable]
+    return [*told, *refused, *(_outcome(name, published=False) for name in unpublished(batch))]
+
+
+def _outcome(name: str, *, published: bool) -> dict[str, Any]:
+    kind, _, correlation_id = name.partition(":")
+    return {"kind": kind, "correlation_id": correlation_id, "published": published}

@@ -31,6 +31,7 @@ from own_topics import own_topics
 from pydantic import SecretStr
 from recorded.recording import CHANGELOG, Record, Recording
 from stage import Stage, new_request, staged_with
+from topic_config import configure
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
@@ -51,10 +52,10 @@ TOKEN = "a token for recordings"  # noqa: S105 -- of no other use
 YEAR_HOURS = 365 * 24.0
 PATIENT: dict[str, Any] = {
     # Whenever a recording is played, what was submitted is still awaited and what has ended is still kept.
-    "comparison_deadline_minutes": 50 * YEAR_HOURS * 60,
-    "batch_timeout_hours": 200 * YEAR_HOURS,
-    "batch_max_age_hours": 200 * YEAR_HOURS,
-    "retention_days": 100 * 365,
+    "comparison_deadline_minutes": 3 * YEAR_HOURS * 60,
+    "batch_timeout_hours": 10 * YEAR_HOURS,
+    "batch_max_age_hours": 10 * YEAR_HOURS,
+    "retention_days": 10 * 365,
     "max_concurrent_comparisons": 4,
     "operator_token": SecretStr(TOKEN),
     # A worker that died keeps its partitions until the others have died too.
@@ -176,6 +177,7 @@ class Story:
             worker.start()
         await self.stage.fleet.ready()
         await self.what_ends(workers[0])
+        await self.what_no_topic_takes()
         await self.what_goes_on(workers[0])
         await self.what_nobody_can_read()
         await self.stage.settled()
@@ -255,6 +257,19 @@ class Story:
         await self.command(worker, "cancelled", Action.CANCEL)
         await self.command(worker, "finalized", Action.FINALIZE)
         await self.stage.ended("cancelled", "finalized")
+
+    async def what_no_topic_takes(self) -> None:
+        """A batch ends whose result is larger than its topic takes."""
+        topic, bootstrap = self.settings.assessment_result_topic, self.settings.kafka_bootstrap
+        await configure(bootstrap, topic, max_message_bytes=200)
+        await self.stage.ask(new_request("untellable", 3))
+        await self.stage.fleet.until(lambda: bool(self.stage.mailbox.outcomes("completed", "untellable")), "it ends")
+
+        async def recorded() -> bool:
+            return await self.stage.fleet.metric("cj_unpublished_total", what="result") == 1.0
+
+        await self.stage.fleet.until(recorded, "the result was refused")
+        await configure(bootstrap, topic, max_message_bytes=1_000_000)
 
     async def what_goes_on(self, worker: WorkerProcess) -> None:
         """Batches that live: waiting, partly judged, joined, to be tried again, loading."""

@@ -17,6 +17,8 @@ from simulation.clock_loop import ClockLoop, Scheduler
 SLOWEST_ANSWER = 0.01
 PRODUCER_PATIENCE = 30.0
 """Seconds after which a producer gives a record up."""
+LOG_APPEND_TIME = 1
+"""Of a record's metadata: its time is the broker's."""
 BUFFER_FULL = 0.1
 """Share of the records for which the producer makes its caller wait."""
 
@@ -116,6 +118,8 @@ class SimProducer:
         self.produced = 0
         self.on_produce: Callable[[str], None] = lambda _: None
         self.cause: Callable[[str, int | None], int] = lambda *_: -1
+        self.refusal: Callable[[str, bytes | None], Exception | None] = lambda *_: None
+        """Says why a topic does not take a record, None when it does."""
 
     async def send(
         self,
@@ -144,6 +148,17 @@ class SimProducer:
             self.produced += 1
             self.on_produce(topic)
         return future
+
+    async def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+        timestamp: float,
+    ) -> asyncio.Future[Any]:
+        """Take a record that is for others."""
+        return await self.send(topic, key, value, None, timestamp, headers)
 
     async def flush(self) -> None:
         """Faust's own buffer is not used: nothing to wait for."""
@@ -192,14 +207,23 @@ class SimProducer:
             flight = queue.flights.popleft()
             if queue.landable is not None:
                 queue.landable -= 1
-            record = self._broker.append(flight.topic, flight.partition, flight.key, flight.value, flight.headers)
-            metadata = SimpleNamespace(topic=record.topic, partition=record.partition, offset=record.offset)
+            answer = self.refusal(flight.topic, flight.value) or self._append(flight)
             # Answers come in order too: each later than the one before it.
             queue.last_answer = max(queue.last_answer, now + self._scheduler.chance.random() * SLOWEST_ANSWER)
-            self._scheduler.after(queue.last_answer - now, self._acknowledge, flight, metadata)
+            self._scheduler.after(queue.last_answer - now, self._acknowledge, flight, answer)
 
-    def _acknowledge(self, flight: Flight, metadata: SimpleNamespace) -> None:
-        self._loop.call_soon(_resolve, flight.future, metadata)
+    def _append(self, flight: Flight) -> SimpleNamespace:
+        record = self._broker.append(flight.topic, flight.partition, flight.key, flight.value, flight.headers)
+        return SimpleNamespace(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp * 1000,
+            timestamp_type=LOG_APPEND_TIME,
+        )
+
+    def _acknowledge(self, flight: Flight, answer: SimpleNamespace | Exception) -> None:
+        self._loop.call_soon(_resolve, flight.future, answer)
 
 
 def _give_up(future: asyncio.Future[Any]) -> None:
@@ -207,6 +231,10 @@ def _give_up(future: asyncio.Future[Any]) -> None:
         future.set_exception(KafkaTimeoutError())
 
 
-def _resolve(future: asyncio.Future[Any], metadata: SimpleNamespace) -> None:
-    if not future.done():
-        future.set_result(metadata)
+def _resolve(future: asyncio.Future[Any], answer: SimpleNamespace | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from simulation.process import Process
     from simulation.world import World
 
+GIVEN_UP = "an outcome is given up only when its topic will never take it"
 ONE_OUTCOME = "every request has exactly one outcome"
 DEAD_LETTERS = "dead letters are exactly the poisoned inputs"
 LIVE_IS_REPLAY = "the live table is the replay of the changelog"
@@ -49,6 +50,8 @@ NO_TOMBSTONE = "no changelog ends with a deletion"
 
 Owed = dict[str, set[str]]
 """For each requester, by its correlation id, the ids of the events that it has to be told."""
+REFUSED = "refused by their topic"
+"""In the place of a requester: the ids of events that nobody can be told."""
 
 
 def check_end(world: World) -> None:
@@ -124,7 +127,11 @@ def _different(world: World, process: Process, number: int) -> list[bytes]:
 def _check_outcomes(world: World, owed: Owed) -> None:
     told: dict[str, dict[str, set[str]]] = {}
     for (topic, _, correlation_id), events in world.checks.outcomes.items():
+        if not events:
+            continue  # looked for, and not there
         told.setdefault(correlation_id, {}).setdefault(topic, set()).update(events)
+    if owed.get(REFUSED) and world.plan.result_limit is None:
+        world.history.violated(GIVEN_UP, f"{owed[REFUSED]}")
     settings = world.settings
     failed = {settings.assessment_failed_topic}
     completed = {settings.assessment_completed_topic}
@@ -137,7 +144,8 @@ def _check_outcomes(world: World, owed: Owed) -> None:
         # Who asks twice is answered twice, if meanwhile another request for the batch id was heard.
         if not answers or not (known or world.upstream.sent[request.correlation_id] > 1):
             world.history.violated(ONE_OUTCOME, f"{request.batch_id} {request.correlation_id}: {answers}")
-        events, expected = set().union(*answers.values()), owed.get(str(request.correlation_id), set())
+        events = set().union(*answers.values())
+        expected = owed.get(str(request.correlation_id), set()) - owed.get(REFUSED, set())
         as_owed = events <= expected if _may_differ(world) else events == expected
         if request.essays and not as_owed:
             world.history.violated(ONE_OUTCOME, f"{request.correlation_id}: told {events}, owed {expected}")
@@ -254,9 +262,14 @@ def _note_owed(batch: Batch, owed: Owed) -> None:
         for correlation_id in (batch.roster.correlation_id, *batch.control.joined):
             names += owed_to(batch, correlation_id)
     for name in names:
-        kind, _, correlation_id = name.partition(":")
-        event_id = outcome_event_id(batch.batch_id, batch.run, kind, correlation_id)
-        owed.setdefault(correlation_id, set()).add(str(event_id))
+        owed.setdefault(name.partition(":")[2], set()).add(_event_id(batch, name))
+    refused = owed.setdefault(REFUSED, set())
+    refused.update(_event_id(batch, refusal.outcome) for refusal in batch.control.unpublishable)
+
+
+def _event_id(batch: Batch, name: str) -> str:
+    kind, _, correlation_id = name.partition(":")
+    return str(outcome_event_id(batch.batch_id, batch.run, kind, correlation_id))
 
 
 class _View:

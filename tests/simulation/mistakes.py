@@ -22,14 +22,15 @@ from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
-from cj_stream.domain.events import OutcomePublished, PartitionOpened, VerdictReceived
+from cj_stream.domain.events import Event, OutcomePublished, OutcomeRefused, PartitionOpened, VerdictReceived
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus, Control, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
-from cj_stream.provider.dispatcher import Dispatcher
+from cj_stream.provider.dispatcher import Dispatcher, PostponedError
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.publisher import RecordRefusedError, TopicRefusesError
 from cj_stream.streaming.reading import Reading
 from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
@@ -230,8 +231,31 @@ def idle_until_whoever_serves(batch: Batch, _opened_at: float) -> float:
 async def publish_without_waiting(self: Effects, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
     """An outcome counts as published before the broker has it."""
     topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
-    await self._sender.send(topic, key=event.key, value=event.value)
+    publishing = asyncio.ensure_future(self._publisher.publish(topic, key=event.key, value=event.value))
+    publishing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.sleep(0)
     return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+async def publish_for_ever(self: Effects, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
+    """A refused outcome is published again and again."""
+    topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
+    try:
+        await self._publisher.publish(topic, key=event.key, value=event.value)
+    except (RecordRefusedError, TopicRefusesError) as refused:
+        raise PostponedError(str(refused), 5.0) from refused
+    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+async def give_up_at_once(self: Effects, effect: Publish, batch: Batch, partition: int) -> Event:
+    """What a topic does not take now counts as refused for ever."""
+    try:
+        return await _publish(self, effect, batch, partition)
+    except PostponedError as postponed:
+        return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=str(postponed))
+
+
+_publish = Effects._publish
 
 
 def all_submissions(self: Dispatcher, batch: Batch) -> list[Submit]:

@@ -146,6 +146,16 @@ MUTATIONS = (
         _replaced(Effects, "_publish", mistakes.publish_without_waiting),
         (end_checks.ONE_OUTCOME,),
     ),
+    Mutation(
+        "a refused outcome is published again and again",
+        _replaced(Effects, "_publish", mistakes.publish_for_ever),
+        (ENDS,),
+    ),
+    Mutation(
+        "what a topic does not take now is given up",
+        _replaced(Effects, "_publish", mistakes.give_up_at_once),
+        (end_checks.GIVEN_UP,),
+    ),
     Mutation("effects stay in hand for ever", _replaced(Dispatcher, "committed", mistakes.kept_in_hand), (ENDS,)),
     Mutation(
         "a commit forgets what is in hand",

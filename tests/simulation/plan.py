@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from aiokafka.errors import InvalidTimestampError, NotEnoughReplicasError, TopicAuthorizationFailedError
 from simulation.provider_model import Manners
 
 from cj_stream.contracts.topics import changelog_topic
@@ -54,6 +55,15 @@ class Span(NamedTuple):
 
     at: float
     seconds: float
+
+
+class TopicOutage(NamedTuple):
+    """From when on a topic takes no records, for how many seconds, and what it answers."""
+
+    topic: str
+    at: float
+    seconds: float
+    error: type[Exception]
 
 
 class Plan:
@@ -105,6 +115,9 @@ class Plan:
         self.busy_until = 8.0
         self.broker_outages: list[Span] = []
         self.provider_outages: list[Span] = []
+        self.result_limit = chance.choice((800, 1500, 2500)) if chance.random() < 0.12 else None
+        """The largest result that its topic takes, in bytes: known to nobody when a request is taken."""
+        self.topic_outages: list[TopicOutage] = []
         self.downtimes: list[Span] = []
         """When no worker runs at all."""
         self.commands: list[tuple[float, Action]] = []
@@ -159,6 +172,12 @@ class Plan:
             self.broker_outages.append(Span(chance.random() * 12, chance.choice((1.0, 4.0, 8.0, 45.0))))
         if chance.random() < 0.12:
             self.provider_outages.append(Span(chance.random() * 8, chance.choice((2.0, 20.0, 100.0))))
+        if chance.random() < 0.15:
+            topic = chance.choice((self.settings.assessment_completed_topic, self.settings.assessment_result_topic))
+            error = chance.choice((TopicAuthorizationFailedError, NotEnoughReplicasError, InvalidTimestampError))
+            outage = TopicOutage(topic, chance.random() * 8, chance.choice((2.0, 20.0, 100.0)), error)
+            self.topic_outages.append(outage)
+            self.busy_until = max(self.busy_until, outage.at + outage.seconds + 1)
         if chance.random() < 0.12:
             self.downtimes.append(Span(chance.random() * 10, chance.choice((60.0, 300.0, 3 * 3600.0))))
         elif chance.random() < 0.1:
@@ -184,6 +203,8 @@ class Plan:
             "at time": [(round(at, 1), fault) for at, fault in self.timed_faults],
             "broker away": self.broker_outages,
             "provider away": self.provider_outages,
+            "topics refuse": self.topic_outages,
+            "largest result": self.result_limit,
             "nobody there": self.downtimes,
             "manners": self.manners,
         }

@@ -61,6 +61,7 @@ class Process:
         self.consumer.app = self.app
         self.recovery = SimRecovery(self.app)
         self.producer.cause = self._cause
+        self.producer.refusal = world.refusal
         self._spawn(self._main())
 
     def __repr__(self) -> str:

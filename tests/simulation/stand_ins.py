@@ -111,6 +111,10 @@ async def _nothing(*_: Any) -> None:
     """Do nothing."""
 
 
+async def _no_limits(*_: Any) -> dict[str, int]:
+    return {}
+
+
 def _logged(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
     loop = asyncio._get_running_loop()
     who = loop.owner.name if loop is not None else "-"  # type: ignore[attr-defined]
@@ -139,6 +143,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.check_topics": _nothing,
     "cj_stream.worker.check_changelog": _nothing,
     "cj_stream.worker.check_shared_input": _nothing,
+    "cj_stream.worker.topic_limits": _no_limits,
     "cj_stream.worker.recall": _nothing,
     "cj_stream.worker.claim": _nothing,
     "cj_stream.worker.time": SimpleNamespace(time=_now),

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from functools import partial
 
+from aiokafka.errors import MessageSizeTooLargeError
 from faust.types import TP
 from simulation.broker import Broker, Record
 from simulation.checks import Checks
@@ -148,6 +149,17 @@ class World:
             while end and log[end - 1].timestamp > newest:
                 end -= 1
         return end
+
+    def refusal(self, topic: str, value: bytes | None) -> Exception | None:
+        """Return why a topic does not take a record, None when it does."""
+        since = self.scheduler.clock.now - START
+        for outage in self.plan.topic_outages:
+            if topic == outage.topic and outage.at <= since < outage.at + outage.seconds:
+                return outage.error()
+        limit = self.plan.result_limit
+        if topic == self.settings.assessment_result_topic and limit is not None and len(value or b"") > limit:
+            return MessageSizeTooLargeError()
+        return None
 
     def _appended(self, record: Record) -> None:
         self._wake(record.tp)

@@ -18,6 +18,7 @@ from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.domain.draft import Change, unchanged
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.messages import encode_event, encode_message
+from cj_stream.streaming.publisher import Deliveries
 
 LIMIT = 10
 
@@ -48,7 +49,10 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
 
     monkeypatch.setattr(invalid_share, "end_for_bad_input", end)
     producer, engine = FakeProducer(prompt=True), _Engine()
-    letters = DeadLetters(producer.sender(), "letters", METRICS, InvalidShare(Settings(invalid_input_minimum=LIMIT)))
+    sender = producer.sender()
+    deliveries = Deliveries(sender.promise)
+    share = InvalidShare(Settings(invalid_input_minimum=LIMIT))
+    letters = DeadLetters(producer.publisher(), deliveries, "letters", METRICS, share)
     rows: Any = SimpleNamespace(heads=lambda _: [])
     broken: Any = SimpleNamespace(
         decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list
@@ -67,4 +71,5 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
     with pytest.raises(_Stopped):
         await handle(LIMIT - 1)
     assert engine.held == list(range(LIMIT - 1))
+    assert await sender.settled(10)
     assert len(producer.records) == LIMIT - 1

@@ -22,6 +22,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.streaming.inputs import Applied
 from cj_stream.streaming.messages import encode_event, encode_message
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.publisher import Deliveries
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import row_position
 
@@ -33,7 +34,8 @@ class Owner:
 
     def __init__(self, table: MemoryTable) -> None:
         self.held: list[tuple[int, list[Batch]]] = []
-        sender = FakeProducer(prompt=True).sender()
+        producer = FakeProducer(prompt=True)
+        sender = producer.sender()
         self.opener = Opener(sender, "events", lambda: START)
         self.opener._nonces[PARTITION] = "ours"
         self.rows = BatchRows(cast("Any", table), sender)
@@ -42,7 +44,9 @@ class Owner:
             opener=self.opener,
             releases=SimpleNamespace(hold=lambda _, offset, batches: self.held.append((offset, list(batches)))),
         )
-        letters = DeadLetters(sender, "letters", METRICS, InvalidShare(Settings()))
+        letters = DeadLetters(
+            producer.publisher(), Deliveries(sender.promise), "letters", METRICS, InvalidShare(Settings())
+        )
         self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
 
     def _batches(self, partition: int) -> PartitionBatches:

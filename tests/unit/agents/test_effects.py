@@ -60,7 +60,7 @@ class Outside:
         return self.answer
 
     async def carry_out(self, effect: Effect, batch: Batch) -> Any:
-        parts: Any = {"content": self, "provider": self, "sender": None}
+        parts: Any = {"content": self, "provider": self, "publisher": None}
         effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
         return await effects(effect, batch, PARTITION)
 
@@ -125,7 +125,7 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
         Settings(),
         content=outside,
         provider=outside,
-        sender=producer.sender(),
+        publisher=producer.publisher(),
         correlation_ids=IDS,
         fence=outside.fence,
         metrics=Metrics(dict, dict, dict),

@@ -24,6 +24,7 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.messages import VERSION, encode_event, encode_message
+from cj_stream.streaming.publisher import Deliveries
 from cj_stream.tables.batches import BatchRows
 
 SEEDS = 200
@@ -42,15 +43,17 @@ class Partition:
 
     def __init__(self) -> None:
         self.producer = FakeProducer(prompt=True)
-        sender = self.producer.sender()
-        self.rows = BatchRows(cast("Any", MemoryTable()), sender)
+        self.sender = self.producer.sender()
+        self.rows = BatchRows(cast("Any", MemoryTable()), self.sender)
         self.held: list[int] = []
         engine: Any = SimpleNamespace(
             fence=SimpleNamespace(check=lambda: None),
             opener=SimpleNamespace(opened_at={PARTITION: START}, read=lambda *_: False),
             releases=SimpleNamespace(hold=lambda _, offset, __: self.held.append(offset)),
         )
-        letters = DeadLetters(sender, "letters", METRICS, InvalidShare(Settings(invalid_input_share=1)))
+        share = InvalidShare(Settings(invalid_input_share=1))
+        deliveries = Deliveries(self.sender.promise)
+        letters = DeadLetters(self.producer.publisher(), deliveries, "letters", METRICS, share)
         self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
 
     def _batches(self, partition: int) -> PartitionBatches:
@@ -62,6 +65,7 @@ class Partition:
             topic="events", partition=PARTITION, offset=offset, key=key, value=value, timestamp=timestamp
         )
         await self.agent.handle(cast("Any", message))
+        assert await self.sender.settled(10)
         assert self.held[-1] == offset, "the message was handled to its end"
 
     @property

@@ -7,8 +7,9 @@ import pytest
 from fake_producer import FakeProducer, no_exit
 from until import until
 
+from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT, RECORD_LIMIT
 from cj_stream.domain.events import OutcomePublished, VerdictReceived
-from cj_stream.streaming.forwarder import MAX_BYTES, Forwarder
+from cj_stream.streaming.forwarder import EventTooLargeError, Forwarder
 from cj_stream.streaming.sender import Sender
 
 SOON = 0.01  # seconds of gathering
@@ -22,6 +23,10 @@ def producer() -> FakeProducer:
 
 def told(number: int) -> OutcomePublished:
     return OutcomePublished(batch_id="b", run=1, outcome=f"completed:{number}")
+
+
+def judged(size: int) -> VerdictReceived:
+    return VerdictReceived(batch_id="b", run=1, index=0, attempt=1, winner="A", justification="x" * size)
 
 
 def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
@@ -81,13 +86,31 @@ async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(produce
 async def test_a_full_message_does_not_wait(producer: FakeProducer) -> None:
     sender = producer.sender()
     forwards = forwarder(sender, accumulate=NEVER)
-    event = VerdictReceived(batch_id="b", run=1, index=0, attempt=1, winner="A", justification="x" * (MAX_BYTES // 3))
-    for _ in range(3):
-        assert producer.records == []
-        forwards.forward(3, event)
-    await until(lambda: producer.records)
-    assert producer.records[0].events() == [event] * 3
+    forwards.forward(3, told(0))
+    assert producer.records == []
+    forwards.forward(3, judged(GATHERED_LIMIT))
+    await until(lambda: len(producer.records) == 2)
+    assert [len(record.events()) for record in producer.records] == [1, 1]
     await settle(producer, sender)
+
+
+async def test_no_gathered_message_is_larger_than_a_record_may_be(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    sizes = [GATHERED_LIMIT // 3] * 5 + [EVENT_LIMIT - 1000] * 2 + [10] * 3
+    for size in sizes:
+        forwards.forward(3, judged(size))
+    await until(lambda: sum(len(record.events()) for record in producer.records) == len(sizes))
+    assert all(len(record.value or b"") < RECORD_LIMIT for record in producer.records)
+    assert [len(event.justification) for record in producer.records for event in record.events()] == sizes
+    await settle(producer, sender)
+
+
+async def test_an_event_that_fits_into_no_record_is_not_taken_over(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    with pytest.raises(EventTooLargeError, match=r"VerdictReceived of batch b has 9900.. bytes, at most 990000 fit"):
+        forwarder(sender).forward(3, judged(EVENT_LIMIT))
+    assert (producer.records, sender.outstanding) == ([], 0)
 
 
 async def test_the_process_ends_when_a_message_cannot_be_sent(

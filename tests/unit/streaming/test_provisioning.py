@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import TopicAlreadyExistsError
 
+from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming import provisioning
@@ -22,6 +23,7 @@ class Cluster:
     def __init__(self, *leaders: list[int]) -> None:
         self.looks = list(leaders)
         self.answer = (OWN.name, 0, "")
+        self.largest = DEFAULT_TOPIC_LIMIT
         self.created: list[Any] = []
         self.seen: list[int] = []
 
@@ -35,7 +37,8 @@ class Cluster:
         return type("Response", (), {"topic_errors": [self.answer]})
 
     async def describe_configs(self, _asked: list[Any]) -> list[Any]:
-        return [type("Response", (), {"resources": [(0, "", 2, OWN.name, [("cleanup.policy", OWN.cleanup)])]})]
+        configs = [("cleanup.policy", OWN.cleanup), ("max.message.bytes", str(self.largest))]
+        return [type("Response", (), {"resources": [(0, "", 2, OWN.name, configs)]})]
 
 
 def reached(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +96,17 @@ async def test_a_topic_with_another_cleanup_policy_is_a_problem(policy: str, mon
     reached(Cluster([1] * OWN.partitions), monkeypatch)
     (problem,) = await find_problems("broker", [replace(OWN, cleanup=policy)])
     assert f"instead of {policy}" in problem
+
+
+async def test_a_log_that_does_not_take_the_largest_record_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster([1] * OWN.partitions)
+    reached(cluster, monkeypatch)
+    assert await find_problems("broker", [OWN]) == []
+    cluster.largest = OWN.largest_record - 1
+    (problem,) = await find_problems("broker", [OWN])
+    assert f"at most {OWN.largest_record - 1} bytes" in problem
+    assert "--add-config max.message.bytes=" in problem
+    assert await find_problems("broker", [replace(OWN, largest_record=0)]) == []
 
 
 async def test_a_topic_of_the_platform_may_be_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:

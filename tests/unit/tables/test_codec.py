@@ -20,6 +20,7 @@ from cj_stream.domain.records import (
     Roster,
     Row,
     Scores,
+    Unpublishable,
 )
 from cj_stream.domain.states import BatchState
 from cj_stream.tables.codec import (
@@ -155,7 +156,23 @@ GOLDEN: list[tuple[Row, str, str]] = [
             refusals=(Refusal(correlation_id="c3", reason="live", at=1700000004.0),),
             published=("failed:c1",),
             origins=(Origin(partition=3, offset=70_000, at=1700000005.0),),
+            unpublishable=(Unpublishable(outcome="result:c1", why="too large", at=1700000006.0),),
         ),
+        "6362617463682dc3a5000000000200000000",
+        (
+            "01000000000012d687dc0011a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d"
+            "65645f6f7574b06c6f775f737563636573735f7261746583ac737563636573735f72617465cb3fe0000000000000b5636f6d706c6574"
+            "65645f636f6d70617269736f6e7307a6726561736f6ea172cb41d954fc40c0000091a263329193a26333a46c697665cb41d954fc4100"
+            "000091a96661696c65643a6331919303ce00011170cb41d954fc414000009193a9726573756c743a6331a9746f6f206c61726765cb41d954fc418000"
+            "00"
+        ),
+    ),
+]
+
+# What version 1 wrote before fields were added at the end, which then have their defaults.
+OLDER: list[tuple[Row, str, str]] = [
+    (
+        msgspec.structs.replace(GOLDEN[-1][0], unpublishable=()),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d687dc0010a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d"
@@ -164,12 +181,8 @@ GOLDEN: list[tuple[Row, str, str]] = [
             "000091a96661696c65643a6331919303ce00011170cb41d954fc41400000"
         ),
     ),
-]
-
-# What version 1 wrote before fields were added at the end, which then have their defaults.
-OLDER: list[tuple[Row, str, str]] = [
     (
-        msgspec.structs.replace(GOLDEN[-1][0], origins=()),
+        msgspec.structs.replace(GOLDEN[-1][0], origins=(), unpublishable=()),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d6879fa64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d6564"

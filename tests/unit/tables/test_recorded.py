@@ -323,4 +323,4 @@ def _seconds(iso: str) -> float:
 
 def test_recordings_are_small() -> None:
     assert all(path.stat().st_size < 200_000 for path in recordings())
-    assert Path(recordings()[0]).name.startswith("v0.1.0")
+    assert any(path.name.startswith("v0.1.0") for path in recordings())

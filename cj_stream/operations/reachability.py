@@ -68,7 +68,7 @@ class Reachability:
         await asyncio.gather(*map(self._look, self._watched))
 
     async def _look(self, service: Service) -> None:
-        why = await _why_closed(URL(service.url))
+        why = await why_closed(URL(service.url))
         subject = str(URL(service.url).origin())
         if why is None:
             self._failures[service.kind] = 0
@@ -80,7 +80,8 @@ class Reachability:
             self._conditions.begin(service.kind, subject, what, service.meaning)
 
 
-async def _why_closed(url: URL) -> str | None:
+async def why_closed(url: URL) -> str | None:
+    """Return why no connection can be made to the host and port of ``url``, None if one can."""
     try:
         async with asyncio.timeout(KNOCK_SECONDS):
             _, writer = await asyncio.open_connection(url.host, url.port)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from itertools import count
+from time import monotonic
 from typing import TypeVar
 
 import structlog
+from yarl import URL
 
 from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.operations.reachability import why_closed
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming import codecs
 from cj_stream.streaming.changelog import ChangelogError, compare, describe_changelog, note_id
@@ -27,8 +29,10 @@ Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
 
+DEFAULT_PORT = 9092
+_NO_KAFKA = "it takes connections, but does not answer as Kafka without TLS does: is it the right port?"
 PAUSE_SECONDS = 3.0
-LOG_EVERY = 10
+LOG_SECONDS = 30.0
 
 
 def check_codecs() -> None:
@@ -39,7 +43,7 @@ def check_codecs() -> None:
 
 async def check_topics(settings: Settings) -> None:
     """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
-    problems = await _patiently(lambda: find_problems(settings.kafka_bootstrap, registry(settings)))
+    problems = await _patiently(settings, lambda: find_problems(settings.kafka_bootstrap, registry(settings)))
     if problems:
         refuse_to_start(problems)
 
@@ -49,7 +53,9 @@ async def check_changelog(settings: Settings, store: LocalStore) -> None:
 
     A store that does not go with the changelog, and holds nothing, is not trusted.
     """
-    changelog = await _patiently(lambda: describe_changelog(settings.kafka_bootstrap, changelog_topic(settings)))
+    changelog = await _patiently(
+        settings, lambda: describe_changelog(settings.kafka_bootstrap, changelog_topic(settings))
+    )
     found = await asyncio.to_thread(compare, changelog, store.folder, store.databases())
     if found.losses:
         refuse_to_start(found.losses)
@@ -58,15 +64,31 @@ async def check_changelog(settings: Settings, store: LocalStore) -> None:
     note_id(store.folder, changelog)
 
 
-async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    for attempt in count():
+async def _patiently(settings: Settings, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    told_at = float("-inf")
+    while True:
         try:
             return await ask()
         except (ProvisioningError, ChangelogError) as error:
-            if attempt % LOG_EVERY == 0:
-                log.warning("waiting for Kafka", why=str(error), again_in_seconds=PAUSE_SECONDS)
+            # By the time, not by the attempts: one may take half a minute where nothing answers.
+            if monotonic() - told_at >= LOG_SECONDS:
+                told_at = monotonic()
+                found = await _at_the_door(settings.kafka_bootstrap)
+                log.warning("waiting for Kafka", why=str(error), found=found, again_in_seconds=PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
-    raise AssertionError("unreachable: it is asked until it answers")
+
+
+async def _at_the_door(bootstrap: str) -> str:
+    """Return what there is at the bootstrap addresses, where no Kafka answers."""
+    servers = [server.strip() for server in bootstrap.split(",")]
+    closed = await asyncio.gather(
+        *(why_closed(URL(f"kafka://{server}").with_port(_port(server))) for server in servers)
+    )
+    return "; ".join(f"{server}: {why or _NO_KAFKA}" for server, why in zip(servers, closed, strict=True))
+
+
+def _port(server: str) -> int:
+    return URL(f"kafka://{server}").port or DEFAULT_PORT
 
 
 async def topic_limits(settings: Settings) -> dict[str, int]:

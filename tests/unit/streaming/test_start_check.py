@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,11 +42,25 @@ async def test_a_worker_waits_for_kafka_and_says_so_now_and_then(
     refused: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = Broker(*[None] * 11, [])
+    seconds = itertools.count(step=3)
     monkeypatch.setattr(start_check, "find_problems", broker.find_problems)
+    monkeypatch.setattr(start_check, "monotonic", lambda: next(seconds))
     with capture_logs() as logs:
-        await start_check.check_topics(Settings())
+        await start_check.check_topics(Settings(kafka_bootstrap="127.0.0.1:1, no-such-host.invalid:9092"))
     assert broker.answers == []
     assert [entry["why"] for entry in logs] == ["no Kafka answers"] * 2
+    assert refused == []
+    assert "127.0.0.1:1: " in logs[0]["found"]
+    assert "no-such-host.invalid:9092: " in logs[0]["found"]
+
+
+async def test_what_takes_connections_and_is_no_kafka_is_told(
+    refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_check, "find_problems", Broker(None, []).find_problems)
+    with socket.create_server(("127.0.0.1", 0)) as server, capture_logs() as logs:
+        await start_check.check_topics(Settings(kafka_bootstrap=f"127.0.0.1:{server.getsockname()[1]}"))
+    assert "takes connections, but does not answer as Kafka without TLS does" in logs[0]["found"]
     assert refused == []
 
 

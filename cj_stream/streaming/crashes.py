@@ -10,7 +10,6 @@ Tests: ``test_crashes.py``; ``tests/kafka/test_endings.py``.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -43,7 +42,9 @@ def end_for(error: BaseException) -> NoReturn:
     why = next(filter(None, map(_to_change, _chain(error))), None)
     if why is not None:
         refuse_to_start([why])
-    end_process(_helped(error) or "something nobody has foreseen happened in the worker", error=repr(error))
+    end_process(
+        "something nobody has foreseen happened in the worker", error=", because of ".join(map(repr, _chain(error)))
+    )
 
 
 def _to_change(error: BaseException) -> str | None:
@@ -55,19 +56,6 @@ def _to_change(error: BaseException) -> str | None:
             return f"{sentence} ({error})"
     if _LOCKED in str(error):
         return f"another process has a database of CJ_DATA_DIR open: end it, or name another folder ({error})"
-    return None
-
-
-def _helped(error: BaseException) -> str | None:
-    """Return what to do about a lack of something on this machine, which may also pass by itself."""
-    for cause in _chain(error):
-        number = cause.errno if isinstance(cause, OSError) else None
-        if number == errno.EMFILE or "Too many open files" in str(cause):
-            return "this process may not open more files: raise its limit (ulimit -n)"
-        if number == errno.ENOSPC or "No space left on device" in str(cause):
-            return "the disk of CJ_DATA_DIR is full: make room"
-        if isinstance(cause, MemoryError):
-            return "this machine has no more memory for the worker"
     return None
 
 

@@ -30,6 +30,13 @@ BAD_INPUT = 65
 LAST_WORDS_SECONDS = 5.0
 """A process that ends is gone after this long, also when nobody takes what it logs: a full pipe, a hanging disk."""
 
+_WHAT_TO_DO = {
+    "No space left on device": "the disk of CJ_DATA_DIR is full: make room",
+    "Too many open files": "this process may not open more files: raise its limit (ulimit -n)",
+    "MemoryError": "this machine has no more memory for the worker: give it some",
+}
+"""By what its error says: lacks of this machine, whatever part of the worker meets them first."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -77,7 +84,11 @@ def ends_process(why: str) -> Iterator[None]:
 
 
 def _end(code: int, why: str, details: Mapping[str, object]) -> NoReturn:
+    error = str(details.get("error"))
+    advice = [text for sign, text in _WHAT_TO_DO.items() if sign in error]
     with _leaving(code):
+        if advice:
+            details = {**details, "what_to_do": "; ".join(advice)}
         log.critical("worker ends itself", why=why, exit_code=code, **details)
     raise AssertionError("unreachable: the process has ended")
 

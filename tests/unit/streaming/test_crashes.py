@@ -43,7 +43,7 @@ def wrapped(error: Exception) -> Exception:
         (OSError(errno.ENOSPC, "No space left on device"), EXIT_CODE, "the disk of CJ_DATA_DIR is full"),
         (Exception("IO error: No space left on device: while appending"), EXIT_CODE, "is full: make room"),
         (OSError(errno.EMFILE, "Too many open files"), EXIT_CODE, "ulimit -n"),
-        (MemoryError(), EXIT_CODE, "no more memory"),
+        (wrapped(MemoryError()), EXIT_CODE, "no more memory"),
     ],
 )
 def test_a_crash_ends_with_a_code_that_is_named_and_says_why(

@@ -31,7 +31,6 @@ async def own_topics(bootstrap: str, folder: Path, **changes: Any) -> AsyncItera
         "accumulate_milliseconds": 5,
         "batch_monitor_interval_minutes": 1 / 60,
         "data_dir": folder / "worker",
-        "web_port": 0,
     }
     topics = {name: f"{prefix}.{Settings.model_fields[name].default}" for name in _TOPIC_SETTINGS}
     settings = Settings(kafka_bootstrap=bootstrap, app_id=prefix, **topics, **{**defaults, **changes})

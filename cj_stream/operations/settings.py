@@ -205,7 +205,7 @@ class Settings(BaseSettings):
     )
     data_dir: Folder = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
     web_host: Host = Field("127.0.0.1", description="Address that the web views bind to.")
-    web_port: Annotated[int, Field(ge=0, le=65535)] = Field(6066, description="Port of the web views.")
+    web_port: Annotated[int, Field(ge=1, le=65535)] = Field(6066, description="Port of the web views.")
     advertised_host: Host | None = Field(
         None,
         description="Name or address under which other workers reach this one; unset: CJ_WEB_HOST, or the name of this "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,22 @@ _HOURS = LONGEST_YEARS * 366 * 24
 _LONGEST_KEY = 64
 _LONGEST_TOPIC = 249
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_LONGEST_HOST = 253
 _PORTS = range(1, 65536)
+
+
+def _is_host(value: str) -> bool:
+    """Return whether ``value`` is an IPv4 address, an IPv6 address in brackets or not, or a name that DNS can have."""
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if ":" in bare or not bare.strip("0123456789."):
+        try:
+            ipaddress.ip_address(bare.partition("%")[0])
+        except ValueError:
+            return False
+        return True
+    labels = bare.removesuffix(".").split(".")
+    return bare == value and len(bare) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, labels))
 
 
 def _text(value: str) -> str:
@@ -42,7 +57,7 @@ def _url(value: str) -> str:
     except ValueError as error:
         raise ValueError(f"must be http(s)://host[:port][/path], not {value[:200]!r}: {error}") from error
     bare = not parts.query and not parts.fragment and " " not in value and value.isprintable()
-    if parts.scheme not in {"http", "https"} or not host or port == 0 or not bare:
+    if parts.scheme not in {"http", "https"} or not _is_host(host or "") or port == 0 or not bare:
         raise ValueError(f"must be http(s)://host[:port][/path], not {value[:200]!r}")
     return value
 
@@ -60,7 +75,7 @@ def _content(value: str) -> str:
 def _servers(value: str) -> str:
     for server in value.split(","):
         host, port = _split_server(server.strip())
-        if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit() and int(port) in _PORTS):
+        if not _is_host(host) or not (port.isascii() and port.isdigit() and int(port) in _PORTS):
             raise ValueError(
                 f"must be host:port, or several of them separated by commas, with ports from 1 to 65535; "
                 f"{server.strip()[:80]!r} is not"
@@ -76,7 +91,7 @@ def _split_server(server: str) -> tuple[str, str]:
 
 
 def _host(value: str) -> str:
-    if not _HOST.fullmatch(value) and not re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", value):
+    if not _is_host(value):
         raise ValueError(f"must be a host name or an address, without port or scheme, not {value[:80]!r}")
     return value
 

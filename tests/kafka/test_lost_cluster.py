@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kafka
 async def test_a_worker_whose_cluster_has_moved_ends_itself_and_finds_it_when_it_is_started_again(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Its bootstrap address leads to other brokers by now; while it leads nowhere, Kafka is just away."""
+    """Its bootstrap address leads to other brokers by now."""
     port, former = free_port(), LocalKafka(tmp_path / "kafka")
     try:
         address = await asyncio.to_thread(former.start, free_port())
@@ -30,8 +30,6 @@ async def test_a_worker_whose_cluster_has_moved_ends_itself_and_finds_it_when_it
                 worker.start()
                 await fleet.ready()
             await asyncio.to_thread(former.stop)
-            await fleet.until(lambda: "Kafka does not answer anybody" in worker.log, "Kafka is away")
-            assert worker.runs
             worker.may_end = True
             async with relay(port, settings.kafka_bootstrap):
                 assert await fleet.ended(worker) == SAFE_EXIT

@@ -23,7 +23,6 @@ BASE = Settings(
     batch_monitor_interval_minutes=10 / 60,
     max_iterations=3,
     retry_pool_size=3,
-    web_port=0,
 )
 
 SIZES = (0, 1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7)

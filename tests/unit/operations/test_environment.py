@@ -54,6 +54,16 @@ def test_what_people_use_is_taken(name: str, value: str, monkeypatch: pytest.Mon
     assert getattr(read_settings(), name) is not None
 
 
+@pytest.mark.parametrize("host", ["0", "0.5", "999.1.1.1", "a" * 64, "a." * 200, "a..b", "[host]", "::g", "a b", ""])
+def test_no_machine_can_have_such_a_name(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CJ_WEB_HOST", host)
+    monkeypatch.setenv("CJ_KAFKA_BOOTSTRAP", f"{host}:9092")
+    monkeypatch.setenv("CJ_CONTENT_SERVICE_URL", f"http://{host}")
+    with pytest.raises(BadSettingsError) as caught:
+        read_settings()
+    assert len(caught.value.problems) == 3
+
+
 def test_two_inputs_on_one_topic_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CJ_BATCH_EVENTS_TOPIC", "same")
     monkeypatch.setenv("CJ_LLM_PROVIDER_CALLBACK_TOPIC", "same")

@@ -73,7 +73,12 @@ async def _recent_letters(settings: Settings) -> list[StoredDeadLetter]:
         first, end = await topic.span()
         recent = await topic.since(datetime.now(UTC) - HORIZON)
         start = max(first, recent, end - settings.invalid_input_window)
-        return [kept.letter async for kept in topic.read(start, end) if kept.letter is not None]
+        # Without what they hold: a thousand values are more than a worker should have in memory.
+        return [
+            kept.letter.model_copy(update={"key": None, "value": None})
+            async for kept in topic.read(start, end)
+            if kept.letter is not None
+        ]
 
 
 async def _committed(settings: Settings) -> Committed:

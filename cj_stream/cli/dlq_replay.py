@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from cj_stream.agents.replay import why_not_again
+from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.dead_letter_topic import KeptLetter
 
+_RECORD_RESERVE = 10_000
+"""Bytes of a record beside its value."""
 REPLAY_HEADER = "cj-replay-of"
 """Header of a record that was sent again: the number of its dead letter."""
 
@@ -32,14 +36,19 @@ async def replay_all(
     """
     outcomes: list[Replayed] = []
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap, acks="all", enable_idempotence=True, max_request_size=2**21
+        bootstrap_servers=settings.kafka_bootstrap,
+        acks="all",
+        enable_idempotence=True,
+        # A topic's limit is for what is sent, and its sender may have compressed it too.
+        compression_type="gzip",
+        max_request_size=WHOLE_VALUE_LIMIT + _RECORD_RESERVE,
     )
     await producer.start()
     try:
         async for kept in letters:
             outcome = _judged(kept, settings)
             if outcome.why_not is None and not dry_run:
-                await _send(producer, kept)
+                outcome = outcome._replace(why_not=await _send(producer, kept))
             outcomes.append(outcome)
             report(f"dead letter {kept.number}: {sum(each.why_not is None for each in outcomes)} sent so far")
     finally:
@@ -53,7 +62,12 @@ def _judged(kept: KeptLetter, settings: Settings) -> Replayed:
     return Replayed(kept.number, kept.letter.topic, why_not_again(kept.letter, settings))
 
 
-async def _send(producer: AIOKafkaProducer, kept: KeptLetter) -> None:
+async def _send(producer: AIOKafkaProducer, kept: KeptLetter) -> str | None:
+    """Send a dead letter; return why it could not be."""
     if kept.letter is not None:
         headers = [(REPLAY_HEADER, str(kept.number).encode())]
-        await producer.send_and_wait(kept.letter.topic, kept.letter.value, key=kept.letter.key, headers=headers)
+        try:
+            await producer.send_and_wait(kept.letter.topic, kept.letter.value, key=kept.letter.key, headers=headers)
+        except MessageSizeTooLargeError:
+            return f"topic {kept.letter.topic} takes no record as large: raise its max.message.bytes"
+    return None

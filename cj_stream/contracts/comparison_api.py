@@ -10,7 +10,7 @@ from msgspec import Struct
 from pydantic import Field
 
 from cj_stream.contracts.callbacks import kept_justification
-from cj_stream.contracts.envelope import SIZE_LIMIT, nests_deeper, read_object
+from cj_stream.contracts.envelope import nests_deeper, read_object
 from cj_stream.contracts.fields import (
     Integer,
     Label,
@@ -22,13 +22,14 @@ from cj_stream.contracts.fields import (
     readable_amount,
     readable_uuid,
 )
+from cj_stream.contracts.limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_error
 
 PROVIDERS = ("anthropic", "openai", "google", "openrouter", "mock")
 REQUEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a request body that our own gateway reads: two essays, in the prompt and once more in blocks."""
-ANSWER_LIMIT = SIZE_LIMIT
+ANSWER_LIMIT = CALLBACK_LIMIT
 """Bytes of an answer that are read; the largest has one verdict."""
 REDIRECTED = "REDIRECTED"
 """Error code of a comparison whose provider is not at the address that was asked."""

@@ -21,13 +21,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from cj_stream.contracts.envelope import SIZE_LIMIT
 from cj_stream.contracts.fields import Identifier, Integer, Timestamp, WireModel, WireUUID, wire_time
+from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.outcomes import SERVICE
 from cj_stream.contracts.refusal import Refused, validated
 
 PREFIX = "cj-"
-WHOLE_VALUE_LIMIT = SIZE_LIMIT
+WHOLE_VALUE_LIMIT = REQUEST_LIMIT
 """Bytes up to which a value is kept whole: whatever was small enough to be read can be looked at and sent again."""
 CUT_VALUE_LIMIT = 64 * 1024
 """Bytes kept of a larger value."""

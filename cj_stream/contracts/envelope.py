@@ -11,10 +11,8 @@ from uuid import UUID
 import msgspec
 
 from cj_stream.contracts.fields import Timestamp, Unneeded, WireModel, WireUUID, wire_time
+from cj_stream.contracts.limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
-
-SIZE_LIMIT = 512 * 1024
-"""Bytes; larger messages are refused."""
 
 
 class Envelope(WireModel):
@@ -32,7 +30,7 @@ class Envelope(WireModel):
     event_timestamp: Unneeded[Timestamp] = None
 
 
-def read_object(value: bytes | None, limit: int = SIZE_LIMIT) -> dict[str, Any]:
+def read_object(value: bytes | None, limit: int = CALLBACK_LIMIT) -> dict[str, Any]:
     """Return the JSON object in ``value``.
 
     Raises ``Refused`` (``empty``, ``too_large``, ``not_utf8``, ``not_json``, ``too_deep``, ``not_an_object``). JSON is
@@ -40,17 +38,12 @@ def read_object(value: bytes | None, limit: int = SIZE_LIMIT) -> dict[str, Any]:
     """
     if not value:
         raise Refused("empty", "The message has no value: send a JSON object.")
-    refuse_larger(value, limit)
+    if len(value) > limit:
+        raise Refused("too_large", f"The message has {len(value)} bytes, at most {limit} are taken: make it smaller.")
     document = _parsed(value)
     if not isinstance(document, dict):
         raise Refused("not_an_object", f"The message is a JSON {type(document).__name__}: send a JSON object.")
     return document
-
-
-def refuse_larger(value: bytes, limit: int = SIZE_LIMIT) -> None:
-    """Raise ``Refused`` (``too_large``) for a message of more than ``limit`` bytes."""
-    if len(value) > limit:
-        raise Refused("too_large", f"The message has {len(value)} bytes, at most {limit} are taken: make it smaller.")
 
 
 def _parsed(value: bytes) -> object:
@@ -72,7 +65,7 @@ def nests_deeper(value: object, limit: int) -> bool:
     return limit == 0 or any(nests_deeper(child, limit - 1) for child in children)
 
 
-def read_envelope(value: bytes | None, limit: int = SIZE_LIMIT) -> Envelope:
+def read_envelope(value: bytes | None, limit: int = CALLBACK_LIMIT) -> Envelope:
     """Return the envelope in ``value``. Raises ``Refused``."""
     return as_envelope(read_object(value, limit))
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 from pydantic import BeforeValidator, Field
 
-from cj_stream.contracts.envelope import as_envelope, read_object, refuse_larger
+from cj_stream.contracts.envelope import as_envelope, read_object
 from cj_stream.contracts.fields import (
     Identifier,
     Integer,
@@ -24,6 +24,7 @@ from cj_stream.contracts.fields import (
     readable_uuid,
 )
 from cj_stream.contracts.knobs import BatchingMode, read_knobs
+from cj_stream.contracts.limits import REQUEST_LIMIT, REQUESTED_ESSAY_BYTES
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
@@ -32,8 +33,6 @@ EVENT_TYPE = "huleedu.els.cj_assessment.requested.v1"
 EVENT_NAME = "els.cj_assessment.requested"
 ANCHOR_PREFIX = "ANCHOR_"
 """Essay ids that begin with it are anchors, not students' essays."""
-ADDRESSED_LIMIT = 4 * 1024 * 1024
-"""Bytes up to which a request that is too large is looked into, for whom to tell. Kafka takes 1 MB by default."""
 
 _BATCH_ID_PATHS = (
     ("entity_id",),
@@ -149,12 +148,9 @@ def read_request(value: bytes | None, *, max_essays: int) -> AssessmentRequest:
 
     Raises ``Refused``; ``Refused.answerable`` says whether the requester can be told by a failed event.
     """
-    if value is not None and len(value) > ADDRESSED_LIMIT:
-        refuse_larger(value)
-    document = read_object(value, limit=ADDRESSED_LIMIT)
+    document = read_object(value, limit=max(REQUEST_LIMIT, REQUESTED_ESSAY_BYTES * max_essays))
     try:
         _refuse_other_events(document)
-        refuse_larger(value or b"")
         return _normal_form(document, max_essays)
     except Refused as refused:
         data = document.get("data")

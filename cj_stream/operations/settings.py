@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cj_stream.contracts.limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
 from cj_stream.operations.values import (
     LONGEST_YEARS,
@@ -131,7 +132,11 @@ class Settings(BaseSettings):
     max_comparisons: Annotated[Count, Field(le=MAX_COMPARISONS)] = Field(
         20_000, description="Largest number of comparisons in a batch."
     )
-    max_essays: Count = Field(2_000, description="Largest number of essays in a batch.")
+    max_essays: Annotated[Count, Field(le=MOST_ESSAYS)] = Field(
+        2_000,
+        description="Largest number of essays in a batch. With ids as long as the platform's, more than the largest "
+        "number that can be set fit into no record.",
+    )
     max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
 
     # --- LLM provider and content --------------------------------------------------------------------------------
@@ -252,6 +257,17 @@ class Settings(BaseSettings):
             )
         if self.batch_max_age_hours < self.batch_timeout_hours:
             raise ValueError("CJ_BATCH_MAX_AGE_HOURS must not be shorter than CJ_BATCH_TIMEOUT_HOURS")
+        return self
+
+    @model_validator(mode="after")
+    def _plan_fits_into_a_record(self) -> Self:
+        iteration = self.comparisons_per_essay * self.max_essays // 2
+        pairs = min(self.wave_size or iteration, iteration, self.max_comparisons)
+        if pairs > MOST_PLANNED_PAIRS:
+            raise ValueError(
+                f"{pairs} pairs would be planned at a time, at most {MOST_PLANNED_PAIRS} fit into a record: set "
+                "CJ_WAVE_SIZE, or lower CJ_COMPARISONS_PER_ESSAY, CJ_MAX_ESSAYS or CJ_MAX_COMPARISONS"
+            )
         return self
 
     @model_validator(mode="after")

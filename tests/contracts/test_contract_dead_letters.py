@@ -10,8 +10,8 @@ import pytest
 from contract_samples import MAX_ESSAYS, expectations, raw
 
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.dead_letters import DeadLetter, dead_letter, read_dead_letter
-from cj_stream.contracts.envelope import SIZE_LIMIT, read_envelope
+from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT, DeadLetter, dead_letter, read_dead_letter
+from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
 from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
@@ -56,7 +56,7 @@ def test_the_headers_say_where_the_record_stood() -> None:
 
 
 def test_a_value_beyond_the_ingress_limit_is_cut_to_64_kilobytes_and_known_by_its_digest() -> None:
-    value = b"x" * (SIZE_LIMIT + 1)
+    value = b"x" * (WHOLE_VALUE_LIMIT + 1)
     stored = read_dead_letter(*letter(b"k" * 5000, value))
     assert stored.value == value[: 64 * 1024]
     assert stored.key == b"k" * 1024

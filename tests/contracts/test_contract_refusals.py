@@ -6,9 +6,9 @@ import pytest
 from contract_samples import INDEX, MAX_ESSAYS, changed_sample, document, encoded, expectations, raw, with_value
 
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.envelope import SIZE_LIMIT
+from cj_stream.contracts.limits import CALLBACK_LIMIT, REQUEST_LIMIT
 from cj_stream.contracts.refusal import DETAIL_LIMIT, Refused
-from cj_stream.contracts.requests import ADDRESSED_LIMIT, read_request
+from cj_stream.contracts.requests import read_request
 
 REASONS = {
     "not_json.json": "not_json",
@@ -110,23 +110,17 @@ def test_a_missing_value_is_refused_on_both_topics() -> None:
     assert refusal_of_callback(None).reason == "empty"
 
 
-def test_a_request_beyond_the_size_limit_is_refused_and_answered() -> None:
-    refused = refusal_of_request(changed_sample("request_current.json", "data.language", "x" * 600_000))
+def test_a_request_beyond_the_size_limit_is_refused_unread() -> None:
+    refused = refusal_of_request(changed_sample("request_current.json", "data.language", "x" * REQUEST_LIMIT))
     assert refused.reason == "too_large"
-    assert f"at most {SIZE_LIMIT} are taken" in refused.detail
-    assert refused.answerable
-
-
-def test_a_request_far_beyond_the_size_limit_is_refused_unread() -> None:
-    refused = refusal_of_request(changed_sample("request_current.json", "data.language", "x" * ADDRESSED_LIMIT))
-    assert refused.reason == "too_large"
-    assert f"at most {SIZE_LIMIT} are taken" in refused.detail
+    assert f"at most {REQUEST_LIMIT} are taken" in refused.detail
     assert not refused.answerable
 
 
 def test_a_callback_beyond_the_size_limit_is_refused_unread() -> None:
     refused = refusal_of_callback(changed_sample("callback_success.json", "data.provider", "x" * 600_000))
     assert (refused.reason, refused.correlation_id) == ("too_large", None)
+    assert f"at most {CALLBACK_LIMIT} are taken" in refused.detail
 
 
 def test_the_detail_names_the_field_and_what_to_do_but_not_the_input() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from click.testing import Result
 from command_runs import run_command
 from counting_provider import judge_of
@@ -17,7 +18,7 @@ from oracle import expected_batch
 from stage import Stage, new_request, staged
 
 from cj_stream.cli.dlq_replay import REPLAY_HEADER
-from cj_stream.contracts.envelope import SIZE_LIMIT
+from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.requests import AssessmentRequest
 from cj_stream.operations.settings import Settings
 
@@ -48,7 +49,11 @@ async def test_an_operator_lists_shows_sends_again_and_deletes_dead_letters(sett
         await stage.mailbox.send(topic, hostile, key=b"a key", partition=1)
         await stage.settled()
         await stage.ask(request, 2)
-        await stage.mailbox.send(topic, b'{"a": "' + b"x" * SIZE_LIMIT + b'"}', partition=0)
+        # Compressed: what counts for the topic is what is sent.
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap, compression_type="gzip", max_request_size=2 * REQUEST_LIMIT
+        ) as producer:
+            await producer.send_and_wait(topic, b'{"a": "' + b"x" * REQUEST_LIMIT + b'"}', partition=0)
         await stage.settled()
         numbers = {letter.reason: number for number, letter in enumerate(stage.mailbox.dead_letters)}
         assert numbers.keys() == {"not_json", "too_many_essays", "too_large"}

@@ -1,4 +1,4 @@
-"""Records that are odd as records, whatever is in them: no key and no value, headers of any kind, absurd times."""
+"""Records that are odd as records, whatever is in them, and requests as large as can be: neither stops anybody."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from command_runs import run_command
+from contract_samples import document
 from counting_provider import judge_of
 from fleet import environment
+from msgspec.structs import replace
 from oracle import expected_batch
 from stage import Stage, new_request, staged
 
 from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, KEY_LIMIT, StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.fields import IDENTIFIER_LIMIT
+from cj_stream.contracts.limits import REQUEST_LIMIT
+from cj_stream.contracts.request_writer import write_request
+from cj_stream.contracts.requests import AssessmentRequest, Essay
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -28,7 +35,8 @@ Headers = list[tuple[str, bytes | None]]
 
 LATEST = 2**63 - 1
 """Milliseconds since the epoch: the largest that a record can hold, long after the end of the calendar."""
-WORKERS = 2
+LONGEST_FILE = 128
+"""Characters of a storage id where texts are files."""
 
 
 class Odd(NamedTuple):
@@ -57,34 +65,45 @@ ODD = [
 ]
 
 
-async def test_odd_records_become_one_dead_letter_each_and_the_partitions_move_on(
+def as_the_platform_names_them(count: int) -> tuple[Essay, ...]:
+    return tuple(
+        Essay(str(uuid5(NAMESPACE_OID, f"essay {i}")), uuid5(NAMESPACE_OID, f"text {i}").hex) for i in range(count)
+    )
+
+
+def as_long_as_can_be(count: int) -> tuple[Essay, ...]:
+    return tuple(Essay(f"{i:x>{IDENTIFIER_LIMIT}}", f"{i:y>{LONGEST_FILE}}") for i in range(count))
+
+
+async def test_odd_records_become_one_dead_letter_each_and_the_largest_requests_are_judged(
     settings: Settings, tmp_path: Path
 ) -> None:
+    topics = (settings.assessment_request_topic, settings.llm_provider_callback_topic, settings.batch_events_topic)
     async with staged(settings, tmp_path, invalid_input_minimum=1_000) as stage:
-        topics = (settings.assessment_request_topic, settings.llm_provider_callback_topic, settings.batch_events_topic)
-        await _let_any_time_in(settings, topics)
-        worker, _ = await stage.fleet.start(WORKERS)
+        await _let_any_time_in(settings, topics[:2])
         sent: Counter[tuple[str, int, int]] = Counter()
-        async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, max_request_size=2**21) as producer:
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap, compression_type="gzip", max_request_size=2 * REQUEST_LIMIT
+        ) as producer:
             for topic, odd in product(topics, ODD):
                 sent[topic, 0, await _put(producer, topic, odd)] += 1
             # What somebody puts among the dead letters is none, and neither command nor start stumbles over it.
             for odd in ODD:
                 await _put(producer, settings.dead_letters_topic, odd)
-        requests = [new_request(f"batch-{partition}", 4) for partition in range(3)]
-        for partition, request in enumerate(requests):
-            await stage.ask(request, partition)
+            requests = [new_request(f"batch-{partition}", 4) for partition in range(3)]
+            for partition, request in enumerate(requests):
+                await stage.ask(request, partition)
+            for name, essays in (("platform", as_the_platform_names_them), ("longest", as_long_as_can_be)):
+                requests.append(replace(new_request(name, max_comparisons=20), essays=essays(settings.max_essays)))
+                await _ask_largely(stage, producer, requests[-1])
+        await stage.fleet.start(2)
         await stage.ended(*(request.batch_id for request in requests))
         for request in requests:
             stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
-        assert _letters(stage) == sent
+        assert Counter((letter.topic, letter.partition, letter.offset) for letter in _letters(stage)) == sent
         _are_as_they_came(stage)
-        assert [worker.runs for worker in stage.fleet.workers] == [True] * WORKERS
+        assert [worker.runs for worker in stage.fleet.workers] == [True, True]
         await _commands_cope(stage, len(sent))
-        worker.terminate()
-        assert await stage.fleet.ended(worker) == 0
-        worker.start()
-        await stage.fleet.ready()
 
 
 async def _let_any_time_in(settings: Settings, topics: tuple[str, ...]) -> None:
@@ -92,10 +111,8 @@ async def _let_any_time_in(settings: Settings, topics: tuple[str, ...]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     await admin.start()
     try:
-        any_time = {"message.timestamp.after.max.ms": str(LATEST), "max.message.bytes": "2097152"}
-        # All that is not named goes back to Kafka's own: the events topic and the dead letters take any time too.
-        names = (*topics, settings.dead_letters_topic)
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, any_time) for name in names])
+        any_time = {"message.timestamp.after.max.ms": str(LATEST)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, any_time) for name in topics])
     finally:
         await admin.close()
 
@@ -108,22 +125,28 @@ async def _put(producer: AIOKafkaProducer, topic: str, odd: Odd) -> int:
     return int(metadata.offset)
 
 
-def _written(stage: Stage) -> list[Any]:
+async def _ask_largely(stage: Stage, producer: AIOKafkaProducer, request: AssessmentRequest) -> None:
+    """Send a request as the platform does, with spellcheck figures for each essay."""
+    for essay in request.essays:
+        (stage.content / f"{essay.text_storage_id}.txt").write_text(f"An essay called {essay.essay_id}.")
+    figures = document("request_current.json")["data"]["essays_for_cj"][1]["spellcheck_metrics"]
+    message = json.loads(write_request(request, uuid4()))
+    for essay in message["data"]["essays_for_cj"]:
+        essay["spellcheck_metrics"] = figures
+    value = json.dumps(message).encode()
+    assert len(value) > 500_000
+    await producer.send_and_wait(stage.settings.assessment_request_topic, value, key=request.batch_id.encode())
+
+
+def _letters(stage: Stage) -> list[StoredDeadLetter]:
     records = stage.mailbox.records[stage.settings.dead_letters_topic]
-    return [record for record in records if dict(record.headers).get("cj-service")]
-
-
-def _letters(stage: Stage) -> Counter[tuple[str, int, int]]:
-    return Counter((letter.topic, letter.partition, letter.offset) for letter in _read(stage))
-
-
-def _read(stage: Stage) -> list[StoredDeadLetter]:
-    return [read_dead_letter(record.key, record.value, record.headers) for record in _written(stage)]
+    ours = [record for record in records if dict(record.headers).get("cj-service")]
+    return [read_dead_letter(record.key, record.value, record.headers) for record in ours]
 
 
 def _are_as_they_came(stage: Stage) -> None:
     topic = stage.settings.assessment_request_topic
-    letters = sorted((letter for letter in _read(stage) if letter.topic == topic), key=lambda letter: letter.offset)
+    letters = sorted((letter for letter in _letters(stage) if letter.topic == topic), key=lambda letter: letter.offset)
     for odd, letter in zip(ODD, letters, strict=True):
         assert letter.key == (None if odd.key is None else odd.key[:KEY_LIMIT])
         assert letter.size == (-1 if odd.value is None else len(odd.value))
@@ -140,11 +163,9 @@ async def _commands_cope(stage: Stage, count: int) -> None:
     reasons = Counter(row["reason"] for row in listed["dead_letters"])
     assert reasons.pop("not_a_dead_letter") == len(ODD)
     assert reasons.total() == count
-    shown = [
-        await dlq("show", str(next(row["number"] for row in listed["dead_letters"] if row["reason"] == reason)))
-        for reason in ("empty", "not_a_dead_letter")
-    ]
-    assert [each.exit_code for each in shown] == [0, 0]
+    for reason in ("empty", "not_a_dead_letter"):
+        number = next(row["number"] for row in listed["dead_letters"] if row["reason"] == reason)
+        assert (await dlq("show", str(number))).exit_code == 0
     replayed = await dlq("replay", "--all", "--json")
     assert replayed.exit_code == 1
     assert json.loads(replayed.stdout)["sent"] == 0

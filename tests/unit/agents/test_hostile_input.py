@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from contract_samples import document, encoded, raw, with_value
 from ingress import Ingress
 
-from cj_stream.contracts.envelope import SIZE_LIMIT
+from cj_stream.contracts.limits import CALLBACK_LIMIT, EVENT_LIMIT, MOST_ESSAYS, REQUEST_LIMIT
 from cj_stream.domain.events import BatchRequested, Callback
+from cj_stream.operations.settings import Settings
 
 REQUEST, CALLBACK = "request_current.json", "callback_success.json"
-SIZED = {REQUEST: "data.essay_instructions", CALLBACK: "data.request_metadata.note"}
+SIZED = {REQUEST: "data.essays_for_cj.0.note", CALLBACK: "data.request_metadata.note"}
+LIMITS = {REQUEST: REQUEST_LIMIT, CALLBACK: CALLBACK_LIMIT}
 
 
 @pytest.fixture
@@ -31,6 +35,21 @@ def padded(name: str, size: int) -> bytes:
     """Return a sample, valid but for its size, of exactly ``size`` bytes."""
     empty = with_value(document(name), SIZED[name], "")
     return encoded(with_value(empty, SIZED[name], "x" * (size - len(encoded(empty)))))
+
+
+def with_essays(count: int) -> dict[str, Any]:
+    """Return a request with ids and spellcheck figures as the platform's; the figures are read past."""
+    chance = Random(count)
+    figures = document(REQUEST)["data"]["essays_for_cj"][1]["spellcheck_metrics"]
+    essays = [
+        {"essay_id": str(_uuid(chance)), "text_storage_id": _uuid(chance).hex, "spellcheck_metrics": figures}
+        for _ in range(count)
+    ]
+    return with_value(document(REQUEST), "data.essays_for_cj", essays)
+
+
+def _uuid(chance: Random) -> UUID:
+    return UUID(int=chance.getrandbits(128))
 
 
 def nested(depth: int, opening: bytes = b"[", closing: bytes = b"]") -> bytes:
@@ -62,8 +81,8 @@ UNREADABLE = [
     pytest.param(lambda _: b"[{}]", "not_an_object", id="an array"),
     pytest.param(lambda _: b'"text"', "not_an_object", id="a string"),
     pytest.param(lambda _: b"null", "not_an_object", id="null"),
-    pytest.param(lambda name: padded(name, SIZE_LIMIT + 1), "too_large", id="a byte too many"),
-    pytest.param(lambda name: padded(name, 2 * SIZE_LIMIT), "too_large", id="a megabyte"),
+    pytest.param(lambda name: padded(name, LIMITS[name] + 1), "too_large", id="a byte too many"),
+    pytest.param(lambda name: padded(name, 2 * LIMITS[name]), "too_large", id="twice the limit"),
 ]
 
 
@@ -80,7 +99,7 @@ async def test_what_cannot_be_read_is_refused_with_its_reason(
 
 
 READABLE = [
-    pytest.param(lambda name: padded(name, SIZE_LIMIT), id="the largest message"),
+    pytest.param(lambda name: padded(name, LIMITS[name]), id="the largest message"),
     pytest.param(lambda name: inside(name, nested(200)), id="arrays in each other"),
     pytest.param(lambda name: inside(name, b"9" * 300), id="a number of 300 digits"),
     pytest.param(lambda name: inside(name, b"1e-400"), id="a number next to nothing"),
@@ -145,18 +164,30 @@ async def test_times_beyond_the_calendar_are_read_past(ingress: Ingress, written
         assert (await ingress.take(topic_of(ingress, name), value)).kind == "forwarded"
 
 
-async def test_a_request_that_is_too_large_is_refused_and_its_requester_is_told(ingress: Ingress) -> None:
-    fate = await ingress.take(topic_of(ingress, REQUEST), padded(REQUEST, SIZE_LIMIT + 1))
+async def test_a_request_whose_event_is_too_large_is_refused_and_its_requester_is_told(ingress: Ingress) -> None:
+    value = encoded(with_value(document(REQUEST), "data.essay_instructions", "x" * EVENT_LIMIT))
+    fate = await ingress.take(topic_of(ingress, REQUEST), value)
     assert fate.letter is not None
     assert fate.told is not None
     assert fate.told["entity_id"] == document(REQUEST)["data"]["entity_id"]
     info: dict[str, Any] = fate.told["system_metadata"]["error_info"]
     assert info["details"]["reason"] == "too_large"
-    assert str(SIZE_LIMIT) in info["error_message"]
+    assert str(EVENT_LIMIT) in info["error_message"]
+
+
+@pytest.mark.parametrize("max_essays", [2_000, MOST_ESSAYS])
+async def test_as_many_essays_as_are_allowed_go_through_with_all_that_the_platform_says_of_them(
+    max_essays: int,
+) -> None:
+    ingress = Ingress(Settings(invalid_input_share=1, accumulate_milliseconds=1e-6, max_essays=max_essays))
+    fate = await ingress.take(topic_of(ingress, REQUEST), json.dumps(with_essays(max_essays), indent=2).encode())
+    assert fate.kind == "forwarded"
+    assert len(fate.event.essays) == max_essays
+    assert (await ingress.take(topic_of(ingress, REQUEST), encoded(with_essays(max_essays + 1)))).told
 
 
 async def test_another_event_that_is_too_large_is_nobodys_request(ingress: Ingress) -> None:
-    other = json.loads(padded(REQUEST, SIZE_LIMIT + 1))
+    other = json.loads(padded(REQUEST, REQUEST_LIMIT))
     other["data"]["event_name"] = "something.else"
     fate = await ingress.take(topic_of(ingress, REQUEST), encoded(other))
     assert fate.kind == "refused"

@@ -7,7 +7,7 @@ from contract_samples import MAX_ESSAYS, changed_sample, raw
 
 from cj_stream.agents.replay import why_not_again
 from cj_stream.contracts.dead_letters import StoredDeadLetter, dead_letter, read_dead_letter
-from cj_stream.contracts.envelope import SIZE_LIMIT
+from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.refusal import Refused
 from cj_stream.operations.settings import Settings
 
@@ -40,7 +40,7 @@ def test_what_would_be_refused_again_is_not_sent(topic: str, value: bytes | None
 
 
 def test_a_value_that_was_cut_cannot_be_sent() -> None:
-    value = changed_sample("request_current.json", "data.essay_instructions", "x" * SIZE_LIMIT)
+    value = changed_sample("request_current.json", "data.essay_instructions", "x" * REQUEST_LIMIT)
     why = why_not_again(letter(REQUESTS, value), SETTINGS)
     assert why == f"only the first 65536 of its {len(value)} bytes were kept: have its sender send it"
 

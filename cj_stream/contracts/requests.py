@@ -136,6 +136,7 @@ class _Request(WireModel):
     student_prompt_ref: _PromptRef | None = None
     essay_instructions: _Text = None
     llm_config_overrides: _Overrides | None = None
+    # Handed back in the result, by which the requester knows it again: dropped, the result would be nobody's.
     assignment_id: Annotated[str, Field(max_length=100)] | None = None
     language: Unneeded[Label] = None
     course_code: Unneeded[Label] = None

@@ -34,18 +34,22 @@ CPU_SECONDS = 5.0
 
 @dataclass
 class Fate:
-    """What became of one message: exactly one of ``event``, ``letter`` and ``foreign``."""
+    """What became of one message: exactly one of ``event``, ``letter``, ``foreign`` and ``applied``."""
 
     event: Any = None
     letter: StoredDeadLetter | None = None
     told: dict[str, Any] | None = None
     foreign: bool = False
+    applied: bool = False
+    """Whether it was a message of the log of events, of which nothing was refused."""
 
     @property
     def kind(self) -> str:
         """The fate in a word."""
         if self.letter is not None:
             return "refused, and told" if self.told else "refused"
+        if self.applied:
+            return "applied"
         return "foreign" if self.foreign else "forwarded"
 
 

@@ -11,7 +11,7 @@ SEEDS = 1_000
 async def test_hostile_messages_each_have_one_fate_and_every_fate_comes_about() -> None:
     fates = await fuzz(0, SEEDS)
     assert fates.total() == SEEDS
-    assert fates.keys() == {"forwarded", "refused", "refused, and told", "foreign"}
+    assert fates.keys() == {"forwarded", "refused", "refused, and told", "foreign", "applied"}
     assert min(fates.values()) > SEEDS // 200
 
 

@@ -9,6 +9,9 @@ from random import Random
 from typing import Any
 
 from contract_samples import CALLBACKS, REQUESTS, expectations, on_topic, raw
+from event_log import EVENTS
+
+from cj_stream.streaming.messages import encode_event, encode_message
 
 Path = list[str | int]
 
@@ -46,6 +49,13 @@ def message(chance: Random, topic: str) -> bytes | None:
     for _ in range(chance.choice((0, 0, 0, 0, 0, 1, 2, 8))):
         value = damaged(chance, value)
     return value
+
+
+def internal_message(chance: Random) -> bytes:
+    """Return a message for the log of events: the story of a batch, with damage to some events or to the whole."""
+    story = [encode_event(event) for event in EVENTS]
+    value = encode_message([damaged(chance, event) if chance.random() < 0.3 else event for event in story])
+    return damaged(chance, value) if chance.random() < 0.3 else value
 
 
 def _changed_document(chance: Random, topic: str) -> bytes:

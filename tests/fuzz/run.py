@@ -1,4 +1,4 @@
-"""Fuzzes the ingress: each seed is one hostile message, handled by the real agents.
+"""Fuzzes what a worker reads: each seed is one hostile message, handled by the real agents.
 
 PYTHONPATH=tests .venv/bin/python -m fuzz.run 4711             # replay one seed, and show its message and its fate
 PYTHONPATH=tests .venv/bin/python -m fuzz.run 0 --seeds 10000  # these 10,000
@@ -16,8 +16,13 @@ from random import Random
 
 import structlog
 from contract_samples import CALLBACKS, REQUESTS
-from fuzz.mutations import message
+from event_log import EVENTS, EventLog
+from event_log import TOPIC as EVENTS_TOPIC
+from fuzz.mutations import internal_message, message
 from ingress import Fate, Ingress
+from story import requested
+
+from cj_stream.streaming.messages import encode_event, encode_message
 
 _TIMES = (1772615520.0, 1772615520.0, 0.0, -0.001, 9.2e15)
 _SHOWN = 2_000
@@ -44,14 +49,24 @@ class Fuzzer:
     async def run(self, seed: int) -> tuple[str, bytes | None, Fate]:
         """Handle the message of a seed; returns topic, value and what became of it. Raises `Failed`."""
         chance = Random(seed)
-        topic = chance.choice((REQUESTS, CALLBACKS))
-        value = message(chance, topic)
+        topic = chance.choice((REQUESTS, CALLBACKS, REQUESTS, CALLBACKS, EVENTS_TOPIC))
+        value = internal_message(chance) if topic == EVENTS_TOPIC else message(chance, topic)
         key = chance.choice((None, b"", b"a key", chance.randbytes(chance.choice((1, 100, 2_000, 300_000)))))
         try:
-            fate = await self.ingress.take(self._topics[topic], value, key=key, timestamp=chance.choice(_TIMES))
+            fate = await self._fate(topic, value, key, chance.choice(_TIMES))
         except Exception as error:
             raise Failed(seed, topic, value, error) from error
         return topic, value, fate
+
+    async def _fate(self, topic: str, value: bytes | None, key: bytes | None, at: float) -> Fate:
+        if topic != EVENTS_TOPIC:
+            return await self.ingress.take(self._topics[topic], value, key=key, timestamp=at)
+        log = EventLog()
+        await log.read(value, key, at)
+        await log.read(encode_message([encode_event(requested(3, batch_id="the next one"))]), None, at)
+        assert "the next one" in log.batches, "the partition moves on"
+        assert len(log.letters) <= len(EVENTS), "each event is refused once"
+        return Fate(letter=log.letters[0]) if log.letters else Fate(applied=True)
 
 
 async def fuzz(first: int, count: int) -> Counter[str]:

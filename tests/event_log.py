@@ -1,0 +1,77 @@
+"""The real batches agent on a table and a producer in memory: one partition of the log of events."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fake_producer import FakeProducer, Produced
+from ingress import METRICS
+from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
+
+from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
+from cj_stream.domain.events import Action, Callback, ContentLoaded, OperatorCommand, PairsPlanned, VerdictReceived
+from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.policy import Policy
+from cj_stream.operations.settings import Settings
+from cj_stream.streaming.publisher import Deliveries
+from cj_stream.tables.batches import BatchRows
+
+TOPIC = "events"
+EVENTS = [
+    requested(4),
+    ContentLoaded(batch_id=BATCH, run=1),
+    PairsPlanned(batch_id=BATCH, run=1, iteration=1, pairs=((0, 1), (2, 3))),
+    VerdictReceived(batch_id=BATCH, run=1, index=0, attempt=1, winner="A", confidence=4.0),
+    Callback(batch_id=BATCH, correlation_id=FIRST, winner="B", confidence=2.0),
+    OperatorCommand(batch_id=BATCH, action=Action.FINALIZE),
+]
+"""The story of a batch."""
+
+
+class EventLog:
+    """One partition of the log. Its limit on bad input is off."""
+
+    def __init__(self) -> None:
+        self.producer = FakeProducer(prompt=True)
+        self.sender = self.producer.sender()
+        self.rows = BatchRows(cast("Any", MemoryTable()), self.sender)
+        self.held: list[int] = []
+        engine: Any = SimpleNamespace(
+            fence=SimpleNamespace(check=lambda: None),
+            opener=SimpleNamespace(opened_at={PARTITION: START}, read=lambda *_: False),
+            releases=SimpleNamespace(hold=lambda _, offset, __: self.held.append(offset)),
+        )
+        share, deliveries = InvalidShare(Settings(invalid_input_share=1)), Deliveries(self.sender.promise)
+        letters = DeadLetters(self.producer.publisher(), deliveries, "letters", METRICS, share)
+        self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
+
+    def _batches(self, partition: int) -> PartitionBatches:
+        return PartitionBatches(IDS, Policy(), lambda batch_id, run: self.rows.load(partition, batch_id, run))
+
+    async def read(self, value: bytes | None, key: bytes | None = None, timestamp: float = START) -> None:
+        """Have the agent handle a message; asserts that it is handled to its end."""
+        offset = len(self.held)
+        message = SimpleNamespace(
+            topic=TOPIC, partition=PARTITION, offset=offset, key=key, value=value, timestamp=timestamp
+        )
+        await self.agent.handle(cast("Any", message))
+        assert await self.sender.settled(10)
+        assert self.held[-1] == offset, "the message was handled to its end"
+
+    @property
+    def letters(self) -> list[StoredDeadLetter]:
+        """The dead letters so far."""
+        return [_letter(record) for record in self.producer.records if record.topic == "letters"]
+
+    @property
+    def batches(self) -> list[str]:
+        """The batches in the table."""
+        return [head.batch_id for head in self.rows.heads(PARTITION)]
+
+
+def _letter(record: Produced) -> StoredDeadLetter:
+    return read_dead_letter(record.key, record.value, record.headers or [])

@@ -232,7 +232,13 @@ def _shadow(world: World, number: int, owed: Owed) -> dict[tuple[str, int], Batc
     ids = CorrelationIds(world.settings.correlation_key.get_secret_value().encode())
     batches = PartitionBatches(ids, policy_of(world.settings), load)
     for at, event in _once(world, number):
-        change = batches.decide(event, at)
+        try:
+            change = batches.decide(event, at)
+        except IndexError as beyond:
+            # It is about pairs that were never planned here, where the batch went another way.
+            if not _may_differ(world):
+                world.history.violated(LOG_DECIDES, f"partition {number}: {event}: {beyond!r}")
+            continue
         batches.apply(change)
         if change.deleted is not None:
             del all_batches[change.deleted.key]

@@ -338,6 +338,7 @@ def _add_timers(worker: Worker) -> None:
 
     async def tick() -> None:
         worker.dispatcher.tick()
+        worker.sender.look(worker.engine.conditions)
         await _survive(worker.check_joined())
 
     worker.app.timer(interval=min(max(width / 4, 0.5), 15.0))(close_windows)

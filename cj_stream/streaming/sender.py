@@ -18,10 +18,19 @@ from typing import Any, NoReturn
 import faust
 
 from cj_stream.streaming.clock import LOG_APPEND_TIME, Clock
+from cj_stream.streaming.conditions import ConditionKind, Conditions
 from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.process import end_process, end_until_changed, ends_process
 from cj_stream.streaming.produce_errors import Scope, failure_of
 
+LATE_SECONDS = 10.0
+_LATE = (
+    "Topic {topic} has not acknowledged a record for more than ten seconds: see the brokers' logs. Too few of its "
+    "replicas may be in sync (min.insync.replicas), or it has no leader."
+)
+_LATE_MEANING = (
+    "Nothing is committed meanwhile, so nothing new begins; it goes on by itself, or the worker is started again."
+)
 Headers = Sequence[tuple[str, bytes]]
 GOES_BY = {Scope.LATER, Scope.PRODUCER, Scope.MISTAKE}
 """What a worker that starts again may not meet again."""
@@ -35,6 +44,8 @@ class Sender:
         self._fence = fence
         self._clock = clock
         self._outstanding: set[asyncio.Future[Any]] = set()
+        self._sent: dict[asyncio.Future[Any], tuple[str, float]] = {}
+        self._late: set[str] = set()
         self.interrupted = False
         """Whether producing was ever cancelled halfway."""
 
@@ -55,6 +66,7 @@ class Sender:
         # Whoever sends may have begun long ago, before this process or its machine stood still.
         self._fence.check()
         promise = self.promise(f"a record for {topic}")
+        self._sent[promise] = (topic, asyncio.get_running_loop().time())
         sent_at = self._clock.own()
         try:
             sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
@@ -62,6 +74,7 @@ class Sender:
             # Only effects are cancelled, and they are done again; but the store may lack what a row was to say.
             self.interrupted = True
             self._outstanding.discard(promise)
+            self._sent.pop(promise, None)
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the record is not delivered)
             _undeliverable(f"could not produce to {topic}", error, partition)
@@ -81,6 +94,16 @@ class Sender:
         """Records that the broker has not acknowledged yet."""
         return len(self._outstanding)
 
+    def look(self, conditions: Conditions) -> None:
+        """Tell which topics have not acknowledged a record for long: aiokafka tries again for ever."""
+        latest = asyncio.get_running_loop().time() - LATE_SECONDS
+        late = {topic for topic, since in self._sent.values() if since < latest}
+        for topic in self._late - late:
+            conditions.end(ConditionKind.TOPIC_REFUSES, topic)
+        for topic in late:
+            conditions.begin(ConditionKind.TOPIC_REFUSES, topic, _LATE.format(topic=topic), _LATE_MEANING)
+        self._late = late
+
     async def settled(self, patience: float) -> bool:
         """Wait, at most ``patience`` seconds, for all that is outstanding now; return whether it is acknowledged."""
         waiting = list(self._outstanding)
@@ -91,6 +114,7 @@ class Sender:
 
     def _forget(self, done: asyncio.Future[Any], what: str) -> None:
         self._outstanding.discard(done)
+        self._sent.pop(done, None)
         if done.cancelled():
             end_process(f"{what} was cancelled before it was acknowledged")
 

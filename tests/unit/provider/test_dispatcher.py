@@ -3,12 +3,16 @@ from __future__ import annotations
 from collections import Counter
 
 from effects_on_demand import PARTITION, World, dispatcher, idle, indexes, new, waiting
+from msgspec.structs import replace
+from scripted_judges import judges
 from story import BATCH, SECOND, Story, requested
 from until import until
 
+from cj_stream.domain.batch import evolve
 from cj_stream.domain.events import ContentLoaded
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit
+from cj_stream.domain.states import BatchState
+from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit, todo
 from cj_stream.provider.dispatcher import PostponedError
 
 
@@ -115,6 +119,35 @@ async def test_a_postponed_effect_rests_its_batch_says_why_and_wakes(world: Worl
     await until(lambda: len(world.started) == 2)
     await world.finish()
     assert dispatch.postponed == {}
+
+
+async def test_an_outcome_that_waits_for_its_topic_is_told_although_another_one_went_out(world: World) -> None:
+    story = Story()
+    story.tell(requested(3))
+    story.play(judges)
+    batch = evolve(story.batch, [replace(story.batch.control, published=())])
+    dispatch = dispatcher(world)
+    dispatch.committed(PARTITION, 0, [batch])
+    completed, result = todo(batch)
+    await until(lambda: len(world.running) == 2)
+    await world.fail(result, PostponedError("the topic takes no records now", 0.05))
+    await world.finish(completed)
+    assert dispatch.postponed == {(BATCH, 1): "the topic takes no records now"}
+    await until(lambda: result in world.running)
+    await world.finish(result)
+    assert dispatch.postponed == {}
+
+
+async def test_what_postponed_work_that_nobody_wants_any_more_is_told_no_longer(world: World) -> None:
+    dispatch = dispatcher(world)
+    batch = waiting()
+    dispatch.committed(PARTITION, 0, [batch])
+    await until(lambda: world.running)
+    await world.fail(Submit(BATCH, 1, 0, 1), PostponedError("busy", 0.05))
+    ended = evolve(batch, [replace(batch.control, state=BatchState.FAILED, finished_at=1.0)])
+    dispatch.committed(PARTITION, 1, [ended])
+    assert dispatch.postponed
+    await until(lambda: not dispatch.postponed)
 
 
 async def test_a_batch_that_rests_submits_nothing_until_it_wakes(world: World) -> None:

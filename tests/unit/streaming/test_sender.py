@@ -7,6 +7,8 @@ import pytest
 from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from until import until
 
+from cj_stream.streaming import sender as sender_module
+from cj_stream.streaming.conditions import ConditionKind
 from cj_stream.streaming.fence import now
 
 
@@ -148,3 +150,23 @@ async def test_an_acknowledgement_that_cannot_be_taken_note_of_ends_the_process(
     producer.acknowledge(0)
     await until(lambda: reasons)
     assert reasons == ["what follows an acknowledgement failed"]
+
+
+async def test_a_topic_that_acknowledges_nothing_for_long_is_named_until_it_does(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = producer.sender()
+    conditions = producer.conditions
+    await sender.send("the log", key=None, value=b"1")
+    sender.look(conditions)
+    assert conditions.current == ()
+    monkeypatch.setattr(sender_module, "LATE_SECONDS", -1.0)
+    sender.look(conditions)
+    (condition,) = conditions.current
+    assert (condition.kind, condition.subject) == (ConditionKind.TOPIC_REFUSES, "the log")
+    assert "min.insync.replicas" in condition.what
+    producer.acknowledge(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sender.look(conditions)
+    assert conditions.current == ()

@@ -27,11 +27,11 @@ from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
 from cj_stream.provider.client import ProviderClient
 from cj_stream.provider.dispatcher import Dispatcher
-from cj_stream.streaming.app import IdempotentProducer
 from cj_stream.streaming.consumer import BarrierConsumer, FaustConsumer, FencedConsumerThread
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.local_store import LocalStore
 from cj_stream.streaming.opening import Opener
+from cj_stream.streaming.producer import IdempotentProducer
 from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender

@@ -10,8 +10,9 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.app import IdempotentProducer, new_app
+from cj_stream.streaming.app import new_app
 from cj_stream.streaming.fence import Fence, now
+from cj_stream.streaming.producer import IdempotentProducer
 
 EVENTS, CALLBACKS = TP("events", 2), TP("callbacks", 0)
 OFFSETS = {EVENTS: 8, CALLBACKS: 5}

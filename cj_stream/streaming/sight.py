@@ -69,7 +69,7 @@ class Eye:
     def unread(self, sources: Collection[str]) -> list[str]:
         """Return a sentence for each of the topics ``sources`` that is gone, and each partition that is not read yet.
 
-        From any thread; nothing while there is no consumer.
+        From any thread; nothing while there is no consumer. What stands is told elsewhere, as degraded.
         """
         thread = self.consumer_thread
         if thread is None:
@@ -77,7 +77,8 @@ class Eye:
         consumer = thread._consumer  # noqa: SLF001 (as above)
         gone = [topic for topic in sources if not consumer.partitions_for_topic(topic)]
         read = self._app._consumer.reading.begun()  # noqa: SLF001 (as above)
-        waiting = sorted(tp for tp in consumer.assignment() if tp.topic in sources and tp not in read)
+        known = read | set(self._where_nothing_can_be_read(dict.fromkeys(consumer.assignment(), 0)))
+        waiting = sorted(tp for tp in consumer.assignment() if tp.topic in sources and tp not in known)
         return [
             *(f"topic {topic} is not on the broker any more" for topic in gone),
             *(f"partition {tp.partition} of {tp.topic} is this worker's and is not read yet" for tp in waiting),

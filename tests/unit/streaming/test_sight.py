@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -129,3 +130,46 @@ def test_a_transaction_that_stays_open_is_told_until_it_is_over_and_one_that_end
     ]
     transactions.observe(70, {UNREAD: 9, READ: 9}, {UNREAD: 9, READ: 9})
     assert conditions.current == ()
+
+
+def reading(
+    *begun: TopicPartition,
+    there: frozenset[str] = frozenset({"requests", "callbacks", "events"}),
+    standing: Mapping[TopicPartition, Any] = MappingProxyType({}),
+    closed: frozenset[int] = frozenset(),
+) -> Eye:
+    """Return an eye on a worker that has two partitions of callbacks, and has begun to read these partitions."""
+    consumer: Any = Consumer(READ, UNREAD, EVENTS, CHANGELOG)
+    consumer.partitions_for_topic = lambda topic: {0, 1} if topic in there else None
+    thread = SimpleNamespace(_consumer=consumer)
+    read = SimpleNamespace(begun=lambda: frozenset(begun))
+    engine = SimpleNamespace(guard=SimpleNamespace(standing=lambda: standing), events_topic="events")
+    tables = SimpleNamespace(recovery=SimpleNamespace(closed=closed))
+    worker = SimpleNamespace(_consumer=SimpleNamespace(_thread=thread, reading=read), engine=engine, tables=tables)
+    return Eye(worker, OpenTransactions(Conditions(lambda: 0.0)))
+
+
+SOURCES = ("requests", "callbacks", "events")
+
+
+def test_all_input_is_read_when_a_fetch_has_begun_at_each_partition_that_was_assigned() -> None:
+    """No partition of the requests is this worker's: there are fewer of them than workers."""
+    assert reading(READ, UNREAD, EVENTS).unread(SOURCES) == []
+
+
+def test_a_partition_that_was_assigned_and_is_not_read_is_named() -> None:
+    assert reading(READ, EVENTS).unread(SOURCES) == ["partition 1 of callbacks is this worker's and is not read yet"]
+
+
+def test_a_partition_that_stands_is_not_waited_for() -> None:
+    standing = {UNREAD: SimpleNamespace(offset=4)}
+    assert reading(READ, standing=standing, closed=frozenset({0})).unread(SOURCES) == []
+
+
+def test_a_topic_that_is_gone_is_named() -> None:
+    found = reading(READ, UNREAD, EVENTS, there=frozenset({"callbacks", "events"})).unread(SOURCES)
+    assert found == ["topic requests is not on the broker any more"]
+
+
+def test_nothing_is_unread_while_there_is_no_consumer() -> None:
+    assert eye().unread(SOURCES) == []

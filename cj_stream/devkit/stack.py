@@ -253,7 +253,7 @@ class Stack:
 
     def _check_that_something_runs(self) -> None:
         if self._broker is not None and self._broker.has_ended:
-            raise StackError("nothing can run without Kafka, so everything else is ended too")
+            raise StackError(f"nothing can run without Kafka, which {self._broker.ending}; the rest is ended too")
         if all(worker.has_ended for worker in self._workers):
             ends = "; ".join(f"{worker.name} {worker.ending}" for worker in self._workers)
             raise StackError(f"nothing is left to run: {ends}; the logs are in {self.folder / 'logs'}")

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -130,13 +130,13 @@ class Inputs:
         )
         known = dict(self._ids)
         logs = await self._logs(consumer, partitions)
-        if any(commits[tp].offset > found.end for tp, found in logs.items() if tp in commits):
+        if any(commits[tp].offset > at.end for tp, at in logs.items() if tp in commits):
             await asyncio.sleep(SECOND_LOOK_SECONDS)
             logs = await self._logs(consumer, partitions)
         self._anew(tp for tp in logs if known.get(tp.topic, self._ids.get(tp.topic)) != self._ids.get(tp.topic))
-        begins = {tp: self._begin(tp, commits.get(tp), found) for tp, found in logs.items()}
+        found = {tp: self._begin(tp, commits.get(tp), at) for tp, at in logs.items()}
         self.begun_anew = await self._first_unread(consumer, logs, commits)
-        begins |= self.begun_anew
+        begins = {tp: offset for tp, (offset, _) in found.items()} | self.begun_anew
         if not begins.keys() <= consumer.assignment():
             raise IllegalStateError("the partitions were taken away during the seek")
         for tp, offset in begins.items():
@@ -145,9 +145,11 @@ class Inputs:
         self._out_of_range.clear()
         self._positions.update(begins)
         wanted = self.identified({tp: OffsetAndMetadata(offset, "") for tp, offset in begins.items()})
-        await _commit(
-            consumer, {tp: at for tp, at in wanted.items() if tp not in commits or not _same(commits[tp], at)}
-        )
+        changed = {tp: at for tp, at in wanted.items() if tp not in commits or not _same(commits[tp], at)}
+        if await _committed(consumer, changed):
+            for tp, (_, gone) in found.items():
+                if gone is not None:
+                    self._tell(tp, gone)
         return begins
 
     def answered(self, consumer: Any, request: Any, response: Any) -> None:
@@ -205,9 +207,19 @@ class Inputs:
             "nothing is read from it; when it is there again, it is read from its beginning within half a minute",
         )
 
+    def _begin(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> tuple[int, Gone | None]:
+        if tp in self._again:  # and told
+            return found.begin, None
+        offset, gone = begin(commit, found)
+        applied = self.applied.get(tp)
+        if gone is None and applied is not None and applied.offset >= found.end:
+            return found.begin, Gone(found.end, applied.offset + 1, SHORTER)
+        return offset, gone
+
     async def _first_unread(
         self, consumer: Any, logs: Mapping[TopicPartition, Log], commits: Commits
     ) -> dict[TopicPartition, int]:
+        """Return where reading begins in logs that are others than the rows were made from."""
         times = {
             tp: int(applied.at * 1000)
             for tp, applied in self.applied.items()
@@ -217,20 +229,8 @@ class Inputs:
         return {tp: logs[tp].end if found.get(tp) is None else found[tp].offset for tp in times}
 
     def _is_another(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> bool:
-        """Return whether the rows of a partition were not made from this log, or not from this end of it."""
-        _, gone = begin(commit, found)
-        behind = self.applied[tp].offset >= found.end
-        if behind and gone is None and tp not in self._again:
-            self._tell(tp, Gone(found.end, self.applied[tp].offset + 1, SHORTER))
-        return behind or tp in self._again or (gone is not None and gone.why != DELETED)
-
-    def _begin(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> int:
-        if tp in self._again:
-            return found.begin
-        offset, gone = begin(commit, found)
-        if gone is not None:
-            self._tell(tp, gone)
-        return offset
+        _, gone = self._begin(tp, commit, found)
+        return tp in self._again or (gone is not None and gone.why != DELETED)
 
     def _tell(self, tp: TopicPartition, gone: Gone) -> None:
         self._lost[tp.topic] += gone.records if gone.why == DELETED else 0
@@ -279,10 +279,14 @@ def _position(consumer: Any, tp: TopicPartition) -> int | None:
     return state.position if state is not None and state.has_valid_position else None
 
 
-async def _commit(consumer: Any, offsets: Commits) -> None:
+async def _committed(consumer: Any, offsets: Commits) -> bool:
+    """Commit; return False when the group is just being rearranged, and whoever has the partitions next seeks too."""
     try:
         if offsets:
             await consumer.commit(offsets)
+    except (CommitFailedError, IllegalStateError) as error:
+        log.info("where reading begins is decided once more: the group is being rearranged", why=repr(error))
+        return False
     except KafkaError as error:
-        # The group is just being rearranged: whoever has the partitions next seeks them as well.
-        log.info("where reading begins was not committed", why=repr(error))
+        log.warning("where reading begins was not committed", why=repr(error))
+    return True

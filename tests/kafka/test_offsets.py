@@ -14,7 +14,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.structs import TopicPartition
 from counting_provider import judge_of
 from oracle import expected_batch
-from stage import Stage, new_request, staged
+from stage import Stage, document_of, new_request, staged
 
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
@@ -25,45 +25,56 @@ pytestmark = pytest.mark.kafka
 REQUEST_PARTITIONS = 3
 
 
-async def test_input_that_is_gone_when_a_worker_starts_is_told_and_what_is_there_is_read(
+async def test_what_happened_to_the_logs_while_no_worker_ran_is_told_and_what_is_there_is_read(
     settings: Settings, tmp_path: Path
 ) -> None:
-    at = TopicPartition(settings.assessment_request_topic, 1)
+    deleted, ahead = (TopicPartition(settings.assessment_request_topic, number) for number in (1, 2))
     async with staged(settings, tmp_path) as stage:
         await stage.fleet.start(2)
-        await stage.ask(new_request("handled", 2), partition=at.partition)
-        await stage.ended("handled")
+        await stage.ask(new_request("handled-1", 2), partition=deleted.partition)
+        await stage.ask(new_request("handled-2", 2), partition=ahead.partition)
+        await stage.ended("handled-1", "handled-2")
+        stage.provider.holds = lambda _: True
+        await stage.ask(live := new_request("live", 4), partition=0)
+        await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
+        await stage.settled()
         await _stop(stage)
 
-        # Deleted before it was read: two of three requests.
+        # Two of three requests are deleted before they are read.
         for name in ("lost-1", "lost-2", "kept"):
-            await stage.ask(new_request(name, 2), partition=at.partition)
+            await stage.ask(new_request(name, 2), partition=deleted.partition)
         async with _admin(settings) as admin:
-            await admin.delete_records({at: RecordsToDelete(before_offset=3)})
-        await _start(stage)
-        await stage.ended("kept")
-        assert await stage.fleet.metric("cj_lost_input_records", topic=at.topic) == 2
-        told = [line for worker in stage.fleet.workers for line in worker.log.splitlines() if "input is gone" in line]
-        assert len(told) == 1, told
-        assert all(part in told[0] for part in ("first=1", "end=3", "records=2", "partition=1", at.topic)), told
-        assert "lost_input" in {found["kind"] for found in await _degraded(stage)}
-
+            await admin.delete_records({deleted: RecordsToDelete(before_offset=3)})
+            # The rows of a live batch were made from a log that is no more.
+            await admin.delete_topics([settings.batch_events_topic])
+        await create_topics(settings.kafka_bootstrap, registry(settings), 1)
         # Committed beyond the end: a topic made anew, a lost tail, or somebody's hand.
-        await _stop(stage)
-        await stage.ask(new_request("unread", 2), partition=at.partition)
+        await stage.ask(new_request("unread", 2), partition=ahead.partition)
 
         async def left() -> bool:
             return await stage.mailbox.members() == 0
 
         await stage.fleet.until(left, "the group is empty: only then may somebody else commit for it")
-        await _commit(settings, at, 1000)
+        await _commit(settings, ahead, 1000)
         await _start(stage)
-        await stage.ended("unread")
-        assert any("first=5 " in worker.log or "end=1000" in worker.log for worker in stage.fleet.workers)
+        await stage.provider.release()
+        await stage.ended("kept", "unread", "live")
+
+        assert await stage.fleet.metric("cj_lost_input_records", topic=deleted.topic) == 2
+        logs = [line for worker in stage.fleet.workers for line in worker.log.splitlines()]
+        told = [line for line in logs if "input is gone" in line and deleted.topic in line]
+        assert len(told) == 2, told
+        assert any(all(part in line for part in ("partition=1", "first=1", "end=3", "records=2")) for line in told)
+        assert any(all(part in line for part in ("partition=2", "first=2", "end=1000")) for line in told)
+        assert "lost_input" in {found["kind"] for found in await _degraded(stage)}
+        assert any("is not the one its rows were made from" in line for line in logs)
         assert set(stage.provider.submissions.values()) == {1}, "what was handled was not handled again"
-        for name in ("handled", "kept", "unread"):
-            assert len(stage.mailbox.outcomes("completed", name)) == 1
+        # The mailbox reads everything again when one of its topics is made anew.
+        published = {(at.partition, at.offset): at.value for at in stage.mailbox.outcome_records("completed")}
+        ended = [document_of(value)["data"]["entity_id"] for value in published.values()]
+        assert sorted(ended) == ["handled-1", "handled-2", "kept", "live", "unread"]
         assert await stage.fleet.batch("lost-1") is None
+        stage.check_outcome(await expected_batch(live, stage.settings, judge_of()))
 
 
 async def test_a_topic_that_is_made_anew_or_grows_under_running_workers_is_read_from_its_beginning(
@@ -93,34 +104,6 @@ async def test_a_topic_that_is_made_anew_or_grows_under_running_workers_is_read_
         await _written(stage, "fewer", 0)
         await stage.ended("fewer")
         assert set(stage.provider.submissions.values()) == {1}
-
-
-async def test_an_events_topic_that_is_made_anew_is_gone_on_with_and_loses_no_verdict_that_is_read_later(
-    settings: Settings, tmp_path: Path
-) -> None:
-    async with staged(settings, tmp_path) as stage:
-        await stage.fleet.start(2)
-        stage.provider.holds = lambda _: True
-        request = new_request("batch-1", 4)
-        await stage.ask(request)
-        await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
-        await stage.settled()
-        await _stop(stage)
-        async with _admin(settings) as admin:
-            await admin.delete_topics([settings.batch_events_topic])
-        await create_topics(settings.kafka_bootstrap, registry(settings), 1)
-        await _start(stage)
-        assert any("is not the one its rows were made from" in worker.log for worker in stage.fleet.workers)
-        await stage.provider.release()
-        await stage.ended("batch-1")
-        stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
-        # The rows that were made from the new log are those that a new owner recovers.
-        for worker in stage.fleet.workers:
-            worker.kill()
-        await _start(stage)
-        batch = await stage.fleet.batch("batch-1")
-        assert batch is not None
-        assert batch["state"] == "COMPLETED"
 
 
 async def _written(stage: Stage, name: str, partition: int) -> None:

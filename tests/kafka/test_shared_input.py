@@ -18,28 +18,22 @@ pytestmark = pytest.mark.kafka
 async def test_an_application_does_not_start_on_the_input_of_another(settings: Settings, tmp_path: Path) -> None:
     other = f"{settings.app_id}-other"
     await _with_changelog(settings, other)
+    await _commit(settings, "somebody", settings.assessment_request_topic)
     async with Fleet(settings, tmp_path) as fleet:
-        await fleet.start()
+        first = fleet.worker(shared_input=True)
+        first.start()
+        await fleet.ready()
+        assert "another group works on our input" in first.log
         second = fleet.worker(app_id=other)
         second.start(may_end=True)
         assert await fleet.ended(second) == NOT_CONFIGURED
+        # What another group has read does not have to live to be read twice.
+        assert f"group somebody has committed offsets of {settings.assessment_request_topic}" in second.log
+        assert "and has no members now" in second.log
         assert f"group {settings.app_id} has committed offsets of" in second.log
         assert settings.batch_events_topic in second.log
         assert "and has members now (1)" in second.log
-        assert fleet.workers[0].runs
-
-        # What another group has read does not have to live to be read twice.
-        await _commit(settings, "somebody", settings.assessment_request_topic)
-        fleet.workers[0].terminate()
-        assert await fleet.ended(fleet.workers[0]) == 0
-        fleet.workers[0].start(may_end=True)
-        assert await fleet.ended(fleet.workers[0]) == NOT_CONFIGURED
-        assert f"group somebody has committed offsets of {settings.assessment_request_topic}" in fleet.workers[0].log
-
-        meant = fleet.worker(shared_input=True)
-        meant.start()
-        await fleet.ready()
-        assert "another group works on our input" in meant.log
+        assert first.runs
 
 
 async def test_of_two_applications_that_start_together_on_one_input_not_both_go_on(

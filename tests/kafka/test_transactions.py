@@ -45,13 +45,14 @@ async def test_only_committed_verdicts_count_and_an_open_transaction_holds_back_
         stage.provider.holds = lambda _: True
         async with _transactions(settings) as (first, second):
             await first.begin_transaction()
-            await _send_everywhere(first, settings, b'{"no": "callback of ours"}')
+            topic = settings.llm_provider_callback_topic
+            await _send(first, topic, sorted(await first.partitions_for(topic)), b'{"no": "callback of ours"}')
             request = new_request("batch-1", 4)
             await stage.ask(request)
             await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
             await second.begin_transaction()
             for callback in stage.provider.held:
-                await second.send_and_wait(settings.llm_provider_callback_topic, callback.flipped())
+                await second.send_and_wait(topic, callback.flipped())
             await second.abort_transaction()
             await stage.provider.release()
             # The deadlines have passed, and the verdicts lie behind the open transaction.
@@ -73,20 +74,24 @@ async def _transactions(settings: Settings) -> AsyncIterator[tuple[AIOKafkaProdu
         yield first, second
 
 
-async def _send_everywhere(producer: AIOKafkaProducer, settings: Settings, value: bytes) -> list[int]:
-    topic = settings.llm_provider_callback_topic
-    partitions = sorted(await producer.partitions_for(topic))
+async def _send(producer: AIOKafkaProducer, topic: str, partitions: list[int], value: bytes) -> None:
     for partition in partitions:
         await producer.send_and_wait(topic, value, partition=partition)
-    return partitions
 
 
 async def _write_in_transactions(settings: Settings, stray: bytes) -> int:
-    """Write to every partition of the callback topic, in one transaction; return the sum of the end offsets."""
+    """Write to every partition of the callback topic, in a transaction; return the sum of the end offsets.
+
+    That of the first partition is aborted: there is nothing in it that anybody gets to read.
+    """
     topic = settings.llm_provider_callback_topic
     async with _transactions(settings) as (producer, _):
+        partitions = sorted(await producer.partitions_for(topic))
         async with producer.transaction():
-            partitions = await _send_everywhere(producer, settings, stray)
+            await _send(producer, topic, partitions[1:], stray)
+        await producer.begin_transaction()
+        await _send(producer, topic, partitions[:1], stray)
+        await producer.abort_transaction()
         return sum((await _ends(settings, [TopicPartition(topic, number) for number in partitions])).values())
 
 

@@ -252,6 +252,21 @@ async def test_a_beginning_that_cannot_be_committed_is_read_from_all_the_same(br
     assert broker.sought == {FIRST: 0, SECOND: 0}
 
 
+async def test_what_is_gone_is_told_by_who_keeps_the_partition_and_by_nobody_else(broker: Broker) -> None:
+    broker.commits, broker.begins[FIRST] = {FIRST: commit(1)}, 3
+    broker.refuses = CommitFailedError("rebalanced")
+    with capture_logs() as logs:
+        await new_inputs().seek(broker, [FIRST, SECOND])
+        broker.assigned = set()
+        with pytest.raises(IllegalStateError):
+            await new_inputs().seek(broker, [FIRST, SECOND])
+    assert told(logs) == []
+    broker.assigned, broker.refuses = {FIRST, SECOND}, KafkaConnectionError("away")
+    with capture_logs() as logs:
+        await new_inputs().seek(broker, [FIRST, SECOND])
+    assert told(logs) == [(0, 1, 3)]
+
+
 async def test_ids_that_are_not_known_just_now_keep_what_was_known(broker: Broker) -> None:
     inputs = new_inputs()
     await inputs.seek(broker, [FIRST, SECOND])

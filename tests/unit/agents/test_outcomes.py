@@ -76,6 +76,7 @@ def test_what_came_with_the_request_is_handed_on_with_the_outcome() -> None:
     metadata = result["data"]["assessment_metadata"]
     assert (metadata["course_code"], metadata["assignment_id"]) == ("ENG6", "assignment-1")
     assert metadata["comparison_count"] == batch.progress.judged == 3
+    assert metadata["llm_temperature"] == SETTINGS.llm_temperature
 
 
 def test_a_result_names_the_judge_that_judged_else_the_one_that_was_asked_for() -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from cj_stream.cli.options import start_advice
-from cj_stream.cli.output import fail
+from cj_stream.cli.output import fail, telling_when_slow
 from cj_stream.streaming.provisioning import NoBrokerError, ProvisioningError
+
+Result = TypeVar("Result")
+
+
+def ask_kafka(bootstrap: str, question: Awaitable[Result]) -> Result:
+    """Return the answer of Kafka to a short question, and say so when it takes long."""
+
+    async def asked() -> Result:
+        with telling_when_slow(f"Kafka at {bootstrap}"):
+            return await question
+
+    return asyncio.run(asked())
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from cj_stream.cli.dlq_rendering import full_row, letter_row, letters_table, pri
 from cj_stream.cli.dlq_replay import Replayed, replay_all
 from cj_stream.cli.dlq_selection import Filters, Moment, filter_options, one, select
 from cj_stream.cli.options import load_settings
-from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
+from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, telling_when_slow, warn
 from cj_stream.cli.rendering import plain
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.dead_letter_topic import (
@@ -176,8 +177,12 @@ def _with_topic(work: Callable[[DeadLetterTopic, Span, Report], Awaitable[Result
     settings: Settings = load_settings()
 
     async def run(report: Report) -> Result:
-        async with open_dead_letters(settings.kafka_bootstrap, settings.dead_letters_topic) as topic:
-            return await work(topic, await topic.span(), report)
+        async with AsyncExitStack() as stack:
+            with telling_when_slow(f"Kafka at {settings.kafka_bootstrap}"):
+                opening = open_dead_letters(settings.kafka_bootstrap, settings.dead_letters_topic)
+                topic = await stack.enter_async_context(opening)
+                span = await topic.span()
+            return await work(topic, span, report)
 
     with reporting_kafka(DeadLetterError), progress("reading the dead letters") as report:
         return asyncio.run(run(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any, NoReturn
 import click
 import msgspec
 from rich.console import Console
+
+SLOW_SECONDS = 3.0
+"""How long nothing may be said while somebody is waited for."""
 
 console = Console()
 """For people, on standard output."""
@@ -45,6 +49,16 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Print ``message`` on standard error: what is waited for, or is good to know."""
     click.echo(message, err=True)
+
+
+@contextmanager
+def telling_when_slow(who: str) -> Iterator[None]:
+    """Say that ``who`` is waited for when the block, in a running event loop, takes long."""
+    telling = asyncio.get_running_loop().call_later(SLOW_SECONDS, note, f"No answer yet from {who}: waiting for it.")
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cj_stream.cli import submission, watching
+from cj_stream.cli.broker import ask_kafka
 from cj_stream.cli.client import ViewError, ViewsClient
 from cj_stream.cli.ended import Ended
 from cj_stream.cli.options import ask, load_settings, program, start_advice, url_option, worker_urls
@@ -103,7 +104,7 @@ def _send(texts: list[Text], wishes: Wishes, urls: tuple[str, ...]) -> tuple[Ass
     try:
         request = asyncio.run(submission.store(settings, texts, wishes))
         what_becomes = asyncio.run(_foresee(request, urls))
-        asyncio.run(submission.send(settings, request))
+        ask_kafka(settings.kafka_bootstrap, submission.send(settings, request))
     except Refused as refused:
         fail(f"the service would refuse this request: {refused.detail}")
     except (ContentError, ValueError) as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import click
 from rich.table import Table
 
-from cj_stream.cli.broker import reporting_kafka
+from cj_stream.cli.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, warn
 from cj_stream.contracts.topics import TopicSpec, registry
@@ -31,8 +30,8 @@ def create(*, as_json: bool) -> None:
     settings = load_settings()
     bootstrap, specs = settings.kafka_bootstrap, registry(settings)
     with reporting_kafka(), progress("creating topics"):
-        created = asyncio.run(provisioning.create_topics(bootstrap, specs, settings.replication_factor))
-        problems = asyncio.run(provisioning.find_problems(bootstrap, specs))
+        created = ask_kafka(bootstrap, provisioning.create_topics(bootstrap, specs, settings.replication_factor))
+        problems = ask_kafka(bootstrap, provisioning.find_problems(bootstrap, specs))
     if as_json:
         echo_json({"created": created, "problems": problems})
     else:
@@ -48,9 +47,9 @@ def check(*, as_json: bool) -> None:
     The exit code is 0 only if nothing is.
     """
     settings = load_settings()
-    specs = registry(settings)
+    bootstrap, specs = settings.kafka_bootstrap, registry(settings)
     with reporting_kafka(), progress("asking Kafka"):
-        problems = asyncio.run(provisioning.find_problems(settings.kafka_bootstrap, specs))
+        problems = ask_kafka(bootstrap, provisioning.find_problems(bootstrap, specs))
     if as_json:
         echo_json({"problems": problems})
     elif not problems:
@@ -63,8 +62,9 @@ def check(*, as_json: bool) -> None:
 def list_topics(*, as_json: bool) -> None:
     """List the topics with their partitions, keys and purpose."""
     settings = load_settings()
+    bootstrap = settings.kafka_bootstrap
     with reporting_kafka(), progress("asking Kafka"):
-        found = asyncio.run(provisioning.partition_counts(settings.kafka_bootstrap))
+        found = ask_kafka(bootstrap, provisioning.partition_counts(bootstrap))
     rows = [_row(spec, found.get(spec.name)) for spec in registry(settings)]
     if as_json:
         echo_json(rows)

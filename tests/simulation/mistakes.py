@@ -32,11 +32,9 @@ from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.publisher import RecordRefusedError, TopicRefusesError
 from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.table import BatchTable
 
 # --- The domain ----------------------------------------------------------------------------------------------------
 
@@ -193,17 +191,6 @@ def nothing_in_hand(self: Dispatcher, partition: int, position: int, batches: It
 
 async def always_read(*_: Any) -> Read:
     return Read(everything=True)
-
-
-_rebuild = SeekFirstRecovery._rebuild
-
-
-def rebuilt_from_where_it_was(self: SeekFirstRecovery, incomplete: list[TP]) -> None:
-    """An incomplete copy is not emptied, and not read from the beginning."""
-    read_to = dict(self.active_offsets)
-    with patch.object(BatchTable, "empty", lambda *_: None):
-        _rebuild(self, incomplete)
-    self.active_offsets.update(read_to)
 
 
 def trusting_open(self: Disk) -> None:

@@ -26,7 +26,6 @@ from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
@@ -186,11 +185,6 @@ MUTATIONS = (
         "a copy is not verified",
         _replaced(BatchTable, "is_complete", lambda *_: True),
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
-    ),
-    Mutation(
-        "a copy is rebuilt from where it has read to",
-        _replaced(SeekFirstRecovery, "_rebuild", mistakes.rebuilt_from_where_it_was),
-        (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES, ENDS),
     ),
     Mutation(
         "only the first event of a message is read",

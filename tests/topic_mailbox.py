@@ -17,7 +17,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.conditions import Conditions
 from cj_stream.streaming.fetch_guard import FetchGuard
 from cj_stream.streaming.isolation import READ_COMMITTED
 
@@ -54,7 +53,7 @@ class Mailbox:
         await self._producer.start()
         await self._consumer.start()
         # What no reader can read is left out here too; a topic of no group has no commits to mark.
-        FetchGuard(Conditions(time.time), lambda _topic: True, time.time).attach(self._consumer)
+        FetchGuard(None, lambda _topic: True, time.time).attach(self._consumer)
         self._reading = asyncio.create_task(self._read())
         return self
 

@@ -32,6 +32,9 @@ NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
 _ADVICE = {
     "wrong_token": "Set CJ_OPERATOR_TOKEN to the token of the workers; `cj-stream dev` does so for this folder.",
     "no_effect": "See what can be done: cj-stream explain BATCH.",
+    "not_standing": "See which partitions do: cj-stream partitions list.",
+    "loses_events": "To accept that: --accept-loss.",
+    "behind_unknown": "Name the offset: --behind OFFSET.",
 }
 
 
@@ -119,8 +122,19 @@ class ViewsClient:
 
     async def command(self, action: str, batch_id: str, reason: str | None = None) -> Answer:
         """Have a batch cancelled, retried or finalized."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return await self._ask("POST", _path(batch_id, action), headers, {"reason": reason} if reason else {})
+        return await self._ask("POST", _path(batch_id, action), self._bearer, {"reason": reason} if reason else {})
+
+    async def standing_partitions(self) -> Answer:
+        """Return the partitions that stand, of all workers."""
+        return await self._ask("GET", "/partitions")
+
+    async def step_over(self, topic: str, partition: int, body: Answer) -> Answer:
+        """Have the owner of a partition go on behind the batch that it stands at."""
+        return await self._ask("POST", f"/partitions/{quote(topic, safe='')}/{partition}/step-over", self._bearer, body)
+
+    @property
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     async def _ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Answer | None = None

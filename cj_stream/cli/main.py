@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "simulate": Entry("cj_stream.cli.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
     "report": Entry("cj_stream.cli.report:report", "Write an HTML page about a batch or a file of judgements."),
     "gateway": Entry("cj_stream.cli.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
+    "partitions": Entry("cj_stream.cli.partitions:partitions", "Show partitions that cannot be read on, and go on."),
     "kafka": Entry("cj_stream.cli.kafka:kafka", "Start and stop an Apache Kafka for development."),
     "topics": Entry("cj_stream.cli.topics:topics", "Create, check and list the topics."),
     "changelog": Entry("cj_stream.cli.changelog:changelog", "Write the changelog anew from what workers hold of it."),

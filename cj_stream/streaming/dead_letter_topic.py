@@ -5,10 +5,11 @@ Its records are known by their offsets: the topic has one partition, so an offse
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,10 +19,12 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
+from cj_stream.streaming.fetch_guard import FetchGuard
 from cj_stream.streaming.isolation import READ_COMMITTED
 from cj_stream.streaming.provisioning import partition_counts
 
-_READ_TIMEOUT_MS = 10_000
+_READ_SECONDS = 10.0
+_POLL_MS = 500
 
 
 class DeadLetterError(Exception):
@@ -49,6 +52,8 @@ class DeadLetterTopic:
     """The dead letters that the broker keeps; from `open_dead_letters`."""
 
     def __init__(self, bootstrap: str, topic: str, consumer: AIOKafkaConsumer[bytes | None, bytes | None]) -> None:
+        self._guard = FetchGuard(None, lambda _topic: True, time.time)
+        self._guard.attach(consumer)
         self._bootstrap = bootstrap
         self._at = TopicPartition(topic, 0)
         self._consumer = consumer
@@ -67,16 +72,25 @@ class DeadLetterTopic:
     async def read(self, start: int, end: int) -> AsyncIterator[KeptLetter]:
         """Yield the dead letters from ``start`` up to ``end``, without it, in order.
 
+        A batch of records that cannot be read is one that is no dead letter of ours.
+
         Raises:
             DeadLetterError: the broker stops answering.
 
         """
         self._consumer.seek(self._at, start)
+        deadline = time.monotonic() + _READ_SECONDS
         while await self._consumer.position(self._at) < end:
-            fetched = await self._consumer.getmany(self._at, timeout_ms=_READ_TIMEOUT_MS)
-            if not fetched:
+            fetched = await self._consumer.getmany(self._at, timeout_ms=_POLL_MS)
+            standing = self._guard.standing().get(self._at)
+            if standing is not None:
+                yield KeptLetter(standing.offset, datetime.now(UTC), None, f"it cannot be read: {standing.why}")
+                self._consumer.seek(self._at, standing.behind or standing.offset + 1)
+            if fetched or standing is not None:
+                deadline = time.monotonic() + _READ_SECONDS
+            elif time.monotonic() > deadline:
                 raise DeadLetterError(f"Kafka at {self._bootstrap} does not answer: the dead letters end too early")
-            for record in fetched[self._at]:
+            for record in fetched.get(self._at, ()):
                 if record.offset < end:
                     yield _kept(record)
 

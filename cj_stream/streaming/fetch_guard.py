@@ -58,15 +58,18 @@ class FetchGuard:
     """The guard of one worker's fetches, and what it knows of standing partitions; in the consumer's thread.
 
     `standing` may be asked in any thread. ``is_changelog`` says of a topic whether it is one. ``now`` returns seconds
-    since the epoch.
+    since the epoch. Without ``conditions`` nobody is told: whoever reads asks.
     """
 
-    def __init__(self, conditions: Conditions, is_changelog: Callable[[str], bool], now: Callable[[], float]) -> None:
+    def __init__(
+        self, conditions: Conditions | None, is_changelog: Callable[[str], bool], now: Callable[[], float]
+    ) -> None:
         self._conditions = conditions
         self._is_changelog = is_changelog
         self._now = now
         self._consumer: Any = None
         self._standing: dict[TopicPartition, Standing] = {}
+        self._damages: dict[TopicPartition, Damage] = {}
         self._looked_at: dict[TopicPartition, float] = {}
         self._refusals: dict[TopicPartition, _Refusal] = {}
         self._over: dict[TopicPartition, tuple[int, int]] = {}
@@ -84,6 +87,10 @@ class FetchGuard:
         """Return the partitions that stand now."""
         found = dict(self._standing)
         return {at: standing for at, standing in found.items() if self._position(at, standing) == standing.offset}
+
+    def damages(self) -> dict[TopicPartition, Damage]:
+        """Return the batches that partitions stand at now."""
+        return {at: self._damages[at] for at in self.standing()}
 
     def unmarked(self) -> dict[TopicPartition, int]:
         """Return the source partitions that stand and whose offset was not committed with a mark yet, and where."""
@@ -141,6 +148,8 @@ class FetchGuard:
 
     def tell(self) -> None:
         """Tell everybody which partitions stand now, and which do not any more."""
+        if self._conditions is None:
+            return
         standing = self.standing()
         for at, known in self._told.items():
             if at not in standing:
@@ -179,6 +188,7 @@ class FetchGuard:
         found: Readable = await asyncio.to_thread(read) if is_compressed(data) else read()
         if found.damage is None or found.records:
             self._standing.pop(at, None)
+            self._damages.pop(at, None)
             return found.records
         over_at, behind = self._over.get(at, (None, 0))
         if over_at == offset:
@@ -204,6 +214,7 @@ class FetchGuard:
         is_changelog = self._is_changelog(at.topic)
         since = self._now() if is_changelog else await self._since(at, damage.offset)
         self._marked.pop(at, None)
+        self._damages[at] = damage
         self._standing[at] = Standing(
             at.topic, at.partition, damage.offset, damage.behind, damage.why, is_changelog, since, assignment
         )

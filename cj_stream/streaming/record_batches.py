@@ -15,7 +15,9 @@ cannot be, never left out.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +105,20 @@ def stand_in(base: int, behind: int, why: str, value: bytes | None) -> bytes:
     """Return a batch of one record that stands for all from ``base`` up to ``behind``, without it."""
     none = Header(base, 0, NO_EPOCH, MAGIC, 0, 0, 0, 0, 0, NO_PRODUCER, NO_EPOCH, -1, 0)
     return write_batch(none, [write_record(0, 0, None, value, [(NOT_READ, why)])], behind - 1 - base)
+
+
+def salvaged_keys(batch: bytes) -> list[bytes]:
+    """Return the keys of records in a batch that cannot be trusted, as far as there are any to be seen."""
+    view, keys = memoryview(batch), []
+    with suppress(FormatError, CodecError, struct.error):
+        header, content, at = read_header(view), view[HEADER_BYTES:], 0
+        if header.codec:
+            content = codecs.unpack(header.codec, content, UNPACKED_LIMIT).data
+        for _ in range(max(header.records, 0)):
+            record = read_record(content, at)
+            keys.append(bytes(record.key or b""))
+            at = record.end
+    return keys
 
 
 def is_compressed(data: bytes) -> bool:

@@ -127,6 +127,10 @@ class SeekFirstRecovery(Recovery):
         offsets.pop(tp, None)
         super()._add(table, tp, offsets)
 
+    async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
+        # What was assigned since has no offset yet: Faust would end, but another recovery is about to begin for it.
+        await super()._seek_offsets(consumer, {tp for tp in tps if offsets[tp] is not None}, offsets, title)
+
     def _is_past(self, generation_id: int) -> bool:
         """Return whether what is being recovered is ours no longer, or no longer all that is ours."""
         return self._revoked or self.app.consumer_generation_id != generation_id

@@ -123,5 +123,8 @@ class Eye:
 
     def _where_nothing_can_be_read(self, begins: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         standing = {tp: found.offset for tp, found in self._app.engine.guard.standing().items() if tp in begins}
-        events = (TopicPartition(self._app.engine.events_topic, number) for number in self._app.tables.recovery.closed)
-        return {**standing, **{tp: begins[tp] for tp in events if tp in begins}}
+        return {**standing, **{tp: begins[tp] for tp in self._closed() if tp in begins}}
+
+    def _closed(self) -> set[TopicPartition]:
+        """Return the partitions that are not served because their table could not be read."""
+        return {TopicPartition(self._app.engine.events_topic, number) for number in self._app.tables.recovery.closed}

@@ -13,6 +13,7 @@ from cj_stream.views.answers import Page, errors_as_json
 from cj_stream.views.batches import BatchPages
 from cj_stream.views.dashboard import dashboard_page
 from cj_stream.views.health import HealthPages
+from cj_stream.views.partitions import PartitionPages
 from cj_stream.views.routing import Routing
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 BATCH = "/batches/{batch_id:[^/]+}"
 """A slash within the id is sent as %2F."""
+
+PARTITION = "/partitions/{topic:[^/]+}/{partition:[^/]+}"
 
 
 def add_views(worker: Worker) -> None:
@@ -31,11 +34,13 @@ def add_views(worker: Worker) -> None:
     settings = worker.settings
     routing = Routing(worker.app, worker.engine.opener, settings.partitions, changelog_topic(settings))
     batches, health = BatchPages(worker, routing), HealthPages(worker)
+    partitions = PartitionPages(worker, routing)
     gets = {
         "/": dashboard_page(),
         "/metrics": health.metrics,
         "/healthz/live": health.live,
         "/healthz/ready": health.ready,
+        "/partitions": partitions.overview,
         "/batches": batches.list,
         BATCH: routing.at_home("", batches.detail),
         f"{BATCH}/comparisons": routing.at_home("/comparisons", batches.comparisons),
@@ -46,6 +51,8 @@ def add_views(worker: Worker) -> None:
         _add(worker, "get", path, page)
     for action in Action:
         _add(worker, "post", f"{BATCH}/{action}", batches.command(action))
+
+    _add(worker, "post", f"{PARTITION}/step-over", partitions.step_over)
 
 
 def _add(worker: Worker, method: str, path: str, page: Page) -> None:

@@ -22,7 +22,7 @@ from yarl import URL
 from cj_stream.operations.foreign_answers import VIEW_LIMIT, RedirectedError, body_of
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.partitioning import home_partition
-from cj_stream.views.answers import SAFE_HEADERS, Page, unavailable
+from cj_stream.views.answers import SAFE_HEADERS, ApiError, Page, unavailable
 
 ROUTED = "X-CJ-Routed"
 HOP_SECONDS = 5.0
@@ -91,6 +91,13 @@ class Routing:
                 body = await body_of(response, VIEW_LIMIT)
                 return json.loads(body) if response.status == web.HTTPOk.status_code else None
         except (*_NOT_REACHED, ValueError, RecursionError):
+            return None
+
+    async def pass_on(self, request: web.Request, worker: str) -> web.Response | None:
+        """Return what another worker answers to the same request, None when it does not."""
+        try:
+            return await self._ask_owner(request, URL(worker.rstrip("/") + request.raw_path, encoded=True))
+        except ApiError:
             return None
 
     def _owner(self, request: web.Request, partition: int) -> str:

@@ -132,6 +132,19 @@ async def test_a_partition_whose_changelog_stands_is_not_served_and_nobody_waits
     assert recovered.assigned == [set()]
 
 
+async def test_a_partition_that_is_assigned_while_others_are_about_to_be_sought_is_left_to_the_next_recovery(
+    recovered: Recovered,
+) -> None:
+    sought: list[dict[TP, int]] = []
+
+    async def seek_wait(offsets: dict[TP, int]) -> None:
+        sought.append(offsets)
+
+    offsets = {CHANGELOG: 4, TP("changelog", 3): None}
+    await recovered.recovery._seek_offsets(SimpleNamespace(seek_wait=seek_wait), set(offsets), offsets, "active")
+    assert sought == [{CHANGELOG: 4}]
+
+
 async def test_a_changelog_that_stands_behind_what_was_to_be_read_closes_nothing(
     recovered: Recovered, monkeypatch: pytest.MonkeyPatch
 ) -> None:

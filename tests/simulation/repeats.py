@@ -44,8 +44,12 @@ def _asked_again(world: World, number: int) -> Iterator[tuple[float, str]]:
     for record in world.broker.logs[TP(world.settings.batch_events_topic, number)]:
         for event in events_of(record):
             if isinstance(event, OutcomePublished):
-                told.add((event.batch_id, event.outcome.partition(":")[2]))
+                kind, _, correlation_id = event.outcome.partition(":")
+                told |= {(event.batch_id, correlation_id)} if kind != "result" else set()
             elif isinstance(event, BatchRequested) and event.origin is not None and event.origin not in seen:
                 seen.add(event.origin)
-                if (event.batch_id, event.correlation_id) in told:
+                requester = (event.batch_id, event.correlation_id)
+                if requester in told:
                     yield record.timestamp, event.correlation_id
+                # Who asks once more before the report of the new answer may have had it already.
+                told.discard(requester)

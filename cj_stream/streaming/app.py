@@ -90,7 +90,9 @@ class HardenedApp(faust.App):
         await super().on_stop()
         acknowledged = await self.engine.sender.settled(SETTLE_SECONDS)
         await self.after_stop()
-        self.local_store.close(clean=acknowledged and not self.engine.sender.interrupted)
+        # Who was frozen for a session had lost its partitions: its last records came after those of its successors.
+        in_touch = self.engine.fence.silence <= self.engine.fence.session
+        self.local_store.close(clean=acknowledged and in_touch and not self.engine.sender.interrupted)
 
     def _new_transport(self) -> FaustTransport:
         return HardenedTransport(self.conf.broker_consumer, self)

@@ -154,8 +154,10 @@ class Watchdog(threading.Thread):
         return now() - self._answered_at
 
     def _check_loops(self, at: float) -> None:
-        self._turning.observe(at, {loop.name: loop.turned_at for loop in self._loops})
-        for loop in self._loops:
+        # Another thread may begin to be watched meanwhile.
+        loops = tuple(self._loops)
+        self._turning.observe(at, {loop.name: loop.turned_at for loop in loops})
+        for loop in loops:
             still = at - loop.turned_at
             # Whoever sends asks the fence, which is stricter; this ends what would not even get there.
             if min(still, self._fence.silence) > self._fence.session:

@@ -93,6 +93,24 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return no_exit(monkeypatch, "watchdog")
 
 
+async def test_a_loop_that_begins_to_be_watched_in_the_middle_of_a_look_is_looked_at_the_next_time(
+    watched: Watched, reasons: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer's thread does so while a worker starts; the watchdog ended it for that."""
+    watchdog = watched.watchdog
+    observe = watchdog._turning.observe
+
+    def observe_while_another_begins(at: float, values: Any) -> None:
+        observe(at, values)
+        if not watchdog._loops:
+            watchdog.watch_loop()
+
+    monkeypatch.setattr(watchdog._turning, "observe", observe_while_another_begins)
+    watched.go_on(2)
+    assert list(watchdog._turning.seconds) == [threading.current_thread().name]
+    assert reasons == []
+
+
 def test_a_partition_with_unread_messages_that_does_not_move_ends_the_process(
     watched: Watched, reasons: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

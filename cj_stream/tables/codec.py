@@ -105,6 +105,12 @@ def decode_row(key: bytes, value: bytes) -> Row:
     return row
 
 
+def is_row(key: bytes | None, value: bytes | None) -> bool:
+    """Return whether a record can be a row of ours, or the deletion of one: nobody else's key has a zero byte there."""
+    known = key is not None and (key == HEARTBEAT_KEY or (key[:1] in _decoders and b"\0" in key[1:]))
+    return known and (value is None or len(value) >= _HEADER.size)
+
+
 def row_position(value: bytes) -> int:
     """Return the position of an encoded row."""
     position: int = _HEADER.unpack_from(value)[1]

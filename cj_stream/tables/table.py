@@ -7,8 +7,11 @@ Hazard, ditto: a local copy that lacks a changelog record is not noticed by anyb
 record tells in a header the checksum of its writer's rows, the copy keeps the last one that it was told, and whoever
 opens a partition compares that with the rows that are there.
 
-Tests: ``test_table.py``; the mutations "recovery takes the last record, whatever its position" and "a copy is not
-verified" in ``tests/simulation``.
+Hazard, ditto: whatever stands in the changelog is taken for a row. What somebody else wrote there would end every
+worker that recovers the partition, again and again. It is passed over, and said.
+
+Tests: ``test_table.py``, ``test_copies.py``; the mutations "recovery takes the last record, whatever its position" and
+"a copy is not verified" in ``tests/simulation``.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import faust
+import structlog
 from faust.types import TP, EventT
 from rocksdict import WriteBatch
 
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables import checksums
-from cj_stream.tables.codec import LOCAL_PREFIX, row_position
+from cj_stream.tables.codec import LOCAL_PREFIX, is_row, row_position
 
 STORE_OPTIONS = {
     # Faust's defaults are 2 GiB of block cache and three 64 MiB buffers for each partition.
@@ -35,6 +39,8 @@ STORE_OPTIONS = {
 
 Put = tuple[bytes, bytes | None]
 """A key and its value, None to delete it."""
+
+log = structlog.get_logger(__name__)
 
 _TOLD = LOCAL_PREFIX + b"cj\0checksum"
 _BEHIND_ALL_KEYS = b"\xff"
@@ -108,7 +114,7 @@ class BatchTable(faust.Table):
         db = self._db(tp.partition)
         newest: dict[bytes, bytes | None] = {}
         taken = None
-        for event in events:
+        for event in _ours(events):
             key, value = event.message.key, event.message.value
             before = newest[key] if key in newest else db.get(key)
             if value is None or before is None or row_position(value) >= row_position(before):
@@ -163,6 +169,21 @@ def _put(batch: Any, key: bytes, value: bytes | None) -> None:
         batch.delete(key)
     else:
         batch.put(key, value)
+
+
+def _ours(events: Sequence[EventT]) -> list[EventT]:
+    """Return the records that are rows of ours, and say which are not."""
+    ours = [event for event in events if is_row(event.message.key, event.message.value)]
+    if len(ours) < len(events):
+        first = next(event.message for event in events if not is_row(event.message.key, event.message.value))
+        log.error(
+            "somebody else has written to the changelog: what is no row of ours is passed over",
+            topic=first.topic,
+            partition=first.partition,
+            first=first.offset,
+            records=len(events) - len(ours),
+        )
+    return ours
 
 
 def _by_partition(batch: Iterable[EventT], topic: str) -> dict[TP, list[EventT]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_producer import FakeProducer, Produced
 from faust.types import TP
+from structlog.testing import capture_logs
 
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
@@ -115,6 +116,33 @@ def test_a_writer_out_of_touch_is_not_listened_to(copies: Copies) -> None:
     assert copy.is_complete(PARTITION)
     copy.apply_changelog_batch([copies.event(13, late)])
     assert copy.is_complete(PARTITION)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (None, None),
+        (None, b"a value without a key"),
+        (b"", b""),
+        (b"customer-1", b'{"name": "somebody else\'s"}'),
+        (b"customer-1", None),
+        (HEARTBEAT_KEY, b"short"),
+        (b"mb\0\1", b""),
+        (b"__faust\0offset__", b"999999"),
+        (b"\xff\xfe", b"\xff" * 20),
+    ],
+)
+def test_a_record_of_somebody_else_is_passed_over_and_said(
+    copies: Copies, key: bytes | None, value: bytes | None
+) -> None:
+    copy = copies.table("copy")
+    foreign = Produced("", key, value, PARTITION, [("cj-checksum", b"8 bytes.")], None)  # type: ignore[arg-type]
+    with capture_logs() as told:
+        copy.apply_changelog_batch([*copies.log, copies.event(12, foreign)])
+    assert dict(copy.rows(PARTITION)) == dict(copies.owner.rows(PARTITION))
+    assert copy.is_complete(PARTITION)
+    assert copy.persisted_offset(TP(copy.changelog_topic_name, PARTITION)) == 12
+    assert [(line["first"], line["records"]) for line in told if "somebody else" in line["event"]] == [(12, 1)]
 
 
 def test_records_without_a_checksum_say_nothing_about_the_copy(copies: Copies) -> None:

@@ -10,6 +10,9 @@ partition; so that fetch takes what the first of them have, ``Consumer.getmany``
 next record is booked as the end of a compaction gap (1215): lost, and committed over. Here a fetch sees the set as it
 was when it began, and is cut off before anything is sought.
 
+Hazard, ditto: the search for partitions that do not move (907) reads positions that may be none, and so crashes the
+worker when a topic is deleted at that moment. The watchdog asks the broker instead, and this search is left out.
+
 Tests: ``test_barrier.py``, ``test_fetching.py``, ``test_reading.py``; the mutation "a commit does not wait for what is
 outstanding" in ``tests/simulation``.
 """
@@ -28,7 +31,7 @@ from faust.types import TP, Message
 from cj_stream.streaming.engine import Engine
 from cj_stream.streaming.fence import now
 from cj_stream.streaming.inputs import Inputs
-from cj_stream.streaming.isolation import READ_COMMITTED
+from cj_stream.streaming.isolation import READ_COMMITTED, written_ends
 from cj_stream.streaming.membership import MembershipWatch
 from cj_stream.streaming.process import end_process
 from cj_stream.streaming.reading import Reading
@@ -96,6 +99,10 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         inputs: Inputs = cast("Any", self.app).engine.inputs
         return inputs
 
+    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        # Faust takes the stable ends: rows of ours that lie behind somebody's open transaction would not be recovered.
+        return await written_ends(self._ensure_consumer(), list(partitions))
+
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         await self._cut_off_fetch()
         await super()._seek_wait(consumer, partitions)
@@ -106,9 +113,9 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
             return {}
         # Not what standbys read: a committed position would be where another standby begins to read.
         sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
-        positions = _positions(consumer, sources)
-        self._inputs.moved(consumer, positions)
-        cast("BarrierConsumer", self.consumer).reading.fetching(positions)
+        begins = positions(consumer, sources)
+        self._inputs.moved(consumer, begins)
+        cast("BarrierConsumer", self.consumer).reading.fetching(begins)
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()
@@ -146,6 +153,9 @@ class BarrierConsumer(FaustConsumer):
         # To Faust a commit of 0 is none, but `reading` goes on from it where nobody gets to see the first records.
         self._committed_offset.update({tp: 0 for tp, begin in self._read_offset.items() if begin == 0})
         self.reading.restart()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: the watchdog looks, and this trips over a partition whose topic was just deleted."""
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
@@ -188,7 +198,8 @@ class BarrierConsumer(FaustConsumer):
         return committed
 
 
-def _positions(consumer: Any, partitions: Iterable[TP]) -> dict[TP, int]:
+def positions(consumer: Any, partitions: Iterable[TP]) -> dict[TP, int]:
+    """Return what is fetched next from each partition that has been sought; from any thread."""
     assignment = consumer._subscription.subscription.assignment  # noqa: SLF001 (the public call waits for a position)
     states = {tp: assignment.state_value(tp) for tp in partitions} if assignment is not None else {}
     return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}

@@ -111,7 +111,7 @@ class Eye:
         changelogs = self._app.tables.changelog_topics
         sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
         # Asked for even without any partition: an answer tells that the broker is there.
-        asked = sources or [TopicPartition(self._app.engine.events_topic, 0)]
+        asked = list(consumer.assignment()) or [TopicPartition(self._app.engine.events_topic, 0)]
         ends = await consumer.end_offsets(asked)
         self._transactions.observe(now(), ends, await written_ends(consumer, asked))
         found = await consumer._coordinator.fetch_committed_offsets(sources)  # noqa: SLF001 (the public call is one each)

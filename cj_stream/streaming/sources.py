@@ -32,7 +32,7 @@ _CONSUMER = (
     "__init__ _add_gap _commit_offsets _commit_tps _drain_messages _filter_committable_offsets "
     "_filter_tps_with_pending_acks _new_offset _should_commit _wait_next_records ack commit force_commit "
     "getmany maybe_wait_for_commit_to_finish on_partitions_assigned on_partitions_revoked pause_partitions "
-    "perform_seek resume_flow resume_partitions stop_flow wait_empty"
+    "perform_seek resume_flow resume_partitions stop_flow verify_all_partitions_active wait_empty"
 )
 _RECOVERY = (
     "_add _build_highwaters _build_offsets _restart_recovery _seek_offsets _set_recovery_ended _slurp_changelogs "
@@ -44,8 +44,8 @@ _APP = (
     "on_rebalance_end on_rebalance_start on_stop timer"
 )
 _THREAD = (
-    "_commit _create_worker_consumer _fetch_records _seek_wait assignment getmany on_start on_thread_stop "
-    "seek_to_committed"
+    "_commit _create_worker_consumer _fetch_records _highwaters _seek_wait assignment getmany "
+    "on_start on_thread_stop seek_to_committed"
 )
 _COORDINATOR = (
     "_do_commit_offsets _do_fetch_commit_offsets _do_heartbeat _maybe_leave_group _on_join_prepare _send_req "

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.fence import now
-from cj_stream.streaming.recovery import SeekFirstRecovery
+from cj_stream.streaming.recovery import LOOKS, SeekFirstRecovery
 from cj_stream.worker import Worker
 
 SOURCE, CHANGELOG = TP("cj.batch.events.v1", 2), TP("changelog", 2)
@@ -211,6 +211,35 @@ def test_what_is_remembered_of_an_earlier_assignment_does_not_stand_in_for_what_
         table: Any = SimpleNamespace(persisted_offset=lambda _tp, known=persisted: known)
         recovered.recovery._add(table, CHANGELOG, offsets)
         assert offsets == {CHANGELOG: persisted}
+
+
+@pytest.mark.parametrize(
+    ("fetched", "queued", "moves", "read_to"),
+    [
+        (106, False, False, 105),
+        (105, False, False, 99),
+        (106, True, False, 99),
+        (106, False, True, 102),
+    ],
+    ids=["fetched to its end", "not fetched to its end", "something is to be applied", "something comes"],
+)
+async def test_a_changelog_that_ends_with_what_is_no_record_is_read_to_its_end(
+    recovered: Recovered, monkeypatch: pytest.MonkeyPatch, fetched: int, queued: bool, moves: bool, read_to: int
+) -> None:
+    recovery = recovered.recovery
+    recovery.in_recovery = True
+    recovery.active_highwaters[CHANGELOG] = 105
+    thread = SimpleNamespace(_consumer="aiokafka's")
+    monkeypatch.setattr(recovery.app.__class__, "consumer", SimpleNamespace(_thread=thread))
+    monkeypatch.setattr(recovery, "tables", SimpleNamespace(changelog_queue=SimpleNamespace(empty=lambda: not queued)))
+    monkeypatch.setattr("cj_stream.streaming.recovery.positions", lambda _, tps: dict.fromkeys(tps, fetched))
+    seen: Any = {}
+    for _ in range(LOOKS):
+        assert recovery.need_recovery()
+        recovery.active_offsets[CHANGELOG] += moves
+        seen = recovery._read_to_end(seen)
+    assert recovery.active_offsets[CHANGELOG] == read_to
+    assert recovery.need_recovery() is (read_to < 105)
 
 
 async def test_partitions_that_are_taken_away_during_the_seek_do_not_flow(recovered: Recovered) -> None:

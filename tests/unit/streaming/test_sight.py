@@ -117,6 +117,13 @@ async def test_only_source_topics_are_looked_at_for_being_the_same() -> None:
     assert looking._app.engine.inputs.topics == {"callbacks"}
 
 
+async def test_transactions_are_looked_for_in_the_changelogs_too() -> None:
+    """A recovery waits for what lies behind them."""
+    consumer = Consumer(READ, CHANGELOG)
+    await eye()._look(consumer)
+    assert consumer.asked == {READ, CHANGELOG}
+
+
 def test_a_transaction_that_stays_open_is_told_until_it_is_over_and_one_that_ends_soon_is_not() -> None:
     conditions = Conditions(lambda: 0.0)
     transactions = OpenTransactions(conditions)

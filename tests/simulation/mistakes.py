@@ -101,7 +101,9 @@ async def settled_or_late(self: Sender, patience: float) -> bool:
     return True
 
 
-def idle_though_in_hand(self: Reading, committed: Mapping[TP, int | None]) -> dict[TP, int]:
+def idle_though_in_hand(
+    self: Reading, committed: Mapping[TP, int | None], _unmarked: Mapping[TP, int]
+) -> dict[TP, int]:
     """What was fetched counts as handled."""
     return {tp: at for tp, at in self._positions.items() if (known := committed.get(tp)) is not None and at > known}
 

@@ -43,6 +43,7 @@ soak: $(INSTALLED) ## Send more hostile messages, and simulate and commit more f
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(FROM) --seeds $(SEEDS)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run $(FROM) --seeds $(SEEDS)
 	@PYTHONPATH=tests $(BIN)/python -m kills.run $(FROM) --runs $(KILLS)
+	@$(BIN)/pytest $(TEST_FOLDERS) -m soak
 
 check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from stage import Stage, new_request, staged
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.operations.settings import Settings
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # an open transaction is told after half a minute
 
 JUDGED = 3
 

@@ -36,6 +36,7 @@ async def test_an_application_does_not_start_on_the_input_of_another(settings: S
         assert first.runs
 
 
+@pytest.mark.soak
 async def test_of_two_applications_that_start_together_on_one_input_not_both_go_on(
     settings: Settings, tmp_path: Path
 ) -> None:

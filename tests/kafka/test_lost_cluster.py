@@ -13,7 +13,7 @@ from cj_stream.devkit.kafka_config import free_port
 from cj_stream.operations.settings import Settings
 from cj_stream.streaming.provisioning import create_topics
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # most of it is the silence of a client that is not answered
 
 
 async def test_a_worker_whose_cluster_has_moved_ends_itself_to_be_started_again(

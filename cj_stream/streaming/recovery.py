@@ -17,10 +17,12 @@ rebuilt from the beginning of the changelog when it differs.
 
 Hazard, ditto: recovery waits for the last offset of the changelog to be delivered, and the end of a transaction, which
 takes an offset, never is: a changelog that somebody has written to in a transaction would never be recovered. Here it
-is read to its end when it is fetched to its end and nothing has come for a while.
+is read to its end when it is fetched to its end and nothing has come for a while. Records that were lost on their way
+into the copy look just the same, and no later record tells of them: so the rest is fetched once more before.
 
 Tests: ``test_recovery.py``, ``tests/kafka/test_standbys.py``, ``tests/kafka/test_foreign_rows.py``; the mutations "the
-queues are cleared while standbys flow" and "a copy is not verified" in ``tests/simulation``.
+queues are cleared while standbys flow", "a copy is not verified" and "the end of a changelog is not fetched again" in
+``tests/simulation``.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import structlog
+from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -42,7 +45,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 LOOKS = 3
-"""So often in a row nothing has come of a changelog that is fetched to its end before it counts as read to its end."""
+"""So often in a row nothing has come of a changelog that is fetched to its end before it is fetched again, or counts as
+read to its end when it has been."""
 
 
 class Copy(Protocol):
@@ -71,6 +75,8 @@ class SeekFirstRecovery(Recovery):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._rebuilt: dict[TP, dict[bytes, int]] = {}
         """Copies that are being rebuilt, and what each of them had instead: keys, and hashes of the values."""
+        self._fetched_again: dict[TP, int] = {}
+        """Changelogs whose end was fetched once more, and the offset after which it was."""
         super().__init__(*args, **kwargs)
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
@@ -128,28 +134,55 @@ class SeekFirstRecovery(Recovery):
         seen: dict[TP, tuple[int, int]] = {}
         while not self.should_stop:
             await self.sleep(LOOK_SECONDS)
-            seen = self._read_to_end(seen)
+            seen = await self._look(seen)
 
-    def _read_to_end(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
-        """Take note of changelogs read to their end, and return how often which offset was ``seen`` in a row."""
+    async def _look(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
+        """Look once at the ends of the changelogs: fetch them once more, or take them for read, if it is time."""
+        seen = self._quiet(seen)
+        await self._end({tp: offset for tp, (offset, times) in seen.items() if times >= LOOKS})
+        return seen
+
+    def _quiet(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
+        """Return the changelogs that are fetched to their end and not read to it, and how often each was ``seen`` so.
+
+        With each of them stands the last offset that was read, which is the same in each of these times.
+        """
         left = {tp for tp, count in self.active_remaining().items() if count > 0} if self.in_recovery else set()
-        consumer = cast("Any", self.app.consumer)._thread._consumer  # noqa: SLF001 (the consumer lives in its thread)
-        if not left or consumer is None or not self.tables.changelog_queue.empty():
+        if not left or not self.tables.changelog_queue.empty():
             return {}
-        fetched = positions(consumer, left)
+        fetched = self._fetched_to(left)
         ended = {tp for tp in left if fetched.get(tp, -1) > self.active_highwaters[tp]}
-        now_seen = {tp: (self.active_offsets[tp], _times(seen.get(tp), self.active_offsets[tp])) for tp in ended}
-        for tp, (offset, times) in now_seen.items():
-            if times >= LOOKS:
-                log.warning(
-                    "what lies at the end of a changelog is no record, and not waited for: somebody has written there "
-                    "in a transaction, or it was compacted away",
-                    topic=tp.topic,
-                    partition=tp.partition,
-                    first=offset + 1,
-                )
-                self.active_offsets[tp] = self.active_highwaters[tp]
-        return now_seen
+        return {tp: (self.active_offsets[tp], _times(seen.get(tp), self.active_offsets[tp])) for tp in ended}
+
+    async def _end(self, quiet: dict[TP, int]) -> None:
+        """Fetch once more what lies behind those offsets; when that has been done, there are no records."""
+        for tp in [tp for tp, offset in quiet.items() if self._fetched_again.get(tp) == offset]:
+            self._is_read_to_end(tp, quiet.pop(tp))
+        if not quiet:
+            return
+        log.warning("nothing comes of the end of a changelog: fetching it once more", behind=_told(quiet))
+        try:
+            # Nothing is awaited between the look at the offsets and this: a later seek of another comes later.
+            await self.app.consumer.seek_wait({tp: offset + 1 for tp, offset in quiet.items()})
+        except (IllegalStateError, TimeoutError) as failed:
+            log.warning("the end of a changelog could not be fetched once more", error=repr(failed))
+        else:
+            self._fetched_again.update(quiet)
+
+    def _is_read_to_end(self, tp: TP, offset: int) -> None:
+        log.warning(
+            "what lies at the end of a changelog is no record, and not waited for: somebody has written there "
+            "in a transaction, or it was compacted away",
+            topic=tp.topic,
+            partition=tp.partition,
+            first=offset + 1,
+        )
+        self.active_offsets[tp] = self.active_highwaters[tp]
+
+    def _fetched_to(self, tps: set[TP]) -> dict[TP, int]:
+        """Return the offset that is fetched next of each partition."""
+        consumer = cast("Any", self.app.consumer)._thread._consumer  # noqa: SLF001 (the consumer lives in its thread)
+        return {} if consumer is None else positions(consumer, tps)
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Remember that what is being recovered is ours no longer: the generation does not tell."""
@@ -160,6 +193,7 @@ class SeekFirstRecovery(Recovery):
         """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
         self._revoked = False
         self._rebuilt = {}
+        self._fetched_again = {}
         self._engine.fence.contact(now())
         await super().on_rebalance(*args, **kwargs)
 
@@ -252,6 +286,10 @@ class SeekFirstRecovery(Recovery):
 
 def _times(seen: tuple[int, int] | None, offset: int) -> int:
     return seen[1] + 1 if seen is not None and seen[0] == offset else 1
+
+
+def _told(offsets: dict[TP, int]) -> dict[str, int]:
+    return {f"{tp.topic}[{tp.partition}]": offset for tp, offset in sorted(offsets.items())}
 
 
 class SeekFirstTableManager(TableManager):

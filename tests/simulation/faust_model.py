@@ -221,6 +221,10 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         for tp in sorted(tps):
             self.positions[tp] = self._committed_offset[tp]
 
+    async def seek_wait(self, positions: dict[TP, int]) -> None:
+        """Fetch those changelogs from there on."""
+        await self.process.ask_broker(lambda: self.process.recovery.fetched.update(positions))
+
     def resume_flow(self) -> None:
         self.flows = True
         self.process.fetch_soon()

@@ -32,6 +32,7 @@ from cj_stream.streaming.lag import Read
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.publisher import RecordRefusedError, TopicRefusesError
 from cj_stream.streaming.reading import Reading
+from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
@@ -257,3 +258,9 @@ async def no_heartbeat(_self: BatchRows, _partition: int, _offset: int) -> None:
 
 def id_without_run(batch_id: str, _run: int, kind: str, correlation_id: str) -> UUID:
     return outcome_event_id(batch_id, 1, kind, correlation_id)
+
+
+async def end_without_a_second_fetch(self: SeekFirstRecovery, quiet: dict[TP, int]) -> None:
+    """What does not come of the end of a changelog is taken for no record at once."""
+    for tp, offset in quiet.items():
+        self._is_read_to_end(tp, offset)

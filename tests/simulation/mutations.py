@@ -26,6 +26,7 @@ from cj_stream.streaming.fence import Fence
 from cj_stream.streaming.forwarder import Forwarder
 from cj_stream.streaming.opening import Opener
 from cj_stream.streaming.reading import Reading
+from cj_stream.streaming.recovery import SeekFirstRecovery
 from cj_stream.streaming.releases import Releases
 from cj_stream.streaming.sender import Sender
 from cj_stream.tables.batches import BatchRows
@@ -184,6 +185,11 @@ MUTATIONS = (
     Mutation(
         "a copy is not verified",
         _replaced(BatchTable, "is_complete", lambda *_: True),
+        (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
+    ),
+    Mutation(
+        "the end of a changelog is not fetched again",
+        _replaced(SeekFirstRecovery, "_end", mistakes.end_without_a_second_fetch),
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
     ),
     Mutation(

@@ -16,7 +16,7 @@ from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 from simulation.broker import Record
 
-from cj_stream.streaming.recovery import SeekFirstRecovery
+from cj_stream.streaming.recovery import LOOK_SECONDS, SeekFirstRecovery
 
 if TYPE_CHECKING:
     from simulation.faust_model import SimApp
@@ -25,6 +25,8 @@ MOST_AT_ONCE = 50
 """Records that are applied at once at most while actives are read."""
 CATCHING_UP = 0.02
 """Seconds between two fetches of a standby that is behind, at most; and those that what was fetched waits its turn."""
+LOST = 0.02
+"""Chance that a run of records gets lost on its way into the copy, while actives are read."""
 BUFFERED = 20
 """Records of standbys that are gathered before they are applied: Faust's 1,000, in the measure of a simulation."""
 
@@ -50,6 +52,9 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         self.active_tps: set[TP] = set()
         self.standby_tps: set[TP] = set()
         self.active_offsets: Any = {}
+        self.active_highwaters: dict[TP, int] = {}
+        self.in_recovery = False
+        self.fetched: dict[TP, int] = {}
         self.standby_offsets: Any = {}
         self.tp_to_table: Any = {}
         self.actives_for_table: Any = {app.table: self.active_tps}
@@ -58,7 +63,7 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         self.queue: ThrowableQueue[list[Record]] = ThrowableQueue(flow_control=app.flow_control, clear_on_resume=True)
 
     def _set_recovery_ended(self) -> None:
-        """Nothing to do."""
+        self.in_recovery = False
 
     def _is_changelog_tp(self, tp: TP) -> bool:
         return bool(tp.topic == self.app.changelog_topic)
@@ -106,16 +111,37 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
             await self.on_recovery_completed(generation)
             again = self.signal_recovery_start.is_set()
 
+    def active_remaining(self) -> dict[TP, int]:
+        return {tp: end - self.active_offsets[tp] for tp, end in self.active_highwaters.items()}
+
     async def _read_actives(self) -> None:
-        logs = {tp: self.app.process.broker.logs[tp] for tp in sorted(self.active_tps)}
-        ends = {tp: len(log) for tp, log in logs.items()}
+        ends = {tp: len(self.app.process.broker.logs[tp]) for tp in sorted(self.active_tps)}
+        self.fetched = {tp: _next(self.active_offsets[tp]) for tp in ends}
+        self.active_offsets = {tp: start - 1 for tp, start in self.fetched.items()}
+        self.active_highwaters = {tp: end - 1 for tp, end in ends.items()}
+        self.in_recovery = True
+        for tp, end in ends.items():
+            seen: dict[TP, tuple[int, int]] = {}
+            while self.active_offsets[tp] < end - 1:
+                await self._fetch(tp, end)
+                if self.fetched[tp] == end:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    seen = await self._look(seen)
+
+    async def _fetch(self, tp: TP, end: int) -> None:
+        """Take a run of records from the log; now and then it gets lost within the process."""
         chance = self.app.process.world.chance
-        for tp, log in logs.items():
-            while (start := _next(self.active_offsets[tp])) < ends[tp]:
-                await asyncio.sleep(chance.random() * 0.02)
-                records = log[start : min(start + chance.randint(1, MOST_AT_ONCE), ends[tp])]
-                self.active_offsets[tp] = records[-1].offset
-                self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in records])
+        await asyncio.sleep(chance.random() * 0.02)
+        start = self.fetched[tp]
+        records = self.app.process.broker.logs[tp][start : min(start + chance.randint(1, MOST_AT_ONCE), end)]
+        self.fetched[tp] += len(records)
+        if records and chance.random() >= LOST:
+            self.active_offsets[tp] = records[-1].offset
+            self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in records])
+
+    async def _look(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
+        """Look once at the ends of the changelogs."""
+        raise NotImplementedError
 
     async def _start_standbys(self) -> None:
         if self.standby_tps:
@@ -142,6 +168,9 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
 class SimRecovery(SeekFirstRecovery, _FaustRecovery):
     """The real last step of recovery on the model of Faust's."""
 
+    def _fetched_to(self, tps: set[TP]) -> dict[TP, int]:
+        return {tp: self.fetched[tp] for tp in tps}
+
     def behind(self) -> bool:
         """Return whether a standby has not read all that there is."""
         logs = self.app.process.broker.logs
@@ -149,6 +178,8 @@ class SimRecovery(SeekFirstRecovery, _FaustRecovery):
 
 
 class _Tables(dict[str, Any]):
+    changelog_queue = SimpleNamespace(empty=lambda: True)
+
     def on_actives_ready(self) -> None:
         """Nothing to do."""
 

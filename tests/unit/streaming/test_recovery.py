@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.tables.recovery import Recovery
 from faust.types import TP
 from structlog.testing import capture_logs
@@ -213,33 +214,94 @@ def test_what_is_remembered_of_an_earlier_assignment_does_not_stand_in_for_what_
         assert offsets == {CHANGELOG: persisted}
 
 
-@pytest.mark.parametrize(
-    ("fetched", "queued", "moves", "read_to"),
-    [
-        (106, False, False, 105),
-        (105, False, False, 99),
-        (106, True, False, 99),
-        (106, False, True, 102),
-    ],
-    ids=["fetched to its end", "not fetched to its end", "something is to be applied", "something comes"],
-)
-async def test_a_changelog_that_ends_with_what_is_no_record_is_read_to_its_end(
-    recovered: Recovered, monkeypatch: pytest.MonkeyPatch, fetched: int, queued: bool, moves: bool, read_to: int
+class Changelog:
+    """A changelog of 106 records, whose last ones do not come; the copy has read to the 99th."""
+
+    def __init__(self, recovery: SeekFirstRecovery, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.recovery = recovery
+        self.fetched_to = 106
+        self.sought: list[int] = []
+        self.fails: Exception | None = None
+        self.queued = False
+        recovery.in_recovery = True
+        recovery.active_highwaters[CHANGELOG] = 105
+        queue = SimpleNamespace(empty=lambda: not self.queued)
+        consumer = SimpleNamespace(_thread=SimpleNamespace(_consumer="aiokafka's"), seek_wait=self._seek)
+        monkeypatch.setattr(recovery.app.__class__, "consumer", consumer)
+        monkeypatch.setattr(recovery, "tables", SimpleNamespace(changelog_queue=queue))
+        fetched = lambda _, tps: dict.fromkeys(tps, self.fetched_to)  # noqa: E731 (a stand-in)
+        monkeypatch.setattr("cj_stream.streaming.recovery.positions", fetched)
+
+    async def looked_at(self, times: int, *, moves: int = 0) -> None:
+        """Have the recovery look so often at the ends of its changelogs, as it does every second."""
+        seen: Any = {}
+        for _ in range(times):
+            self.recovery.active_offsets[CHANGELOG] += moves
+            seen = await self.recovery._look(seen)
+
+    async def _seek(self, offsets: dict[TP, int]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.sought.append(offsets[CHANGELOG])
+
+
+@pytest.fixture
+def changelog(recovered: Recovered, monkeypatch: pytest.MonkeyPatch) -> Changelog:
+    return Changelog(recovered.recovery, monkeypatch)
+
+
+@pytest.mark.parametrize("unread", ["not fetched to its end", "something is to be applied", "something comes"])
+async def test_a_changelog_of_which_something_is_to_come_is_waited_for(changelog: Changelog, unread: str) -> None:
+    changelog.fetched_to -= unread == "not fetched to its end"
+    changelog.queued = unread == "something is to be applied"
+    await changelog.looked_at(5, moves=int(unread == "something comes"))
+    assert changelog.recovery.need_recovery()
+    assert changelog.sought == []
+
+
+async def test_a_changelog_that_ends_with_what_is_no_record_is_read_to_its_end_when_it_was_fetched_twice(
+    changelog: Changelog,
 ) -> None:
-    recovery = recovered.recovery
-    recovery.in_recovery = True
-    recovery.active_highwaters[CHANGELOG] = 105
-    thread = SimpleNamespace(_consumer="aiokafka's")
-    monkeypatch.setattr(recovery.app.__class__, "consumer", SimpleNamespace(_thread=thread))
-    monkeypatch.setattr(recovery, "tables", SimpleNamespace(changelog_queue=SimpleNamespace(empty=lambda: not queued)))
-    monkeypatch.setattr("cj_stream.streaming.recovery.positions", lambda _, tps: dict.fromkeys(tps, fetched))
-    seen: Any = {}
-    for _ in range(LOOKS):
-        assert recovery.need_recovery()
-        recovery.active_offsets[CHANGELOG] += moves
-        seen = recovery._read_to_end(seen)
-    assert recovery.active_offsets[CHANGELOG] == read_to
-    assert recovery.need_recovery() is (read_to < 105)
+    await changelog.looked_at(LOOKS)
+    assert changelog.sought == [100]
+    assert changelog.recovery.need_recovery()
+    await changelog.looked_at(LOOKS)
+    assert changelog.sought == [100]
+    assert not changelog.recovery.need_recovery()
+
+
+async def test_the_end_of_a_changelog_that_was_lost_on_its_way_comes_with_the_second_fetch(
+    changelog: Changelog,
+) -> None:
+    await changelog.looked_at(LOOKS)
+    changelog.recovery.active_offsets[CHANGELOG] = 103
+    await changelog.looked_at(LOOKS)
+    assert changelog.sought == [100, 104]
+    assert changelog.recovery.need_recovery()
+
+
+@pytest.mark.parametrize("failure", [IllegalStateError("not assigned"), TimeoutError()])
+async def test_a_second_fetch_that_failed_is_no_second_fetch(changelog: Changelog, failure: Exception) -> None:
+    changelog.fails = failure
+    await changelog.looked_at(2 * LOOKS)
+    assert changelog.recovery.need_recovery()
+    changelog.fails = None
+    await changelog.looked_at(LOOKS)
+    assert changelog.sought == [100]
+    assert changelog.recovery.need_recovery()
+
+
+async def test_what_was_fetched_twice_in_an_earlier_assignment_is_fetched_twice_again(
+    changelog: Changelog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_recovery: Any) -> None:
+        """Begin nothing."""
+
+    monkeypatch.setattr(Recovery, "on_rebalance", nothing)
+    await changelog.looked_at(LOOKS)
+    await changelog.recovery.on_rebalance()
+    await changelog.looked_at(LOOKS)
+    assert changelog.sought == [100, 100]
 
 
 async def test_partitions_that_are_taken_away_during_the_seek_do_not_flow(recovered: Recovered) -> None:

@@ -30,7 +30,7 @@ from kit import BenchmarkError, WorkerProcess, local_broker, parser, print_table
 from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Comparison, ComparisonStatus
-from cj_stream.streaming.messages import decode_event, decode_message
+from cj_stream.engine.messages import decode_event, decode_message
 from cj_stream.tables.codec import KINDS, decode_row, read_key
 
 COMPARISONS_PER_ESSAY = 4

@@ -19,7 +19,7 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus, Context, Essay, Row
-from cj_stream.streaming.messages import decode_event, encode_event
+from cj_stream.engine.messages import decode_event, encode_event
 from cj_stream.tables.codec import decode_row, encode_row, row_key
 
 BATCH = "batch-1"

@@ -36,9 +36,9 @@ from scene import ROOT
 
 from cj_stream.contracts.topics import registry
 from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.partitioning import home_partition
-from cj_stream.streaming.provisioning import create_topics
 
 AFTERWARDS_SECONDS = 2.0
 QUIET_SECONDS = 10.0

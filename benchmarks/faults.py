@@ -29,8 +29,8 @@ from aiokafka.producer.sender import SendProduceReqHandler
 
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.engine.messages import decode_event, decode_message
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.messages import decode_event, decode_message
 
 POLL_SECONDS = 0.005
 

@@ -20,8 +20,8 @@ from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import create_topics
 
 _TEXTS = 50
 Offsets = dict[TopicPartition, int]

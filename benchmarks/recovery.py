@@ -33,7 +33,7 @@ from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.records import Comparison, Content, Control, Roster, Row
 from cj_stream.domain.states import BatchState
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.tables.codec import encode_row, row_key
 
 ESSAYS = 30

@@ -26,10 +26,10 @@ from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.domain.events import Callback, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.messages import decode_event, decode_message
-from cj_stream.streaming.partitioning import home_partition
-from cj_stream.streaming.provisioning import create_topics
 from cj_stream.tables.codec import KINDS, decode_row
 
 ROOT = Path(__file__).resolve().parents[1]

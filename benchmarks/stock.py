@@ -19,22 +19,22 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from rocksdict import WriteBatch
 
-import cj_stream.tables.table
+import cj_stream.engine.overrides.table
 import cj_stream.worker
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.todo import is_done
-from cj_stream.streaming.app import HardenedApp, IdempotentProducer
-from cj_stream.streaming.consumer import BarrierConsumer, FencedConsumerThread
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.local_store import LocalStore
-from cj_stream.streaming.membership import MembershipWatch
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.recovery import SeekFirstRecovery
-from cj_stream.streaming.releases import Releases
-from cj_stream.streaming.sender import Sender
-from cj_stream.streaming.watchdog import Watchdog
-from cj_stream.tables.table import BatchTable
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.app import HardenedApp, IdempotentProducer
+from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
+from cj_stream.engine.overrides.membership import MembershipWatch
+from cj_stream.engine.overrides.recovery import SeekFirstRecovery
+from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.releases import Releases
+from cj_stream.engine.sender import Sender
+from cj_stream.engine.watchdog import Watchdog
 from cj_stream.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ def fetch() -> None:
 
 def positions() -> None:
     """Recover changelog records in the order in which they stand there."""
-    replace(cj_stream.tables.table, "row_position", lambda _: 0)
+    replace(cj_stream.engine.overrides.table, "row_position", lambda _: 0)
 
 
 def copies() -> None:

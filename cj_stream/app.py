@@ -6,13 +6,13 @@ import os
 
 import structlog
 
+from cj_stream.engine.overrides.app import HardenedApp
+from cj_stream.engine.overrides.crashes import end_for
+from cj_stream.engine.overrides.sources import verify_sources
+from cj_stream.engine.process import refuse_to_start
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.logs import configure_logs
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.app import HardenedApp
-from cj_stream.streaming.crashes import end_for
-from cj_stream.streaming.process import refuse_to_start
-from cj_stream.streaming.sources import verify_sources
 from cj_stream.worker import build_worker
 
 

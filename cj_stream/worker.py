@@ -28,38 +28,38 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
+from cj_stream.engine import web_address
+from cj_stream.engine.address import find_address_problems
+from cj_stream.engine.clock import Clock
+from cj_stream.engine.cluster import Cluster, ask_anew
+from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.engine.dispatcher import Dispatcher
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
+from cj_stream.engine.hardening import Engine
+from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.app import HardenedApp, new_app
+from cj_stream.engine.overrides.fetch_guard import FetchGuard
+from cj_stream.engine.overrides.inputs import Inputs
+from cj_stream.engine.overrides.isolation import OpenTransactions
+from cj_stream.engine.overrides.lag import Read, caught_up, nothing_blocked
+from cj_stream.engine.overrides.membership import claim
+from cj_stream.engine.overrides.sight import Eye
+from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.process import end_process, ends_process, refuse_to_start
+from cj_stream.engine.publisher import Deliveries, Publisher
+from cj_stream.engine.releases import Releases
+from cj_stream.engine.sender import Sender
+from cj_stream.engine.shared_input import check_shared_input
+from cj_stream.engine.start_check import check_changelog, check_codecs, check_topics, topic_limits
+from cj_stream.engine.watchdog import Limits, Watchdog
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
-from cj_stream.provider.dispatcher import Dispatcher
-from cj_stream.streaming import web_address
-from cj_stream.streaming.address import find_address_problems
-from cj_stream.streaming.app import HardenedApp, new_app
-from cj_stream.streaming.clock import Clock
-from cj_stream.streaming.cluster import Cluster, ask_anew
-from cj_stream.streaming.conditions import ConditionKind, Conditions
-from cj_stream.streaming.engine import Engine
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.fetch_guard import FetchGuard
-from cj_stream.streaming.forwarder import EventTooLargeError, Forwarder
-from cj_stream.streaming.inputs import Inputs
-from cj_stream.streaming.isolation import OpenTransactions
-from cj_stream.streaming.lag import Read, caught_up, nothing_blocked
-from cj_stream.streaming.local_store import LocalStore
-from cj_stream.streaming.membership import claim
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.process import end_process, ends_process, refuse_to_start
-from cj_stream.streaming.publisher import Deliveries, Publisher
-from cj_stream.streaming.releases import Releases
-from cj_stream.streaming.sender import Sender
-from cj_stream.streaming.shared_input import check_shared_input
-from cj_stream.streaming.sight import Eye
-from cj_stream.streaming.start_check import check_changelog, check_codecs, check_topics, topic_limits
-from cj_stream.streaming.watchdog import Limits, Watchdog
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.table import BatchTable
 from cj_stream.views.pages import add_views
 
 log = structlog.get_logger(__name__)

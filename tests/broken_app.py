@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.streaming.consumer import FencedConsumerThread
+from cj_stream.engine.overrides.consumer import FencedConsumerThread
 
 
 async def _hangs(_agent: Any, _message: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cj_stream.streaming.clock import Clock
+from cj_stream.engine.clock import Clock
 
 _time = time.time
 _ahead = float(os.environ["CLOCK_AHEAD"])

@@ -8,8 +8,8 @@ from pathlib import Path
 from faust.stores.rocksdb import Store
 from rocksdict import Options, Rdict
 
-from cj_stream.streaming.local_copies import LocalCopy, local_copies
-from cj_stream.streaming.local_store import LocalStore
+from cj_stream.engine.local_copies import LocalCopy, local_copies
+from cj_stream.engine.local_store import LocalStore
 from cj_stream.tables.codec import HEARTBEAT_KEY, LOCAL_PREFIX
 
 Row = tuple[bytes, bytes]

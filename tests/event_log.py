@@ -16,8 +16,8 @@ from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.domain.events import Action, Callback, ContentLoaded, OperatorCommand, PairsPlanned, VerdictReceived
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.publisher import Deliveries
 from cj_stream.tables.batches import BatchRows
 
 TOPIC = "events"

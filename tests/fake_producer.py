@@ -11,12 +11,12 @@ from typing import Any, cast
 import faust
 import pytest
 
-from cj_stream.streaming.clock import Clock
-from cj_stream.streaming.conditions import Conditions
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.messages import decode_event, decode_message
-from cj_stream.streaming.publisher import Publisher
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.clock import Clock
+from cj_stream.engine.conditions import Conditions
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.publisher import Publisher
+from cj_stream.engine.sender import Sender
 
 CREATE_TIME = 0
 
@@ -26,7 +26,7 @@ class ProcessEndedError(Exception):
 
 
 def no_exit(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[str]:
-    """Have these modules of `cj_stream.streaming` raise instead of ending the process; return why they did."""
+    """Have these modules of `cj_stream.engine` raise instead of ending the process; return why they did."""
     reasons: list[str] = []
 
     def end(why: str, **_details: object) -> None:
@@ -34,8 +34,8 @@ def no_exit(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[str]:
         raise ProcessEndedError(why)
 
     for module in modules:
-        monkeypatch.setattr(f"cj_stream.streaming.{module}.end_process", end)
-        monkeypatch.setattr(f"cj_stream.streaming.{module}.end_until_changed", end, raising=False)
+        monkeypatch.setattr(f"cj_stream.engine.{module}.end_process", end)
+        monkeypatch.setattr(f"cj_stream.engine.{module}.end_until_changed", end, raising=False)
     return reasons
 
 

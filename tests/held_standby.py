@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
-from cj_stream.streaming.consumer import BarrierConsumer
-from cj_stream.streaming.recovery import SeekFirstRecovery
+from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 
 SECONDS_FOR_SOMETHING = 3.0
 _complete, _seek = SeekFirstRecovery.on_recovery_completed, BarrierConsumer.perform_seek

@@ -21,10 +21,10 @@ from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, WHOLE_VALUE_LIMIT,
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.publisher import Deliveries
 from cj_stream.worker import policy_of
 
 METRICS = Metrics(dict, dict, dict)

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from cj_stream.streaming.record_format import HEADER_BYTES, checksum
+from cj_stream.engine.record_format import HEADER_BYTES, checksum
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 CODECS = (NONE, GZIP, SNAPPY, LZ4, ZSTD)

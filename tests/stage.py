@@ -21,8 +21,8 @@ from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.ranking import ranking
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.partitioning import home_partition
 
 
 @dataclass

@@ -33,9 +33,9 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.table import BatchTable, Put
 
 START = 1_700_000_000.0
 BATCH = "batch-1"

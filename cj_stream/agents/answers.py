@@ -13,8 +13,8 @@ import structlog
 
 from cj_stream.contracts.outcomes import OutgoingEvent
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.publisher import Deliveries, Publisher, RecordRefusedError, TopicRefusesError
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.publisher import Deliveries, Publisher, RecordRefusedError, TopicRefusesError
 
 log = structlog.get_logger(__name__)
 

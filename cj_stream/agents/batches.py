@@ -20,10 +20,10 @@ from cj_stream.domain.draft import Change, NoteKind, merge, unchanged
 from cj_stream.domain.events import Event, PartitionOpened
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.todo import is_done
+from cj_stream.engine.hardening import Engine
+from cj_stream.engine.messages import NewerVersionError, decode_event, decode_message
+from cj_stream.engine.process import end_process
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.engine import Engine
-from cj_stream.streaming.messages import NewerVersionError, decode_event, decode_message
-from cj_stream.streaming.process import end_process
 from cj_stream.tables.batches import BatchRows
 
 log = structlog.get_logger(__name__)

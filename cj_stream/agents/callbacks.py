@@ -13,9 +13,9 @@ from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.partitioning import home_partition
 
 
 class CallbacksAgent:

@@ -15,9 +15,9 @@ from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import DeadLetter, dead_letter, shortened
 from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.publisher import Deliveries, Publisher, RecordRefusedError
+from cj_stream.engine.record_batches import NOT_READ
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.publisher import Deliveries, Publisher, RecordRefusedError
-from cj_stream.streaming.record_batches import NOT_READ
 
 NOT_READ_REASON = "not_read"
 

@@ -30,12 +30,12 @@ from cj_stream.domain.events import (
 )
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit
+from cj_stream.engine.dispatcher import PostponedError
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.publisher import Publisher, RecordRefusedError, TopicRefusesError
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient, Submission
-from cj_stream.provider.dispatcher import PostponedError
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.publisher import Publisher, RecordRefusedError, TopicRefusesError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from faust.types import Message
 
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.process import end_for_bad_input
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.process import end_for_bad_input
 
 
 class _Invalid(NamedTuple):

@@ -17,9 +17,9 @@ from aiokafka.errors import KafkaError
 
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import StoredDeadLetter
+from cj_stream.engine.dead_letter_topic import DeadLetterError, open_dead_letters
+from cj_stream.engine.provisioning import ProvisioningError
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.dead_letter_topic import DeadLetterError, open_dead_letters
-from cj_stream.streaming.provisioning import ProvisioningError
 
 log = structlog.get_logger(__name__)
 

@@ -22,9 +22,9 @@ from cj_stream.contracts.requests import AssessmentRequest, read_request
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import content_uuid, outcome_event_id
 from cj_stream.domain.records import Context, Essay, Origin, Overrides
+from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.forwarder import EventTooLargeError, Forwarder
-from cj_stream.streaming.partitioning import home_partition
 
 
 class RequestsAgent:

@@ -19,11 +19,11 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.identifiers import timeout_event_id
-from cj_stream.domain.wheel import Key, Wheel
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.lag import Read
+from cj_stream.engine.wheel import Key, Wheel
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.lag import Read
-from cj_stream.streaming.opening import Opener
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from cj_stream.cli.options import start_advice
 from cj_stream.cli.output import fail, telling_when_slow
-from cj_stream.streaming.provisioning import NoBrokerError, ProvisioningError
+from cj_stream.engine.provisioning import NoBrokerError, ProvisioningError
 
 Result = TypeVar("Result")
 

@@ -13,8 +13,7 @@ import click
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting
 from cj_stream.contracts.topics import changelog_topic
-from cj_stream.operations.settings import Settings
-from cj_stream.streaming.changelog import (
+from cj_stream.engine.changelog import (
     Changelog,
     ChangelogError,
     best_copies,
@@ -22,8 +21,9 @@ from cj_stream.streaming.changelog import (
     group_members,
     write_rows,
 )
-from cj_stream.streaming.local_copies import LocalCopy, UnreadableCopyError
-from cj_stream.streaming.local_store import FolderError, LocalStore
+from cj_stream.engine.local_copies import LocalCopy, UnreadableCopyError
+from cj_stream.engine.local_store import FolderError, LocalStore
+from cj_stream.operations.settings import Settings
 
 
 @click.group(epilog="Example:  cj-stream changelog rebuild var/worker")

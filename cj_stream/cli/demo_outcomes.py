@@ -10,8 +10,8 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from cj_stream.contracts.envelope import read_envelope
+from cj_stream.engine.overrides.isolation import READ_COMMITTED
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.isolation import READ_COMMITTED
 
 
 class PublishedOutcome(NamedTuple):

@@ -19,14 +19,14 @@ from cj_stream.cli.dlq_selection import Filters, Moment, filter_options, one, se
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, telling_when_slow, warn
 from cj_stream.cli.rendering import plain
-from cj_stream.operations.settings import Settings
-from cj_stream.streaming.dead_letter_topic import (
+from cj_stream.engine.dead_letter_topic import (
     DeadLetterError,
     DeadLetterTopic,
     KeptLetter,
     Span,
     open_dead_letters,
 )
+from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]

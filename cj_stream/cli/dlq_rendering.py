@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cj_stream.cli.rendering import plain
-from cj_stream.streaming.dead_letter_topic import KeptLetter
+from cj_stream.engine.dead_letter_topic import KeptLetter
 
 Row = Mapping[str, Any]
 

@@ -10,8 +10,8 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from cj_stream.agents.replay import why_not_again
 from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT
+from cj_stream.engine.dead_letter_topic import KeptLetter
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.dead_letter_topic import KeptLetter
 
 _RECORD_RESERVE = 10_000
 """Bytes of a record beside its value."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from cj_stream.cli.output import fail
-from cj_stream.streaming.dead_letter_topic import DeadLetterTopic, KeptLetter, Span
+from cj_stream.engine.dead_letter_topic import DeadLetterTopic, KeptLetter, Span
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _REPORT_EVERY = 1_000

@@ -12,10 +12,10 @@ from cj_stream.cli.options import ask, load_settings, url_option
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.rendering import plain
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.engine.changelog import ChangelogError, group_members
+from cj_stream.engine.record_batches import Damage
+from cj_stream.engine.stepping import Surviving, batches_in, read_past, step_over
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.changelog import ChangelogError, group_members
-from cj_stream.streaming.record_batches import Damage
-from cj_stream.streaming.stepping import Surviving, batches_in, read_past, step_over
 
 
 @click.group(epilog="Example:  cj-stream partitions list")

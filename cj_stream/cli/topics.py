@@ -12,7 +12,7 @@ from cj_stream.cli.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, warn
 from cj_stream.contracts.topics import TopicSpec, registry
-from cj_stream.streaming import provisioning
+from cj_stream.engine import provisioning
 
 
 @click.group(epilog="Example:  CJ_KAFKA_BOOTSTRAP=localhost:9092 cj-stream topics create")

@@ -23,8 +23,8 @@ from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import free_ports, uninterrupted
 from cj_stream.devkit.stack_file import LOCK_NAME
 from cj_stream.devkit.supervision import Broker, CannotStartError, Part, Say, Supervised
+from cj_stream.engine.provisioning import ProvisioningError, create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import ProvisioningError, create_topics
 
 Result = TypeVar("Result")
 

@@ -21,10 +21,10 @@ QUIET = (
     "asyncio",
     "aiohttp.access",
     # Services of ours log Faust's steps under their own module.
-    "cj_stream.streaming.app",
-    "cj_stream.streaming.consumer",
-    "cj_stream.streaming.recovery",
-    "cj_stream.tables.table",
+    "cj_stream.engine.overrides.app",
+    "cj_stream.engine.overrides.consumer",
+    "cj_stream.engine.overrides.recovery",
+    "cj_stream.engine.overrides.table",
 )
 
 

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.states import BatchState
-from cj_stream.streaming.conditions import ConditionKind
+from cj_stream.engine.conditions import ConditionKind
 
 LATENCY_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
 DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from cj_stream.streaming.conditions import ConditionKind, Conditions
+from cj_stream.engine.conditions import ConditionKind, Conditions
 
 KNOCK_SECONDS = 3.0
 FAILURES = 2

@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.draft import Change
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
-from cj_stream.streaming.inputs import Applied
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.overrides.inputs import Applied
+from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.sender import Sender
 from cj_stream.tables.codec import (
     HEARTBEAT_KEY,
     decode_row,
@@ -21,7 +22,6 @@ from cj_stream.tables.codec import (
     row_key,
     row_position,
 )
-from cj_stream.tables.table import BatchTable, Put
 
 DELETION_ORDER: tuple[type[Row], ...] = (Scores, Comparison, Plan, Content, Control, Roster)
 """A deletion that was broken off is repeated as long as the control row is there."""

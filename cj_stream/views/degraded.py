@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cj_stream.streaming.conditions import Conditions
+from cj_stream.engine.conditions import Conditions
 from cj_stream.views.times import iso_time
 
 Answer = dict[str, Any]

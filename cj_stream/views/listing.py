@@ -17,7 +17,7 @@ from typing import Any
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.states import BatchState
-from cj_stream.streaming.conditions import Conditions
+from cj_stream.engine.conditions import Conditions
 from cj_stream.tables.batches import BatchRows
 from cj_stream.views.degraded import degraded, without_repeats
 from cj_stream.views.place_in_list import PlaceInList

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from aiokafka.structs import TopicPartition
 
-from cj_stream.streaming.standing import Standing
+from cj_stream.engine.standing import Standing
 from cj_stream.views.answers import ApiError, bad_request, json_answer
 from cj_stream.views.parameters import check_token
 from cj_stream.views.routing import ROUTED, Routing

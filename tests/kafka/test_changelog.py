@@ -11,9 +11,9 @@ from fleet import WorkerProcess, environment
 from stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.engine.process import NOT_CONFIGURED
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.process import NOT_CONFIGURED
-from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = pytest.mark.kafka
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fleet import PATIENCE, SAFE_EXIT, Fleet
 
+from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.process import NOT_CONFIGURED
 
 pytestmark = pytest.mark.kafka
 

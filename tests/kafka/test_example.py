@@ -9,8 +9,8 @@ import pytest
 from stage import staged
 
 from cj_stream.contracts.topics import registry
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = pytest.mark.kafka
 

@@ -10,8 +10,8 @@ from relay import relay
 from cj_stream.contracts.topics import registry
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # most of it is the silence of a client that is not answered
 

@@ -17,8 +17,8 @@ from oracle import expected_batch
 from stage import Stage, document_of, new_request, staged
 
 from cj_stream.contracts.topics import registry
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = pytest.mark.kafka
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from cj_stream.cli.main import main
 from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.devkit.kafka_config import free_port
+from cj_stream.engine.provisioning import ProvisioningError, create_topics, find_problems, partition_counts
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.provisioning import ProvisioningError, create_topics, find_problems, partition_counts
 
 pytestmark = pytest.mark.kafka
 

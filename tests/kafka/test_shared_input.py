@@ -8,9 +8,9 @@ from aiokafka.structs import TopicPartition
 from fleet import Fleet
 
 from cj_stream.contracts.topics import registry
+from cj_stream.engine.process import NOT_CONFIGURED
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.process import NOT_CONFIGURED
-from cj_stream.streaming.provisioning import create_topics
 
 pytestmark = pytest.mark.kafka
 

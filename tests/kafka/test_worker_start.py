@@ -8,8 +8,8 @@ from fleet import SAFE_EXIT, Fleet
 from relay import relay
 
 from cj_stream.devkit.kafka_config import free_port
+from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.process import NOT_CONFIGURED
 
 pytestmark = pytest.mark.kafka
 

@@ -28,8 +28,8 @@ from cj_stream.domain.events import (
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.engine.messages import decode_event, decode_message
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.messages import decode_event, decode_message
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, read_key, row_position
 from cj_stream.worker import policy_of

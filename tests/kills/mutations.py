@@ -18,11 +18,11 @@ from cj_stream.domain.decider import HANDLERS
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import VerdictReceived
 from cj_stream.domain.records import ComparisonStatus, Control
-from cj_stream.streaming.consumer import BarrierConsumer
-from cj_stream.streaming.local_store import LocalStore
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.reading import Reading
+from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
 from cj_stream.worker import Worker
 

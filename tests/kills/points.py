@@ -25,17 +25,17 @@ from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
+from cj_stream.engine.dispatcher import Dispatcher
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.consumer import BarrierConsumer, FaustConsumer, FencedConsumerThread
+from cj_stream.engine.overrides.producer import IdempotentProducer
+from cj_stream.engine.overrides.recovery import SeekFirstRecovery
+from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.releases import Releases
+from cj_stream.engine.sender import Sender
 from cj_stream.provider.client import ProviderClient
-from cj_stream.provider.dispatcher import Dispatcher
-from cj_stream.streaming.consumer import BarrierConsumer, FaustConsumer, FencedConsumerThread
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.local_store import LocalStore
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.producer import IdempotentProducer
-from cj_stream.streaming.recovery import SeekFirstRecovery
-from cj_stream.streaming.releases import Releases
-from cj_stream.streaming.sender import Sender
-from cj_stream.tables.table import BatchTable
 from cj_stream.worker import Worker
 
 IN_TRAFFIC = {

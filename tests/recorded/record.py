@@ -42,11 +42,11 @@ from cj_stream.contracts.topics import changelog_topic
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, OperatorCommand, SubmissionAccepted
+from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
-from cj_stream.streaming.messages import encode_event, encode_message
-from cj_stream.streaming.partitioning import home_partition
 
 TOKEN = "a token for recordings"  # noqa: S105 -- of no other use
 YEAR_HOURS = 365 * 24.0

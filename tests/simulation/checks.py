@@ -18,8 +18,8 @@ from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Comparison, ComparisonStatus, Control, Row
 from cj_stream.domain.states import TERMINAL
 from cj_stream.domain.todo import Effect, Submit
+from cj_stream.engine.messages import decode_event, decode_message
 from cj_stream.provider.client import Submission
-from cj_stream.streaming.messages import decode_event, decode_message
 from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, encode_row, read_key, row_key, row_position
 
 if TYPE_CHECKING:

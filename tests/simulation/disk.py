@@ -8,8 +8,8 @@ from typing import Any
 
 from faust.types import TP
 
+from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.tables.codec import LOCAL_PREFIX
-from cj_stream.tables.table import BatchTable
 
 
 class MemoryBatch:

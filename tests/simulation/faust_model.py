@@ -1,6 +1,6 @@
 """Faust's part of a worker, modelled: streams and acks, commits, recovery, timers, the order of starting and stopping.
 
-The classes of `cj_stream.streaming` that extend Faust are used as they are: each stands here before a model of the
+The classes of `cj_stream.engine` that extend Faust are used as they are: each stands here before a model of the
 class of Faust's that it extends, so its `super()` reaches the model.
 """
 
@@ -19,9 +19,9 @@ from mode.utils.queues import FlowControlEvent
 from simulation.broker import Record
 from simulation.recovery_model import CATCHING_UP
 
-from cj_stream.streaming.app import HardenedApp
-from cj_stream.streaming.consumer import BarrierConsumer
-from cj_stream.streaming.reading import Reading
+from cj_stream.engine.overrides.app import HardenedApp
+from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.reading import Reading
 
 if TYPE_CHECKING:
     from simulation.process import Process
@@ -258,7 +258,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
                 self._committing.set_result(None)
                 self._committing = None
 
-    # --- What `streaming.lag` asks of aiokafka -------------------------------------------------------------------
+    # --- What `lag` asks of aiokafka -------------------------------------------------------------------
 
     async def _call(self, ask: Callable[..., Any], *args: Any) -> Any:
         answer = await self.process.ask_broker(lambda: ask(*args))

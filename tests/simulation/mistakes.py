@@ -26,15 +26,15 @@ from cj_stream.domain.events import Event, OutcomePublished, OutcomeRefused, Par
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus, Control, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
-from cj_stream.provider.dispatcher import Dispatcher, PostponedError
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.lag import Read
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.publisher import RecordRefusedError, TopicRefusesError
-from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.recovery import SeekFirstRecovery
-from cj_stream.streaming.releases import Releases
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.dispatcher import Dispatcher, PostponedError
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.lag import Read
+from cj_stream.engine.overrides.recovery import SeekFirstRecovery
+from cj_stream.engine.publisher import RecordRefusedError, TopicRefusesError
+from cj_stream.engine.reading import Reading
+from cj_stream.engine.releases import Releases
+from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
 
 # --- The domain ----------------------------------------------------------------------------------------------------

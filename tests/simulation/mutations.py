@@ -20,17 +20,17 @@ from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.effects import Effects
 from cj_stream.domain import decider
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.provider.dispatcher import Dispatcher
-from cj_stream.streaming.consumer import BarrierConsumer
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.reading import Reading
-from cj_stream.streaming.recovery import SeekFirstRecovery
-from cj_stream.streaming.releases import Releases
-from cj_stream.streaming.sender import Sender
+from cj_stream.engine.dispatcher import Dispatcher
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.overrides.recovery import SeekFirstRecovery
+from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.reading import Reading
+from cj_stream.engine.releases import Releases
+from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.table import BatchTable
 
 ENDS = "everything ends"
 NO_EXCEPTION = "no unexpected exception"
@@ -98,12 +98,12 @@ MUTATIONS = (
     ),
     Mutation(
         "recovery keeps the lower position",
-        lambda: patch("cj_stream.tables.table.row_position", mistakes.lowest_position),
+        lambda: patch("cj_stream.engine.overrides.table.row_position", mistakes.lowest_position),
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES, checks.NO_REGRESS, ENDS, end_checks.ONE_OUTCOME),
     ),
     Mutation(
         "recovery takes the last record, whatever its position",
-        lambda: patch("cj_stream.tables.table.row_position", mistakes.last_wins),
+        lambda: patch("cj_stream.engine.overrides.table.row_position", mistakes.last_wins),
         (end_checks.LIVE_IS_REPLAY, checks.NO_REGRESS, end_checks.LOG_DECIDES),
     ),
     Mutation(

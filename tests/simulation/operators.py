@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from simulation.plan import batch_name
 
 from cj_stream.domain.events import Action, OperatorCommand
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.partitioning import home_partition
 
 if TYPE_CHECKING:
     from simulation.world import World

@@ -16,7 +16,7 @@ from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 from simulation.broker import Record
 
-from cj_stream.streaming.recovery import LOOK_SECONDS, SeekFirstRecovery
+from cj_stream.engine.overrides.recovery import LOOK_SECONDS, SeekFirstRecovery
 
 if TYPE_CHECKING:
     from simulation.faust_model import SimApp

@@ -13,7 +13,7 @@ import pytest
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 FAULTY = """
 import asyncio, contextlib, os, threading
-from cj_stream.streaming.process import end_process, ends_process
+from cj_stream.engine.process import end_process, ends_process
 
 def test_itself():
     end_process("at once")

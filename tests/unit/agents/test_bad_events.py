@@ -16,9 +16,9 @@ from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.domain.draft import Change, unchanged
+from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.messages import encode_event, encode_message
-from cj_stream.streaming.publisher import Deliveries
 
 LIMIT = 10
 

@@ -18,11 +18,11 @@ from cj_stream.domain.events import Action, Event, OperatorCommand, PartitionOpe
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
+from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.inputs import Applied
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.inputs import Applied
-from cj_stream.streaming.messages import encode_event, encode_message
-from cj_stream.streaming.opening import Opener
-from cj_stream.streaming.publisher import Deliveries
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import row_position
 

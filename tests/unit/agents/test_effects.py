@@ -27,11 +27,11 @@ from cj_stream.domain.events import (
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
+from cj_stream.engine.dispatcher import PostponedError
+from cj_stream.engine.fence import Fence
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import Submission
-from cj_stream.provider.dispatcher import PostponedError
-from cj_stream.streaming.fence import Fence
 
 IDS = CorrelationIds(b"a key")
 ATTEMPT: dict[str, Any] = {"batch_id": BATCH, "run": 1, "index": 3, "attempt": 2}

@@ -20,10 +20,10 @@ from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.domain import records
 from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import MAX_PARTITIONS, CorrelationIds
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
-from cj_stream.streaming.partitioning import home_partition
 
 CALLBACK = WireCallback(
     correlation_id=UUID(FIRST),

@@ -12,7 +12,7 @@ from story import BATCH, START
 
 from cj_stream.agents import batches
 from cj_stream.domain.events import Callback
-from cj_stream.streaming.messages import VERSION, encode_event, encode_message
+from cj_stream.engine.messages import VERSION, encode_event, encode_message
 
 
 @pytest.fixture(autouse=True)

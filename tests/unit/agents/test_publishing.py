@@ -23,13 +23,13 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, OutcomeRefused
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.todo import LoadContent, Publish
+from cj_stream.engine import publisher as publisher_module
+from cj_stream.engine.dispatcher import PostponedError
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.messages import encode_event
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.provider.dispatcher import PostponedError
-from cj_stream.streaming import publisher as publisher_module
-from cj_stream.streaming.fence import Fence
-from cj_stream.streaming.messages import encode_event
-from cj_stream.streaming.publisher import Deliveries
 
 TOO_LARGE = errors.MessageSizeTooLargeError()
 FORBIDDEN = errors.TopicAuthorizationFailedError("t")

@@ -12,9 +12,9 @@ from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.publisher import Deliveries
 
 VALUE = b"x" * 300_000
 

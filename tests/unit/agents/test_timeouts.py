@@ -18,10 +18,10 @@ from cj_stream.domain.draft import Change
 from cj_stream.domain.events import Action, OperatorCommand, PartitionOpened, TimeoutDue
 from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.domain.policy import Policy
+from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.lag import Read
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.forwarder import Forwarder
-from cj_stream.streaming.lag import Read
-from cj_stream.streaming.opening import Opener
 
 WIDTH = 60.0
 HOUR = 3600.0

@@ -15,7 +15,7 @@ from cj_stream.cli.dlq_rendering import full_row, letter_row, letters_table, pri
 from cj_stream.cli.dlq_selection import Filters, Moment
 from cj_stream.contracts.dead_letters import dead_letter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
-from cj_stream.streaming.dead_letter_topic import KeptLetter
+from cj_stream.engine.dead_letter_topic import KeptLetter
 
 MOMENT = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)
 HOSTILE = b"\x1b]0;owned\x07\x9b2J\xff [red]\xe2\x80\xae"

@@ -21,7 +21,7 @@ ENDS = """
 import sys, structlog
 from cj_stream.operations.logs import configure_logs
 configure_logs({format!r}, "INFO")
-from cj_stream.streaming import process
+from cj_stream.engine import process
 process.{end}
 """
 

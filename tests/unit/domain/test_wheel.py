@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cj_stream.domain.wheel import Wheel
+from cj_stream.engine.wheel import Wheel
 
 A, B, C = ("a", 1), ("b", 1), ("b", 2)
 

@@ -18,8 +18,8 @@ from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event, PartitionOpened, SubmissionAccepted
 from cj_stream.domain.records import Comparison
+from cj_stream.engine.messages import encode_event, encode_message
 from cj_stream.operations.settings import Settings
-from cj_stream.streaming.messages import encode_event, encode_message
 from cj_stream.tables.codec import KINDS, encode_row, row_key, row_position
 
 SETTINGS = Settings(correlation_key=IDS.key.decode())

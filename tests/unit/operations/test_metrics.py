@@ -17,8 +17,8 @@ from cj_stream.domain.draft import Change
 from cj_stream.domain.events import Action, Event, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
+from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.operations.metrics import Metrics
-from cj_stream.streaming.conditions import ConditionKind, Conditions
 
 HOUR = 3600.0
 

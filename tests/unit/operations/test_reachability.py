@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.operations.reachability import Reachability, services
-from cj_stream.streaming.conditions import ConditionKind, Conditions
 
 
 async def test_a_service_that_is_away_is_told_until_it_is_back(unused_tcp_port: int) -> None:

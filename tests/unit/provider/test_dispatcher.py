@@ -13,7 +13,7 @@ from cj_stream.domain.events import ContentLoaded
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit, todo
-from cj_stream.provider.dispatcher import PostponedError
+from cj_stream.engine.dispatcher import PostponedError
 
 
 async def test_nothing_is_started_before_a_commit_hands_the_batch_over(world: World) -> None:

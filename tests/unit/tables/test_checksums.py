@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cj_stream.tables import checksums
+from cj_stream.engine import checksums
 
 ROWS = st.dictionaries(st.binary(max_size=8), st.binary(max_size=20), max_size=8)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from cj_stream.tables.table import BatchTable
+from cj_stream.engine.overrides.table import BatchTable
 
 
 @pytest.mark.parametrize(("partition", "noted"), [(1, [(TP("changelog", 1), 7)]), (2, [])])

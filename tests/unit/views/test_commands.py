@@ -5,7 +5,7 @@ from served_views import Serve, Served
 from story import BATCH, Story
 
 from cj_stream.domain.events import Action, OperatorCommand
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.views import batches
 
 HOME = home_partition(BATCH, 8)

@@ -9,8 +9,8 @@ from story import BATCH, START, Story, requested
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.todo import LoadContent, Publish
-from cj_stream.streaming.conditions import ConditionKind
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.conditions import ConditionKind
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.views import listing
 
 

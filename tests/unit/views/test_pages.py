@@ -7,9 +7,9 @@ from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, Story, requested
 
-from cj_stream.streaming.conditions import ConditionKind
-from cj_stream.streaming.fence import now as fence_now
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.conditions import ConditionKind
+from cj_stream.engine.fence import now as fence_now
+from cj_stream.engine.partitioning import home_partition
 
 HOME = home_partition(BATCH, 8)
 

@@ -7,8 +7,8 @@ from story import BATCH, Story
 
 from cj_stream.cli.client import ViewsClient
 from cj_stream.cli.report_batch import batch_data
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.scoring.estimates import estimate
-from cj_stream.streaming.partitioning import home_partition
 
 
 @pytest.fixture

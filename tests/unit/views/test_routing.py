@@ -10,7 +10,7 @@ from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, Story, requested
 
-from cj_stream.streaming.partitioning import home_partition
+from cj_stream.engine.partitioning import home_partition
 from cj_stream.views.routing import ROUTED
 
 HOME = home_partition(BATCH, 8)

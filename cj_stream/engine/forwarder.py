@@ -1,0 +1,93 @@
+"""Forwards events to their home partitions, gathering those of one partition into one message.
+
+Hazard: an event that was gathered and is acknowledged to Faust at the next loop turn would be in no future that a
+commit waits for: Faust 0.15.3 acknowledges when the agent takes the next one (``_cython/streams.pyx`` 112-161). So a
+promise is registered with the sender before the event is taken over.
+
+Test: ``test_forwarder.py`` (an event is outstanding from the moment it was taken over).
+
+Hazard: while a batch of the producer is full, a smaller message overtakes a larger one that waits for room. Killed in
+between, the later event is in the log and the earlier one is not; but a request is told from its second copy by the
+order of the log. So the messages of a partition are handed to the producer one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT
+from cj_stream.domain.events import Event
+from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.process import end_process, ends_process
+from cj_stream.engine.sender import Sender
+
+
+class EventTooLargeError(Exception):
+    """The event does not fit into a record of the log; nothing was taken over."""
+
+
+@dataclass
+class _Gathering:
+    promise: asyncio.Future[Any]
+    timer: asyncio.TimerHandle
+    events: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Forwarder:
+    """Sends events to partitions of the events topic, after gathering for ``accumulate`` seconds."""
+
+    def __init__(self, sender: Sender, topic: str, accumulate: float) -> None:
+        self._sender = sender
+        self._topic = topic
+        self._accumulate = accumulate
+        self._gathering: dict[int, _Gathering] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def forward(self, partition: int, event: Event) -> asyncio.Future[Any]:
+        """Take over ``event``; the future resolves when the broker has it. Raises `EventTooLargeError`."""
+        data = encode_event(event)
+        if len(data) > EVENT_LIMIT:
+            raise EventTooLargeError(
+                f"{type(event).__name__} of batch {event.batch_id} has {len(data)} bytes, at most {EVENT_LIMIT} fit"
+            )
+        gathering = self._gathering.get(partition)
+        if gathering is not None and gathering.size + len(data) > GATHERED_LIMIT:
+            self._flush(partition)
+            gathering = None
+        gathering = gathering or self._start(partition)
+        gathering.events.append(data)
+        gathering.size += len(data)
+        if gathering.size >= GATHERED_LIMIT:
+            self._flush(partition)
+        return asyncio.shield(gathering.promise)
+
+    def _start(self, partition: int) -> _Gathering:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._accumulate, self._flush, partition)
+        gathering = _Gathering(self._sender.promise("a gathered message"), timer)
+        self._gathering[partition] = gathering
+        return gathering
+
+    @ends_process("gathered events were not taken up")
+    def _flush(self, partition: int) -> None:
+        gathering = self._gathering.pop(partition)
+        gathering.timer.cancel()
+        task = asyncio.get_running_loop().create_task(self._send(partition, gathering))
+        self._sending.add(task)
+        task.add_done_callback(self._finished)
+
+    async def _send(self, partition: int, gathering: _Gathering) -> None:
+        value = encode_message(gathering.events)
+        async with self._turns[partition]:
+            acknowledged = await self._sender.send(self._topic, key=None, value=value, partition=partition)
+        gathering.promise.set_result(await acknowledged)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if task.cancelled() or task.exception():
+            end_process("a gathered message was not sent", error=repr(task))

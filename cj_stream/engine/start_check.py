@@ -1,0 +1,101 @@
+"""What is checked before a worker starts: codecs, the broker, that every topic is as it has to be, the changelog.
+
+Hazard in Faust 0.15.3: a topic that is missing is left out of the assignment without a word
+(``assignor/partition_assignor.py`` 180), and with other partitions than the table's it is assigned apart from it.
+
+Tests: ``test_start_check.py``; ``tests/kafka/test_worker_start.py``, ``tests/kafka/test_changelog.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+from yarl import URL
+
+from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.engine.changelog import ChangelogError, compare, describe_changelog, note_id
+from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.overrides import codecs
+from cj_stream.engine.process import refuse_to_start
+from cj_stream.engine.provisioning import ProvisioningError, find_problems, largest_records
+from cj_stream.operations.reachability import why_closed
+from cj_stream.operations.settings import Settings
+
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_PORT = 9092
+_NO_KAFKA = "it takes connections, but does not answer as Kafka without TLS does: is it the right port?"
+PAUSE_SECONDS = 3.0
+LOG_SECONDS = 30.0
+
+
+def check_codecs() -> None:
+    """End the process with exit code 78 if a record compressed with one of Kafka's codecs could not be read."""
+    if problems := codecs.find_problems():
+        refuse_to_start(problems)
+
+
+async def check_topics(settings: Settings) -> None:
+    """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
+    problems = await _patiently(settings, lambda: find_problems(settings.kafka_bootstrap, registry(settings)))
+    if problems:
+        refuse_to_start(problems)
+
+
+async def check_changelog(settings: Settings, store: LocalStore) -> None:
+    """End the process with exit code 78 if the locked ``store`` holds what the changelog does not.
+
+    A store that does not go with the changelog, and holds nothing, is not trusted.
+    """
+    changelog = await _patiently(
+        settings, lambda: describe_changelog(settings.kafka_bootstrap, changelog_topic(settings))
+    )
+    found = await asyncio.to_thread(compare, changelog, store.folder, store.databases())
+    if found.losses:
+        refuse_to_start(found.losses)
+    if not found.fits:
+        store.distrust()
+    note_id(store.folder, changelog)
+
+
+async def _patiently(settings: Settings, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    told_at = float("-inf")
+    while True:
+        try:
+            return await ask()
+        except (ProvisioningError, ChangelogError) as error:
+            # By the time, not by the attempts: one may take half a minute where nothing answers.
+            if monotonic() - told_at >= LOG_SECONDS:
+                told_at = monotonic()
+                found = await _at_the_door(settings.kafka_bootstrap)
+                log.warning("waiting for Kafka", why=str(error), found=found, again_in_seconds=PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _at_the_door(bootstrap: str) -> str:
+    """Return what there is at the bootstrap addresses, where no Kafka answers."""
+    servers = [server.strip() for server in bootstrap.split(",")]
+    closed = await asyncio.gather(
+        *(why_closed(URL(f"kafka://{server}").with_port(_port(server))) for server in servers)
+    )
+    return "; ".join(f"{server}: {why or _NO_KAFKA}" for server, why in zip(servers, closed, strict=True))
+
+
+def _port(server: str) -> int:
+    return URL(f"kafka://{server}").port or DEFAULT_PORT
+
+
+async def topic_limits(settings: Settings) -> dict[str, int]:
+    """Return the largest record that each outcome topic takes, in bytes, where the broker tells it."""
+    topics = (settings.assessment_completed_topic, settings.assessment_failed_topic, settings.assessment_result_topic)
+    try:
+        return await largest_records(settings.kafka_bootstrap, topics)
+    except ProvisioningError as error:
+        log.warning("the largest records of the outcome topics are not known", why=str(error))
+        return {}

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+from faust.types import TP
+
+from cj_stream.engine.conditions import Conditions
+from cj_stream.engine.overrides.consumer import FencedConsumerThread
+from cj_stream.engine.overrides.inputs import Inputs
+from cj_stream.engine.reading import Reading
+
+EVENTS, CALLBACKS, CHANGELOG = TP("events", 0), TP("callbacks", 0), TP("changelog", 0)
+
+
+class Broker:
+    """Stands in for aiokafka's fetcher: waits for records, then gives all that are wanted, all of them for none."""
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.Event()
+        self.waiting = asyncio.Event()
+        self._closed = False
+        self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
+        self.callbacks = SimpleNamespace(has_valid_position=True, position=7)
+        states = {CALLBACKS: self.callbacks, CHANGELOG: SimpleNamespace(has_valid_position=True, position=7)}
+        self.subscription = SimpleNamespace(assignment=SimpleNamespace(state_value=states.get))
+
+    async def fetched_records(self, wanted: Any, **_: Any) -> dict[TP, list[str]]:
+        self.waiting.set()
+        await self.arrived.wait()
+        self.callbacks.position += 1
+        return {tp: [f"a record of {tp.topic}"] for tp in (EVENTS, CALLBACKS) if not wanted or tp in wanted}
+
+
+class Fetching:
+    """A consumer thread with such a broker."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self._consumer = cast("Any", SimpleNamespace(_fetcher=self.broker, _closed=False, _subscription=self.broker))
+        self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
+        self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
+        acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
+        engine = SimpleNamespace(inputs=Inputs(Conditions(lambda: 0.0)))
+        self.thread.app = cast("Any", SimpleNamespace(topics=acked, engine=engine))
+
+    async def begin(self, active: set[TP]) -> asyncio.Task[Any]:
+        fetch = asyncio.create_task(self.thread._fetch_records(self._consumer, active, timeout=1.0, max_records=500))
+        await self.broker.waiting.wait()
+        return fetch
+
+
+async def test_a_fetch_takes_nothing_that_was_not_active_when_it_began() -> None:
+    fetching = Fetching()
+    active = {EVENTS}
+    fetch = await fetching.begin(active)
+    active.clear()
+    fetching.broker.arrived.set()
+    assert set(await fetch) == {EVENTS}
+
+
+async def test_a_fetch_that_is_cut_off_before_a_seek_takes_nothing() -> None:
+    fetching = Fetching()
+    fetch = await fetching.begin({EVENTS, CALLBACKS})
+    await fetching.thread._cut_off_fetch()
+    assert fetching.thread._fetch is not None
+    assert fetching.thread._fetch.done(), "a seek would meet it"
+    fetching.broker.arrived.set()
+    assert await fetch == {}
+
+
+async def test_nothing_is_fetched_while_no_partition_is_active() -> None:
+    fetching = Fetching()
+    fetching.broker.arrived.set()
+    assert await fetching.thread._fetch_records(cast("Any", None), set(), timeout=1.0) == {}
+
+
+async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
+    fetching = Fetching()
+    reading = fetching.thread.consumer.reading
+    reading.restart()
+    fetching.broker.arrived.set()
+    await (await fetching.begin({EVENTS, CALLBACKS}))
+    assert reading.idle({EVENTS: 5, CALLBACKS: 5}, {}) == {CALLBACKS: 7}, "the agents have not got what was fetched"
+
+
+async def test_the_position_of_a_standby_is_nothing_to_commit() -> None:
+    fetching = Fetching()
+    reading = fetching.thread.consumer.reading
+    reading.restart()
+    fetching.broker.arrived.set()
+    await (await fetching.begin({CALLBACKS, CHANGELOG}))
+    assert reading.idle({CALLBACKS: 5, CHANGELOG: 5}, {}) == {CALLBACKS: 7}

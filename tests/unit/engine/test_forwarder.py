@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from fake_producer import FakeProducer, no_exit
+from until import until
+
+from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT, RECORD_LIMIT
+from cj_stream.domain.events import OutcomePublished, VerdictReceived
+from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
+from cj_stream.engine.sender import Sender
+
+SOON = 0.01  # seconds of gathering
+NEVER = 3600.0
+
+
+@pytest.fixture
+def producer() -> FakeProducer:
+    return FakeProducer()
+
+
+def told(number: int) -> OutcomePublished:
+    return OutcomePublished(batch_id="b", run=1, outcome=f"completed:{number}")
+
+
+def judged(size: int) -> VerdictReceived:
+    return VerdictReceived(batch_id="b", run=1, index=0, attempt=1, winner="A", justification="x" * size)
+
+
+def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
+    return Forwarder(sender, "events", accumulate)
+
+
+async def test_events_of_one_partition_gathered_in_time_travel_in_one_message(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    promises = [forwards.forward(3, told(number)) for number in range(3)]
+    assert producer.records == []
+    await until(lambda: len(producer.records) == 1)
+    record = producer.records[0]
+    assert (record.topic, record.partition, record.key) == ("events", 3, None)
+    assert record.events() == [told(0), told(1), told(2)]
+    await settle(producer, sender)
+    assert [promise.result().offset for promise in promises] == [0, 0, 0]
+
+
+async def test_partitions_do_not_share_messages(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    forwards.forward(5, told(1))
+    await until(lambda: len(producer.records) == 2)
+    assert {record.partition: record.events() for record in producer.records} == {3: [told(0)], 5: [told(1)]}
+    await settle(producer, sender)
+
+
+async def test_what_comes_after_a_message_was_sent_goes_into_the_next_one(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    await until(lambda: len(producer.records) == 1)
+    forwards.forward(3, told(1))
+    await until(lambda: len(producer.records) == 2)
+    assert [record.events() for record in producer.records] == [[told(0)], [told(1)]]
+    await settle(producer, sender)
+
+
+async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(producer: FakeProducer) -> None:
+    """Or else a commit could pass its source while it is still being gathered."""
+    sender = producer.sender()
+    promise = forwarder(sender).forward(3, told(0))
+    assert sender.outstanding == 1
+    await until(lambda: len(producer.records) == 1)
+    assert sender.outstanding > 0
+    settled = asyncio.ensure_future(sender.settled(10))
+    await asyncio.sleep(0)
+    assert not settled.done()
+    await settle(producer, sender)
+    await settled
+    assert promise.done()
+    assert sender.outstanding == 0
+
+
+async def test_a_full_message_does_not_wait(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender, accumulate=NEVER)
+    forwards.forward(3, told(0))
+    assert producer.records == []
+    forwards.forward(3, judged(GATHERED_LIMIT))
+    await until(lambda: len(producer.records) == 2)
+    assert [len(record.events()) for record in producer.records] == [1, 1]
+    await settle(producer, sender)
+
+
+async def test_no_gathered_message_is_larger_than_a_record_may_be(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    sizes = [GATHERED_LIMIT // 3] * 5 + [EVENT_LIMIT - 1000] * 2 + [10] * 3
+    for size in sizes:
+        forwards.forward(3, judged(size))
+    await until(lambda: sum(len(record.events()) for record in producer.records) == len(sizes))
+    assert all(len(record.value or b"") < RECORD_LIMIT for record in producer.records)
+    assert [len(event.justification) for record in producer.records for event in record.events()] == sizes
+    await settle(producer, sender)
+
+
+async def test_an_event_that_fits_into_no_record_is_not_taken_over(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    with pytest.raises(EventTooLargeError, match=r"VerdictReceived of batch b has 9900.. bytes, at most 990000 fit"):
+        forwarder(sender).forward(3, judged(EVENT_LIMIT))
+    assert (producer.records, sender.outstanding) == ([], 0)
+
+
+async def test_the_process_ends_when_a_message_cannot_be_sent(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = no_exit(monkeypatch, "sender", "forwarder")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    producer.failure = RuntimeError("the broker is gone")
+    forwarder(producer.sender(), accumulate=0).forward(3, told(0))
+    await until(lambda: "a gathered message was not sent" in reasons)
+    assert reasons[0] == "could not produce to events"
+
+
+async def settle(producer: FakeProducer, sender: Sender) -> None:
+    """Acknowledge everything, and let the forwarder hear of it: a task that is still running would be cancelled."""
+    for number in range(len(producer.records)):
+        producer.acknowledge(number)
+    await sender.settled(10)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_a_message_that_waits_for_room_in_the_producer_is_not_overtaken(producer: FakeProducer) -> None:
+    """Two events of a partition keep their order, or a request could be taken for the copy of one behind it."""
+    sender = producer.sender()
+    room = asyncio.Event()
+    waiting: list[bool] = []
+    send = sender.send
+
+    async def first_waits(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        if kwargs["partition"] == 3 and not waiting:
+            waiting.append(True)
+            await room.wait()
+        return await send(*args, **kwargs)
+
+    sender.send = first_waits  # type: ignore[method-assign]
+    forwards = forwarder(sender)
+    forwards.forward(3, told(0))
+    await until(lambda: not forwards._gathering)
+    forwards.forward(3, told(1))
+    forwards.forward(5, told(2))
+    await until(lambda: len(producer.records) == 1)
+    assert producer.records[0].events() == [told(2)], "other partitions do not wait"
+    room.set()
+    await until(lambda: len(producer.records) == 3)
+    assert [record.events() for record in producer.records if record.partition == 3] == [[told(0)], [told(1)]]
+    await settle(producer, sender)

@@ -188,6 +188,11 @@ MUTATIONS = (
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
     ),
     Mutation(
+        "a rebuilt copy is taken as it is",
+        _replaced(SeekFirstRecovery, "_is_settled", lambda *_, **__: True),
+        (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES, checks.NO_REGRESS),
+    ),
+    Mutation(
         "the end of a changelog is not fetched again",
         _replaced(SeekFirstRecovery, "_end", mistakes.end_without_a_second_fetch),
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),

@@ -211,13 +211,13 @@ class SeekFirstRecovery(Recovery):
         return self._revoked or self.app.consumer_generation_id != generation_id
 
     async def _incomplete(self) -> list[TP]:
-        """Return the partitions to be served whose copy must be rebuilt. One that has been is taken as it is now."""
+        """Return the partitions to be served whose copy must be rebuilt, until it is as told or two readings agree."""
         incomplete = []
         for tp in sorted(tp for tp in self.active_tps if tp.partition not in self.closed):
             copy = self._copy(tp)
             complete = copy.is_complete(tp.partition)
-            if tp in self._rebuilt:
-                self._tell_rebuilt(tp, self._rebuilt.pop(tp), as_told=complete)
+            if tp in self._rebuilt and self._is_settled(tp, self._rebuilt[tp], as_told=complete):
+                self._rebuilt.pop(tp)
                 # Not again because of what is as it is; from here on we are the last writer.
                 copy.trust(tp.partition)
             elif not complete:
@@ -247,7 +247,8 @@ class SeekFirstRecovery(Recovery):
             self.active_offsets[tp] = None
         self.signal_recovery_start.set()
 
-    def _tell_rebuilt(self, tp: TP, before: dict[bytes, int], *, as_told: bool) -> None:
+    def _is_settled(self, tp: TP, before: dict[bytes, int], *, as_told: bool) -> bool:
+        """Return whether a rebuilt copy is what the changelog says; ``before`` are the rows that were read before."""
         rows = self._rows(tp)
         log.warning(
             "the copy of a partition is rebuilt from the changelog",
@@ -258,13 +259,19 @@ class SeekFirstRecovery(Recovery):
             outdated=sum(key in before and before[key] != value for key, value in rows.items()),
             too_many=len(before.keys() - rows.keys()),
         )
-        if not as_told:
-            log.warning(
-                "the rebuilt copy is not what the last writer of the changelog had: it was out of touch, or rows of a "
-                "worker that was came later; going on with what the changelog says",
-                topic=tp.topic,
-                partition=tp.partition,
-            )
+        if as_told:
+            return True
+        # Something may have been lost on its way once more: then the next reading differs.
+        agree = rows == before
+        log.warning(
+            "the rebuilt copy is not what the last writer of the changelog had: it was out of touch, or rows of a "
+            "worker that was came later; going on with what the changelog says"
+            if agree
+            else "the rebuilt copy is not what the last writer of the changelog had: reading once more",
+            topic=tp.topic,
+            partition=tp.partition,
+        )
+        return agree
 
     def _rows(self, tp: TP) -> dict[bytes, int]:
         return {key: hash(value) for key, value in self._copy(tp).rows(tp.partition)}

@@ -188,12 +188,23 @@ async def test_a_copy_that_is_not_complete_is_rebuilt_before_anything_flows(reco
     assert (found["rows"], found["missing"], found["outdated"], found["too_many"]) == (4, 2, 1, 1)
 
 
-async def test_a_rebuilt_copy_is_taken_as_it_is_and_not_rebuilt_for_ever(recovered: Recovered) -> None:
+async def test_a_rebuilt_copy_is_taken_as_it_is_when_two_readings_agree(recovered: Recovered) -> None:
     recovered.copy.complete = False
     for _ in range(2):
         await recovered.recover()
     assert recovered.copy.asked == ["empty", "trust"]
     assert recovered.steps[-3:] == ["sources", "streams", "flow"]
+
+
+async def test_a_copy_is_rebuilt_until_two_readings_agree(recovered: Recovered) -> None:
+    recovered.copy.complete = False
+    for found in ({b"a": b"1"}, {b"a": b"2"}, {b"a": b"2", b"b": b"1"}):
+        recovered.copy.found = found
+        await recovered.recover()
+        assert recovered.steps[-1] == "flush"
+    await recovered.recover()
+    assert recovered.copy.asked == ["empty", "empty", "empty", "trust"]
+    assert recovered.steps[-1] == "flow"
 
 
 async def test_a_copy_that_is_taken_away_while_it_is_verified_is_left_alone(recovered: Recovered) -> None:

@@ -2,26 +2,27 @@
 
 It knows each live batch as of the last commit. An effect taken in hand stays there until its report has been applied
 and committed, so it is not started twice; one that got lost on the way is then still in `todo` and is started again.
+What a batch has to start changes only with the batch and with what is in hand of it: a batch is looked at after either,
+and `todo` is asked of no other one.
 Submissions share a bounded pool and are fair over the batches, in portions of one matching (n/2 pairs).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
 import structlog
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect, Publish, Submit, is_done, still_wanted, todo
+from cj_stream.engine.in_hand import InHand, Job, Key
 from cj_stream.engine.process import ends_process
 
 log = structlog.get_logger(__name__)
 
-Key = tuple[str, int]
 Execute = Callable[[Effect, Batch, int], Awaitable[Event]]
 """Carries out an effect of a batch that lives in a partition, and returns the event that reports it."""
 Report = Callable[[int, Event], Awaitable[int]]
@@ -36,15 +37,6 @@ class PostponedError(Exception):
         self.seconds = seconds
 
 
-@dataclass
-class _Job:
-    """An effect in hand. ``offset`` is where its report lies in the log, once the broker has it."""
-
-    partition: int
-    task: asyncio.Task[None] | None = None
-    offset: int | None = None
-
-
 class Dispatcher:
     """Starts the effects of committed batches and reports what came of them."""
 
@@ -53,10 +45,12 @@ class Dispatcher:
         self._report = report
         self._workers = submission_workers
         self._batches: dict[Key, tuple[int, Batch]] = {}
-        self._in_hand: dict[Effect, _Job] = {}
+        self._in_hand = InHand()
+        self._changed: dict[Key, None] = {}
+        """Batches not looked at since they, or what is in hand of them, changed: they may have something to start."""
         self._submitting = 0
         self._closed = False
-        self._turns: deque[Key] = deque()
+        self._turns: OrderedDict[Key, None] = OrderedDict()
         self._resting: set[Key] = set()
         self.postponed: dict[Key, str] = {}
         """Batches whose work waits for somebody else, and why: for the operator."""
@@ -64,44 +58,38 @@ class Dispatcher:
 
     def committed(self, partition: int, position: int, batches: Iterable[Batch]) -> None:
         """Take over batches as they are after the commit of everything before ``position``."""
-        applied = [
-            effect
-            for effect, job in self._in_hand.items()
-            if job.partition == partition and job.offset is not None and job.offset < position
-        ]
-        keys = dict.fromkeys((effect.batch_id, effect.run) for effect in applied)
-        for effect in applied:
-            del self._in_hand[effect]
+        for job in self._in_hand.applied(partition, position):
+            self._changed[job.key] = None
         for batch in batches:
             if is_done(batch):
                 self._forget(batch.key)
             else:
                 self._batches[batch.key] = (partition, batch)
-                keys[batch.key] = None
-        self._start(*keys)
+                self._changed[batch.key] = None
+        self._start()
 
     async def drop(self, partitions: Iterable[int], patience: float) -> None:
         """Let go of partitions: start nothing more for them, and wait ``patience`` seconds for what is under way."""
         gone = set(partitions)
         for key in [key for key, (partition, _) in self._batches.items() if partition in gone]:
             self._forget(key)
-        jobs = {effect: job for effect, job in self._in_hand.items() if job.partition in gone}
-        running = [job.task for job in jobs.values() if job.task is not None]
+        jobs = [job for job in self._in_hand if job.partition in gone]
+        running = [job.task for job in jobs if job.task is not None]
         if running:
             _, late = await asyncio.wait(running, timeout=patience)
             for task in late:
                 task.cancel()
-        for effect in jobs:
-            self._in_hand.pop(effect, None)
+        for job in jobs:
+            self._in_hand.let_go(job)
 
     async def close(self, patience: float) -> None:
         """Start nothing more, and wait ``patience`` seconds for what is under way."""
         self._closed = True
-        await self.drop({job.partition for job in self._in_hand.values()}, patience)
+        await self.drop({job.partition for job in self._in_hand}, patience)
 
     def tick(self) -> None:
-        """Start whatever is still to be done and not in hand."""
-        self._start(*self._batches)
+        """Start again what got lost on the way: what is still to be done and no longer in hand."""
+        self._start()
 
     @property
     def in_hand(self) -> int:
@@ -116,27 +104,29 @@ class Dispatcher:
         self.postponed.pop(key, None)
         self._postponed_by.pop(key, None)
 
-    def _start(self, *keys: Key) -> None:
-        """Start what these batches have to do; their submissions when it is their turn."""
-        for key in keys:
+    def _start(self) -> None:
+        """Start what the batches that changed have to do; their submissions when it is their turn."""
+        for key in list(self._changed):
             if not self._closed and key in self._batches and key not in self._resting:
                 self._start_batch(key)
+            del self._changed[key]
         self._pump()
 
     def _start_batch(self, key: Key) -> None:
         partition, batch = self._batches[key]
-        waiting = [effect for effect in todo(batch) if effect not in self._in_hand]
+        in_hand = self._in_hand.of(key)
+        waiting = [effect for effect in todo(batch) if effect not in in_hand]
         for effect in waiting:
             if not isinstance(effect, Submit):
                 self._run(effect, partition, batch)
-        if any(isinstance(effect, Submit) for effect in waiting) and key not in self._turns:
-            self._turns.append(key)
+        if any(isinstance(effect, Submit) for effect in waiting):
+            self._turns.setdefault(key)
 
     def _pump(self) -> None:
         while self._turns and self._submitting < self._workers and not self._closed:
-            key = self._turns.popleft()
+            key, _ = self._turns.popitem(last=False)
             if key in self._batches and key not in self._resting and self._take_turn(key):
-                self._turns.append(key)
+                self._turns[key] = None
 
     def _take_turn(self, key: Key) -> bool:
         """Start one portion of a batch's submissions; return whether it has more."""
@@ -151,33 +141,32 @@ class Dispatcher:
     def _submissions(self, batch: Batch) -> list[Submit]:
         """Return the submissions to be started now, within the batch's limit."""
         submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
-        waiting = [effect for effect in submits if effect not in self._in_hand]
+        in_hand = self._in_hand.of(batch.key)
+        waiting = [effect for effect in submits if effect not in in_hand]
         if len(submits) == len(batch.progress.planned):
             return waiting
         # A retry may take the place of what is in hand already: that counts all the same.
-        in_hand = [effect for effect in self._in_hand if (effect.batch_id, effect.run) == batch.key]
         started = sum(isinstance(effect, Submit) and still_wanted(batch, effect) for effect in in_hand)
         return waiting[: max(len(submits) - started, 0)]
 
     def _run(self, effect: Effect, partition: int, batch: Batch) -> None:
-        job = _Job(partition)
-        self._in_hand[effect] = job
-        job.task = asyncio.get_running_loop().create_task(self._carry_out(effect, job, batch))
-        job.task.add_done_callback(lambda task: self._finished(effect, job, task))
+        job = self._in_hand.take(effect, batch.key, partition)
+        job.task = asyncio.get_running_loop().create_task(self._carry_out(job, batch))
+        job.task.add_done_callback(lambda task: self._finished(job, task))
 
-    async def _carry_out(self, effect: Effect, job: _Job, batch: Batch) -> None:
-        event = await self._execute(effect, batch, job.partition)
-        job.offset = await self._report(job.partition, event)
+    async def _carry_out(self, job: Job, batch: Batch) -> None:
+        event = await self._execute(job.effect, batch, job.partition)
+        self._in_hand.reported(job, await self._report(job.partition, event))
 
     @ends_process("what follows an effect failed")
-    def _finished(self, effect: Effect, job: _Job, task: asyncio.Task[None]) -> None:
+    def _finished(self, job: Job, task: asyncio.Task[None]) -> None:
         job.task = None
+        effect, key = job.effect, job.key
         if isinstance(effect, Submit):
             self._submitting -= 1
-        key = (effect.batch_id, effect.run)
         error = None if task.cancelled() else task.exception()
-        if (task.cancelled() or error is not None) and self._in_hand.get(effect) is job:
-            del self._in_hand[effect]
+        if (task.cancelled() or error is not None) and self._in_hand.let_go(job):
+            self._changed[key] = None
         if error is not None:
             self._rest(key, effect, error)
         elif not task.cancelled() and _clears(effect, self._postponed_by.get(key)):
@@ -201,7 +190,8 @@ class Dispatcher:
         effect = self._postponed_by.get(key)
         if effect is not None and not still_wanted(self._batches[key][1], effect):
             self._no_longer_postponed(key)
-        self._start(key)
+        self._changed[key] = None
+        self._start()
 
 
 def _clears(effect: Effect, postponed: Effect | None) -> bool:

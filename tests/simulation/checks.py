@@ -105,7 +105,7 @@ class Checks:
         if batch is None:
             return
         # Not an earlier attempt: its answer has come, only the call is not over.
-        jobs = {job for job in dispatcher._in_hand if isinstance(job, Submit) and (job.batch_id, job.run) == key}
+        jobs = {job for job in dispatcher._in_hand.of(key) if isinstance(job, Submit)}
         current = {job.index for job in jobs if batch.comparisons[job.index].attempt == job.attempt}
         under_way = (current & batch.progress.planned) | batch.progress.accepted
         if len(under_way) > self._settings.max_concurrent_comparisons:

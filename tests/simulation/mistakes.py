@@ -187,8 +187,8 @@ def kept_in_hand(self: Dispatcher, partition: int, _position: int, batches: Iter
 
 def nothing_in_hand(self: Dispatcher, partition: int, position: int, batches: Iterable[Batch]) -> None:
     """Each commit forgets what is under way."""
-    for effect in [effect for effect in self._in_hand if not self._in_hand[effect].task]:
-        del self._in_hand[effect]
+    for job in [job for job in self._in_hand if not job.task]:
+        self._in_hand.let_go(job)
     _committed(self, partition, position, batches)
 
 
@@ -250,7 +250,7 @@ _publish = Effects._publish
 
 def all_submissions(self: Dispatcher, batch: Batch) -> list[Submit]:
     submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
-    return [effect for effect in submits if effect not in self._in_hand]
+    return [effect for effect in submits if effect not in self._in_hand.of(batch.key)]
 
 
 async def no_heartbeat(_self: BatchRows, _partition: int, _offset: int) -> None: ...

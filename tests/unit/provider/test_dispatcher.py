@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from effects_on_demand import PARTITION, World, dispatcher, idle, indexes, new, waiting
 from msgspec.structs import replace
 from scripted_judges import judges
@@ -94,6 +95,42 @@ async def test_an_effect_that_was_cancelled_is_started_again_at_the_next_tick(wo
     await until(lambda: dispatch.in_hand == 0)
     dispatch.tick()
     await until(lambda: len(world.started) == 2)
+
+
+async def test_only_a_batch_that_changed_is_asked_what_it_has_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("cj_stream.engine.dispatcher.todo", lambda batch: asked.append(batch.batch_id) or todo(batch))
+    dispatch = dispatcher(world)
+    dispatch.committed(PARTITION, 0, [new("a"), new("b"), new("c")])
+    await until(lambda: len(world.running) == 3)
+    assert asked == ["a", "b", "c"]
+    dispatch.tick()
+    dispatch.committed(PARTITION, 1, [])
+    assert asked == ["a", "b", "c"]
+    world.running[LoadContent("b", 1)].cancel()
+    await until(lambda: dispatch.in_hand == 2)
+    dispatch.tick()
+    assert asked == ["a", "b", "c", "b"]
+    dispatch.committed(PARTITION, 2, [new("c")])
+    assert asked == ["a", "b", "c", "b", "c"]
+
+
+async def test_a_batch_that_rests_when_it_changes_is_looked_at_when_it_wakes(world: World) -> None:
+    dispatch = dispatcher(world)
+    story = Story()
+    story.tell(requested(4))
+    dispatch.committed(PARTITION, 0, [story.batch])
+    await until(lambda: world.running)
+    await world.fail(LoadContent(BATCH, 1), PostponedError("the content service is away", 0.05))
+    story.carry_out(LoadContent)
+    dispatch.committed(PARTITION, 0, [story.batch])
+    dispatch.tick()
+    await idle()
+    assert world.started == [LoadContent(BATCH, 1)]
+    await until(lambda: len(world.started) == 2)
+    assert world.started[1] == PlanPairs(BATCH, 1, 1)
 
 
 async def test_an_unforeseen_error_rests_its_batch_and_leaves_the_others_alone(world: World) -> None:

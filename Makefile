@@ -14,7 +14,7 @@ COMPARED := .venv/.compared
 # Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
 TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
-BENCHMARKS := scoring pairing estimators decider callbacks failover recovery overhead hazards chaos
+BENCHMARKS := scoring pairing estimators decider callbacks latency failover recovery overhead hazards chaos
 # Arguments for pytest: `make test ARGS="-k submit -x"`.
 ARGS ?=
 

@@ -8,6 +8,7 @@ encodings are those of the table and of the internal messages.
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import uuid4
 
 from kit import parser, print_table, seconds_of, spread
 
@@ -31,23 +32,25 @@ IDS = CorrelationIds(b"benchmark")
 JUSTIFICATION = "The first essay states its claim early and supports it with two examples. " * 4
 
 
-def partition_of(*batches: Batch) -> PartitionBatches:
+def partition_of(*batches: Batch, policy: Policy = POLICY) -> PartitionBatches:
     """Return a partition that holds these batches."""
-    partition = PartitionBatches(IDS, POLICY, lambda _batch_id, _run: None)
+    partition = PartitionBatches(IDS, policy, lambda _batch_id, _run: None)
     partition.restore(batches)
     return partition
 
 
-def accepted_batch(essays: int) -> Batch:
+def accepted_batch(essays: int, batch_id: str = BATCH, policy: Policy = POLICY, at: float = STARTED) -> Batch:
     """Return a batch whose comparisons all await their callback."""
-    partition = partition_of()
+    partition = partition_of(policy=policy)
     listed = tuple(Essay(id=f"essay-{i}", storage_id=f"text-{i}") for i in range(essays))
-    request = BatchRequested(batch_id=BATCH, correlation_id="a", digest="d", essays=listed, context=Context())
-    deliver(partition, [request, ContentLoaded(batch_id=BATCH, run=1)], STARTED)
-    deliver(partition, [judgement.plan(next(iter(partition)))], STARTED)
+    request = BatchRequested(
+        batch_id=batch_id, correlation_id=str(uuid4()), digest="d", essays=listed, context=Context()
+    )
+    deliver(partition, [request, ContentLoaded(batch_id=batch_id, run=1)], at)
+    deliver(partition, [judgement.plan(next(iter(partition)))], at)
     batch = next(iter(partition))
     accepted = (
-        Comparison(index=row.index, status=ComparisonStatus.ACCEPTED, submitted_at=STARTED) for row in batch.comparisons
+        Comparison(index=row.index, status=ComparisonStatus.ACCEPTED, submitted_at=at) for row in batch.comparisons
     )
     return evolve(batch, accepted)
 

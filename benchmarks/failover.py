@@ -9,7 +9,8 @@ session, the new distribution, the table's recovery, the opening marker, and the
 - "stopped after": from SIGTERM to the end of the process.
 
 Without any signal the longest pauses are those of the first row. A worker that is started again is so at once, as by a
-supervisor; "under another name" is what it would be without static membership. Runs alternate between the two workers.
+supervisor; "under another name" is what it would be without static membership. `--checkout ../before .` has the workers
+of two checkouts take turns.
 
 ``--rows`` fills the table beforehand, and ``--faust`` sets what the service does not offer, to see what it would be
 worth: ``--rows 100000 --faust '{"table_standby_replicas": 1}'``, or ``'{"stream_recovery_delay": 3}'``.
@@ -22,17 +23,28 @@ import signal
 import subprocess
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from installation import Installation, installation
-from kit import BenchmarkError, WorkerProcess, local_broker, parser, print_table, spread, until
+from kit import (
+    BenchmarkError,
+    Checkout,
+    WorkerProcess,
+    add_checkouts,
+    in_turns,
+    local_broker,
+    parser,
+    print_table,
+    spread,
+    until,
+)
 from recovery import fill
-from scene import ROOT
 
 from cj_stream.contracts.topics import registry
 from cj_stream.domain.identifiers import read_correlation_id
@@ -55,9 +67,9 @@ class Pauses(NamedTuple):
 class Pair:
     """The two workers, and the load that is on them."""
 
-    def __init__(self, stage: Installation, rate: float) -> None:
+    def __init__(self, stage: Installation, rate: float, checkout: Checkout) -> None:
         self.stage = stage
-        self.workers = [stage.worker(app="altered_worker"), stage.worker(app="altered_worker")]
+        self.workers = [stage.worker("altered_worker", checkout), stage.worker("altered_worker", checkout)]
         self._interval = 1 / rate
         self._number = 0
 
@@ -166,7 +178,7 @@ WAYS: dict[str, Callable[[Pair, WorkerProcess, WorkerProcess], Awaitable[None]]]
 
 
 async def pauses(pair: Pair, victim: WorkerProcess, survivor: WorkerProcess, way: str) -> Pauses:
-    """Measure one, and have both workers again afterwards."""
+    """Measure one."""
     lost = set(await victim.open_partitions())
     start = time.monotonic()
     end = asyncio.create_task(_end_of(victim.process))
@@ -175,10 +187,6 @@ async def pauses(pair: Pair, victim: WorkerProcess, survivor: WorkerProcess, way
     gaps = {number: _longest_gap(times, start) for number, times in pair.submissions(start - 1).items()}
     stopped_at = await end if way.startswith("SIGTERM") else None
     end.cancel()
-    if victim.has_ended():
-        victim.start()
-        await pair.shared()
-        await pair.flows()
     return Pauses(
         max(gap for number, gap in gaps.items() if number in lost),
         max(gap for number, gap in gaps.items() if number not in lost),
@@ -196,7 +204,9 @@ async def _end_of(process: subprocess.Popen[bytes]) -> float:
 
 
 @asynccontextmanager
-async def loaded_pair(bootstrap: str, folder: Path, session: float, options: Namespace) -> AsyncIterator[Pair]:
+async def loaded_pair(
+    bootstrap: str, folder: Path, session: float, options: Namespace, checkout: Checkout
+) -> AsyncIterator[Pair]:
     """Run two workers under load, on an installation of their own."""
     settings = Settings(app_id=folder.name, assessment_request_topic=f"{folder.name}.{_REQUESTS}")
     requests = next(spec for spec in registry(settings) if spec.name == settings.assessment_request_topic)
@@ -206,9 +216,9 @@ async def loaded_pair(bootstrap: str, folder: Path, session: float, options: Nam
     async with installation(bootstrap, folder, **changes) as stage:
         if options.rows:
             await fill(stage, options.rows)
-        pair = Pair(stage, options.rate)
+        pair = Pair(stage, options.rate, checkout)
         for worker in pair.workers:
-            worker.environment |= {"BENCH_FAUST": options.faust, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT}"}
+            worker.environment["BENCH_FAUST"] = options.faust
             worker.start()
         await pair.shared()
         load = asyncio.create_task(pair.load())
@@ -222,16 +232,27 @@ async def loaded_pair(bootstrap: str, folder: Path, session: float, options: Nam
 _REQUESTS = Settings.model_fields["assessment_request_topic"].default
 
 
-async def measured(bootstrap: str, folder: Path, session: float, way: str, options: Namespace) -> list[str]:
-    """Return a row of the table."""
-    async with loaded_pair(bootstrap, folder, session, options) as pair:
-        found = []
-        for number in range(options.repeats):
-            victim, survivor = pair.workers if number % 2 else reversed(pair.workers)
-            found.append(await pauses(pair, victim, survivor, way))
-    ends = [one.stopped for one in found if one.stopped is not None]
-    figures = [spread([one.lost for one in found]), spread([one.others for one in found])]
-    return [way, f"{session:g} s", *figures, spread(ends) if ends else "-"]
+@dataclass(frozen=True)
+class Case:
+    """What happens to a worker, with which session timeout in seconds."""
+
+    session: float
+    way: str
+
+
+async def measured(bootstrap: str, folder: Path, case: Case, options: Namespace, checkout: Checkout) -> Pauses:
+    """Measure one case once, on an installation of its own."""
+    async with loaded_pair(bootstrap, folder, case.session, options, checkout) as pair:
+        victim, survivor = pair.workers
+        return await pauses(pair, victim, survivor, case.way)
+
+
+def rows_of(case: Case, found: Mapping[str, Sequence[Pauses]]) -> Iterator[list[str]]:
+    """Yield the rows of the table, one for each checkout."""
+    for name, some in found.items():
+        ends = [one.stopped for one in some if one.stopped is not None]
+        figures = [spread([one.lost for one in some]), spread([one.others for one in some])]
+        yield [name, case.way, f"{case.session:g} s", *figures, spread(ends) if ends else "-"]
 
 
 def main() -> None:
@@ -244,19 +265,28 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=0, help="rows in the table when the workers start (default 0)")
     options.add_argument("--faust", default="{}", help="settings of Faust as JSON, see above")
     options.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what to do to a worker")
+    add_checkouts(options)
     arguments = options.parse_args()
+    cases = [Case(session, way) for session in arguments.sessions for way in arguments.ways]
+    checkouts = {checkout.name: checkout for checkout in arguments.checkout}
     rows = []
     with local_broker() as (bootstrap, folder):
-        for session in arguments.sessions:
-            for number, way in enumerate(arguments.ways):
-                own = folder / f"session-{session:g}-{number}"
-                rows.append(asyncio.run(measured(bootstrap, own, session, way, arguments)))
+        for number, case in enumerate(cases):
+            found = in_turns(
+                checkouts, arguments.repeats, partial(_run, bootstrap, folder / f"case-{number}", case, arguments)
+            )
+            rows += rows_of(case, found)
     print_table(
         f"Partitions stand still, two workers, seconds ({arguments.repeats} runs, heartbeat {arguments.heartbeat:g} s, "
         f"{arguments.rows:,} rows, {arguments.faust})",
-        ["what happens to a worker", "session", "its partitions", "the others", "stopped after"],
+        ["worker", "what happens to it", "session", "its partitions", "the others", "stopped after"],
         rows,
     )
+
+
+def _run(bootstrap: str, folder: Path, case: Case, options: Namespace, checkout: Checkout, name: str) -> Pauses:
+    place = folder.with_name(f"{folder.name}-{name}")
+    return asyncio.run(measured(bootstrap, place, case, options, checkout))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ from uuid import UUID, uuid4
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from kit import WorkerProcess
+from kit import HERE, Checkout, WorkerProcess, broker_process
 
 from cj_stream.contracts.callbacks import write_callback
 from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import TopicSpec, changelog_topic, registry
+from cj_stream.domain.records import Slot
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
 
@@ -33,11 +36,40 @@ def covers(committed: Mapping[TopicPartition, int], ends: Mapping[TopicPartition
     return all(committed.get(at, 0) >= end for at, end in ends.items())
 
 
+def winner(correlation_id: UUID) -> Slot:
+    """Return the verdict on a comparison."""
+    return "A" if correlation_id.int % 2 else "B"
+
+
+def callback(correlation_id: UUID, metadata: Mapping[str, Any]) -> bytes:
+    """Return the provider's answer to a comparison that came with this metadata."""
+    now = datetime.now(UTC)
+    return write_callback(
+        correlation_id=correlation_id,
+        request_id=str(uuid4()),
+        winner=winner(correlation_id),
+        confidence=4.0,
+        justification=_JUSTIFICATION,
+        error_code=None,
+        error_message=None,
+        provider="openai",
+        model="judge-1",
+        requested_at=now,
+        completed_at=now,
+        response_time_ms=900,
+        request_metadata=metadata,
+    )
+
+
 class Provider:
-    """Accepts every comparison at once; ``accepted`` holds the metadata by correlation id, ``arrivals`` the times."""
+    """Accepts every comparison at once; ``accepted`` holds the metadata by correlation id, ``arrivals`` the times.
+
+    ``when_accepted`` is called with the correlation id, some seconds later.
+    """
 
     def __init__(self) -> None:
         self.accepted: dict[UUID, dict[str, Any]] = {}
+        self.when_accepted: tuple[float, Callable[[UUID], object]] | None = None
         self.arrivals: list[tuple[float, UUID]] = []
         self.url = ""
 
@@ -53,8 +85,12 @@ class Provider:
 
     async def _accept(self, http: web.Request) -> web.Response:
         body = await http.json()
-        self.arrivals.append((time.monotonic(), UUID(body["correlation_id"])))
-        self.accepted[UUID(body["correlation_id"])] = body["metadata"]
+        correlation_id = UUID(body["correlation_id"])
+        self.arrivals.append((time.monotonic(), correlation_id))
+        self.accepted[correlation_id] = body["metadata"]
+        if self.when_accepted is not None:
+            seconds, call = self.when_accepted
+            asyncio.get_running_loop().call_later(seconds, call, correlation_id)
         return web.json_response({"queue_id": str(uuid4()), "status": "queued", "message": "accepted"}, status=202)
 
 
@@ -69,6 +105,9 @@ class Installation:
         # Kept: reading settings takes milliseconds, and a benchmark asks for them all the time.
         self.settings = Settings(**self._changes)
         """The settings that all workers share."""
+        self.answered: dict[UUID, float] = {}
+        """When each callback came to its topic, by the broker's clock, seconds since the epoch."""
+        self._answers: set[asyncio.Task[None]] = set()
         self._workers: list[WorkerProcess] = []
         self._provider = Provider()
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
@@ -91,7 +130,7 @@ class Installation:
         content.mkdir(parents=True)
         for number in range(_TEXTS):
             (content / f"text-{number}.txt").write_text("A text of some length. " * 100)
-        await create_topics(self.settings.kafka_bootstrap, registry(self.settings), 1)
+        await create_topics(self.settings.kafka_bootstrap, self._topics(), 1)
         await self._provider.start(stack)
         self._changes |= {"content_service_url": f"file:{content}", "llm_provider_service_url": self._provider.url}
         self.settings = Settings(**self._changes)
@@ -102,9 +141,18 @@ class Installation:
         await self._admin.start()
         stack.callback(self._kill_workers)
 
-    def worker(self, app: str = "cj_stream.app") -> WorkerProcess:
+    def _topics(self) -> list[TopicSpec]:
+        timed = self.settings.llm_provider_callback_topic
+        return [replace(spec, broker_time=spec.broker_time or spec.name == timed) for spec in registry(self.settings)]
+
+    @property
+    def broker_process(self) -> int:
+        """Return the number of the broker's process."""
+        return broker_process(self._folder.parent)
+
+    def worker(self, app: str = "cj_stream.app", checkout: Checkout = HERE) -> WorkerProcess:
         """Return another worker, not yet started; ``app`` is the module that builds its app."""
-        worker = WorkerProcess(f"worker-{len(self._workers) + 1}", self._folder, self._changes, app)
+        worker = WorkerProcess(f"worker-{len(self._workers) + 1}", self._folder, self._changes, app, checkout)
         self._workers.append(worker)
         return worker
 
@@ -129,24 +177,27 @@ class Installation:
         value = write_request(request, uuid4())
         await self.producer.send_and_wait(self.settings.assessment_request_topic, value, key=batch_id.encode())
 
-    def callback(self, correlation_id: UUID) -> bytes:
-        """Return a verdict on a comparison that was accepted."""
-        now = datetime.now(UTC)
-        return write_callback(
-            correlation_id=correlation_id,
-            request_id=str(uuid4()),
-            winner="A" if correlation_id.int % 2 else "B",
-            confidence=4.0,
-            justification=_JUSTIFICATION,
-            error_code=None,
-            error_message=None,
-            provider="openai",
-            model="judge-1",
-            requested_at=now,
-            completed_at=now,
-            response_time_ms=900,
-            request_metadata=self.accepted[correlation_id],
-        )
+    def answers_after(self, seconds: float) -> None:
+        """Have the provider answer every comparison so long after it has accepted it."""
+        self._provider.when_accepted = (seconds, self._answer_soon)
+
+    def _answer_soon(self, correlation_id: UUID) -> None:
+        answer = asyncio.get_running_loop().create_task(self._answer(correlation_id))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+
+    async def _answer(self, correlation_id: UUID) -> None:
+        await (await self.answer(correlation_id, callback(correlation_id, self.accepted[correlation_id])))
+
+    async def answer(self, correlation_id: UUID, value: bytes) -> asyncio.Future[Any]:
+        """Send the callback of a comparison; return what is done when the broker has it."""
+        sent: asyncio.Future[Any] = await self.producer.send(self.settings.llm_provider_callback_topic, value)
+        sent.add_done_callback(lambda done: self._note_answer(correlation_id, done))
+        return sent
+
+    def _note_answer(self, correlation_id: UUID, sent: asyncio.Future[Any]) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self.answered[correlation_id] = sent.result().timestamp / 1000
 
     async def read(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
         """Return everything that is on a topic now."""
@@ -168,6 +219,11 @@ class Installation:
         partitions = [TopicPartition(topic, number) for number in await self.producer.partitions_for(topic)]
         ends: Offsets = await self._consumer.end_offsets(partitions)
         return ends
+
+    async def covered(self, committed: Offsets) -> bool:
+        """Return whether what is committed covers all callbacks and all events."""
+        topics = (self.settings.llm_provider_callback_topic, self.settings.batch_events_topic)
+        return all([covers(committed, await self.ends(topic)) for topic in topics])
 
     async def committed(self) -> Offsets:
         """Return what the workers have committed."""

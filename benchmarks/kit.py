@@ -16,16 +16,21 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
+from processor import cpu_seconds
 
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import die_with_parent
 
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_SECONDS = 180.0
 """How long a condition is waited for before the benchmark gives up."""
+
+Subject = TypeVar("Subject")
+Figures = TypeVar("Figures")
 
 
 class BenchmarkError(Exception):
@@ -79,12 +84,80 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}{load}"
 
 
+# --- Code against code ------------------------------------------------------------------------------------------------
+
+
+class Checkout(NamedTuple):
+    """A copy of the project whose code the workers run; ``python`` is the interpreter that has its requirements."""
+
+    name: str
+    folder: Path
+    python: Path
+
+
+HERE = Checkout("this checkout", ROOT, Path(sys.executable))
+
+
+def add_checkouts(options: ArgumentParser) -> None:
+    """Add the option that names the code to be measured: in turns, where it names more than one."""
+    options.add_argument(
+        "--checkout",
+        type=_checkout,
+        nargs="+",
+        default=[HERE],
+        metavar="PATH",
+        help="run the workers of these checkouts, each with its own .venv, in turns (default: this one)",
+    )
+
+
+def _checkout(path: str) -> Checkout:
+    folder = Path(path).resolve()
+    described = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    commit = subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 -- ours
+    return Checkout(f"{folder.name} {commit}", folder, folder / ".venv" / "bin" / "python")
+
+
+def in_turns(
+    subjects: Mapping[str, Subject], repeats: int, run: Callable[[Subject, str], Figures]
+) -> dict[str, list[Figures]]:
+    """Return what ``run`` finds for each subject, by name; it is given a name for the run too, to be part of a path.
+
+    They take turns, so that whatever else the machine does falls on all of them.
+    """
+    found: dict[str, list[Figures]] = {name: [] for name in subjects}
+    for repeat in range(repeats):
+        for number, (name, subject) in enumerate(subjects.items()):
+            load = os.getloadavg()[0]
+            found[name].append(run(subject, f"{number}-{repeat}"))
+            print(f"{name}, run {repeat + 1}, load {load:.1f}: {found[name][-1]}", file=sys.stderr, flush=True)
+    return found
+
+
+def print_in_turns(title: str, columns: Sequence[str], found: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Print a line for each checkout, and for each after the first its ratio to the first, run by run."""
+    rows = [[name, *map(spread, zip(*runs, strict=True))] for name, runs in found.items()]
+    (first, runs_of_first), *others = found.items()
+    rows += [[f"{name} / {first}", *_ratios(runs, runs_of_first)] for name, runs in others]
+    print_table(title, ["worker", *columns], rows)
+
+
+def _ratios(runs: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> list[str]:
+    pairs = [zip(*pair, strict=True) for pair in zip(runs, others, strict=True)]
+    ratios = [[one / other if other else float("nan") for one, other in pair] for pair in pairs]
+    return [spread(column) for column in zip(*ratios, strict=True)]
+
+
 # --- Broker and workers -----------------------------------------------------------------------------------------------
+
+
+_BROKER = "kafka"
 
 
 @contextmanager
 def local_broker() -> Iterator[tuple[str, Path]]:
     """Run a broker in a temporary folder; give its bootstrap address, and the folder for whatever else is needed.
+
+    `broker_process` finds it by that folder.
 
     Settings of the environment are dropped: what is measured is what the benchmark says. Not from within an event loop.
     """
@@ -95,24 +168,42 @@ def local_broker() -> Iterator[tuple[str, Path]]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="cj-stream-bench-") as path:
         folder = Path(path)
-        kafka = LocalKafka(folder / "kafka", dies_with_us=True)
+        kafka = LocalKafka(folder / _BROKER, dies_with_us=True)
         try:
             yield kafka.start(free_port(), report=lambda text: print(text, file=sys.stderr)), folder
         finally:
             kafka.stop()
 
 
+def broker_process(folder: Path) -> int:
+    """Return the process number of the broker that `local_broker` runs in ``folder``."""
+    pid = LocalKafka(folder / _BROKER).status().pid
+    if pid is None:
+        raise BenchmarkError("the broker does not run")
+    return pid
+
+
 class WorkerProcess:
     """A worker with its own folder, port and log, which stay the same when it is started again.
 
-    ``settings`` are those that differ from the defaults, by field name; ``app`` is the module that builds the app.
+    ``settings`` are those that differ from the defaults, by field name; ``app`` is the module that builds the app, of
+    the service or of the benchmarks.
     """
 
-    def __init__(self, name: str, folder: Path, settings: Mapping[str, object], app: str = "cj_stream.app") -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        settings: Mapping[str, object],
+        app: str = "cj_stream.app",
+        checkout: Checkout = HERE,
+    ) -> None:
         port = free_port()
         own = {**settings, "web_port": port, "data_dir": folder / name}
         self._app = app
+        self._checkout = checkout
         self.environment = {f"CJ_{field.upper()}": str(value) for field, value in own.items()}
+        self.environment["PYTHONPATH"] = os.pathsep.join([str(checkout.folder / "benchmarks"), str(checkout.folder)])
         self._url = f"http://127.0.0.1:{port}"
         self._log_path = folder / f"{name}.log"
         self.data_dir = folder / name
@@ -122,10 +213,11 @@ class WorkerProcess:
         """Start it."""
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program
-                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
+                [self._checkout.python, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                cwd=self._checkout.folder,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 -- one system call that takes no lock
@@ -162,12 +254,8 @@ class WorkerProcess:
             self._process.wait()
 
     def cpu_seconds(self) -> float:
-        """Return the processor time it has used, user and system, or nan where the system does not tell (not Linux)."""
-        if self._process is None or not Path("/proc/self/stat").exists():
-            return float("nan")
-        # The name of the command stands in brackets and may hold spaces; what follows is well formed.
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time it has used, nan before it was started; see `cpu_seconds`."""
+        return float("nan") if self._process is None else cpu_seconds(self._process.pid)
 
     async def ask(self, path: str) -> dict[str, Any] | None:
         """Return the JSON that a view answers with status 200, None for anything else."""

@@ -8,8 +8,8 @@ their retention. The worker is started
 - "killed": on the folder of a worker that was killed, which is not trusted and rebuilt: the same,
 - "clean": on the folder of a worker that was stopped in order: only what came later is read.
 
-Time runs from the start of the process, so that most of a second or two is Python's. "Rows per second" is over what an
-empty start takes longer than one without any rows.
+Time runs from the start of the process. "For its rows" is what an empty start takes longer than one without any rows:
+that one is the process, the group and the opening. After each start every batch has to be there.
 """
 
 from __future__ import annotations
@@ -19,22 +19,31 @@ import shutil
 import signal
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from decider import accepted_batch, change_of
 from installation import Installation, installation
-from kit import WorkerProcess, local_broker, parser, print_table, spread, until
+from kit import (
+    BenchmarkError,
+    Checkout,
+    WorkerProcess,
+    add_checkouts,
+    in_turns,
+    local_broker,
+    parser,
+    print_in_turns,
+    until,
+)
+from waiting import rows_of, write_rows
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.outcomes import unpublished
-from cj_stream.domain.records import Comparison, Content, Control, Roster, Row
+from cj_stream.domain.records import Comparison, Control, Row
 from cj_stream.domain.states import BatchState
-from cj_stream.engine.partitioning import home_partition
-from cj_stream.tables.codec import encode_row, row_key
 
 ESSAYS = 30
 OPEN = 10
@@ -51,8 +60,7 @@ def rows_of_a_batch() -> tuple[list[Row], Control, Control]:
     control = msgspec.structs.replace(batch.control, created_at=now, activity_at=now, state_since=now)
     ended = msgspec.structs.replace(control, state=BatchState.CANCELLED, finished_at=now)
     told = msgspec.structs.replace(ended, published=tuple(unpublished(evolve(batch, [ended]))))
-    content = Content(usable=tuple(range(ESSAYS)), unusable={})
-    return [batch.roster, content, *batch.plans, *_comparisons(batch, now)], control, told
+    return rows_of(evolve(batch, _comparisons(batch, now)))[:-1], control, told
 
 
 def _comparisons(batch: Batch, now: float) -> list[Comparison]:
@@ -62,32 +70,39 @@ def _comparisons(batch: Batch, now: float) -> list[Comparison]:
 
 
 async def fill(stage: Installation, count: int) -> int:
-    """Write at least ``count`` rows to the changelog; return how many they are."""
+    """Write batches with at least ``count`` rows to the changelog; return how many batches they are."""
     details, running, ended = rows_of_a_batch()
-    written = number = 0
-    sent = []
-    servers = stage.settings.kafka_bootstrap
-    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=2**19) as producer:
-        while written < count:
-            rows = [*details, ended if number % RUNNING else running]
-            for key, value, partition in encoded(f"batch-{number}", rows, stage.settings.partitions):
-                sent.append(await producer.send(changelog_topic(stage.settings), value, key, partition))
-            written += len(rows)
-            number += 1
-        await asyncio.gather(*sent)
-    return written
+    batches = ceil(count / (len(details) + 1))
+    chosen = ([*details, ended if number % RUNNING else running] for number in range(batches))
+    await write_rows(stage, ((f"batch-{number}", rows) for number, rows in enumerate(chosen)))
+    return batches
 
 
-def encoded(name: str, rows: Sequence[Row], partitions: int) -> Iterator[tuple[bytes, bytes, int]]:
-    """Yield the key, the value and the partition of each row of a batch of this name."""
-    partition = home_partition(name, partitions)
-    for row in rows:
-        own = msgspec.structs.replace(row, batch_id=name) if isinstance(row, Roster) else row
-        yield row_key(name, 1, row), encode_row(own, 0), partition
+class Starts(NamedTuple):
+    """Seconds from the start of the process until all partitions are served, see above."""
+
+    empty: float
+    killed: float
+    clean: float
+    cpu: float
+    """The processor time that the worker used in the empty one."""
 
 
-async def ready(stage: Installation, worker: WorkerProcess) -> float:
-    """Start the worker; return the seconds until it serves all partitions."""
+async def starts(stage: Installation, worker: WorkerProcess, batches: int) -> Starts:
+    """Measure one start of each kind; the worker is stopped before and afterwards."""
+    shutil.rmtree(worker.data_dir, ignore_errors=True)
+    empty = await ready(stage, worker, batches)
+    cpu = worker.cpu_seconds()
+    worker.kill()
+    killed = await ready(stage, worker, batches)
+    await stopped(worker)
+    clean = await ready(stage, worker, batches)
+    await stopped(worker)
+    return Starts(empty, killed, clean, cpu)
+
+
+async def ready(stage: Installation, worker: WorkerProcess, batches: int) -> float:
+    """Start the worker; return the seconds until it serves all partitions, and the batches in them."""
 
     async def serves() -> bool:
         return len(await worker.open_partitions()) == stage.settings.partitions
@@ -95,49 +110,33 @@ async def ready(stage: Installation, worker: WorkerProcess) -> float:
     start = time.monotonic()
     worker.start()
     await until(serves, "the worker serves all partitions", [worker], poll=POLL_SECONDS)
-    return time.monotonic() - start
-
-
-async def killed(worker: WorkerProcess) -> None:
-    """Leave a folder that is not trusted."""
-    worker.kill()
-
-
-async def emptied(worker: WorkerProcess) -> None:
-    """Leave no folder, and no member of the group: that a new one would have to wait for."""
-    await stopped(worker)
-    shutil.rmtree(worker.data_dir)
+    taken = time.monotonic() - start
+    listed = await worker.ask("/batches?limit=1")
+    if listed is None or listed["total"] != batches:
+        raise BenchmarkError(f"{batches} batches are in the changelog, the worker lists {listed}")
+    return taken
 
 
 async def stopped(worker: WorkerProcess) -> None:
-    """Leave a folder that is trusted."""
+    """Stop it in order: it leaves a folder that is trusted, and no member that a group would wait for."""
     worker.send(signal.SIGTERM)
     await worker.ended()
 
 
-async def measured(bootstrap: str, folder: Path, count: int, repeats: int) -> tuple[int, dict[str, list[float]]]:
-    """Return the number of rows, and the seconds of each kind of start."""
+async def measured(bootstrap: str, folder: Path, rows: int, checkout: Checkout) -> Starts:
+    """Return what the starts of a worker of this checkout take."""
     async with installation(bootstrap, folder) as stage:
-        rows = await fill(stage, count) if count else 0
-        worker = stage.worker()
-        await ready(stage, worker)
-        found: dict[str, list[float]] = {}
-        for name, leave in {"empty": emptied, "killed": killed, "clean": stopped}.items():
-            found[name] = []
-            for _ in range(repeats):
-                await leave(worker)
-                found[name].append(await ready(stage, worker))
-        return rows, found
+        batches = await fill(stage, rows) if rows else 0
+        return await starts(stage, stage.worker(checkout=checkout), batches)
 
 
-def table(results: list[tuple[int, dict[str, list[float]]]]) -> list[list[str]]:
-    """Return the rows of the table; the first result is the one without rows."""
-    nothing = statistics.median(results[0][1]["empty"])
-    lines = []
-    for count, found in results:
-        rates = [count / (seconds - nothing) for seconds in found["empty"] if count and seconds > nothing]
-        lines.append([f"{count:,}", *(spread(values) for values in found.values()), spread(rates) if rates else "-"])
-    return lines
+def of_size(bootstrap: str, folder: Path, rows: int, options: Namespace) -> dict[str, list[Starts]]:
+    """Return the starts of the workers of each checkout with a table of this size."""
+    return in_turns(
+        {checkout.name: checkout for checkout in options.checkout},
+        options.repeats,
+        lambda checkout, name: asyncio.run(measured(bootstrap, folder / f"rows-{rows}-{name}", rows, checkout)),
+    )
 
 
 def main() -> None:
@@ -145,17 +144,19 @@ def main() -> None:
     options = parser(__doc__, repeats=3)
     sizes = [1_000, 10_000, 100_000, 300_000]
     options.add_argument("--rows", type=int, nargs="+", default=sizes, help="sizes besides an empty table")
+    add_checkouts(options)
     arguments = options.parse_args()
     with local_broker() as (bootstrap, folder):
-        results = [
-            asyncio.run(measured(bootstrap, folder / f"rows-{count}", count, arguments.repeats))
-            for count in (0, *arguments.rows)
-        ]
-    print_table(
-        f"Start of a worker until it serves all partitions, seconds ({arguments.repeats} runs)",
-        ["rows", "empty", "killed", "clean", "rows per second, empty"],
-        table(results),
-    )
+        sizes = [0, *arguments.rows]
+        results = {size: of_size(bootstrap, folder, size, arguments) for size in sizes}
+    nothing = {name: statistics.median(start.empty for start in found) for name, found in results[0].items()}
+    for size, found in results.items():
+        figures = {name: [(*start, start.empty - nothing[name]) for start in some] for name, some in found.items()}
+        print_in_turns(
+            f"Start of a worker until it serves all partitions, {size:,} rows, seconds ({arguments.repeats} runs)",
+            ["empty", "killed", "clean", "empty, processor time", "empty, for its rows"],
+            figures,
+        )
 
 
 if __name__ == "__main__":

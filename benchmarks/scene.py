@@ -6,7 +6,6 @@ The provider, the mailbox that reads every topic, and the oracle are those of th
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
-from kit import BenchmarkError, WorkerProcess, until
+from kit import ROOT, BenchmarkError, WorkerProcess, until
 
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
@@ -32,11 +31,10 @@ from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.codec import KINDS, decode_row
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))
 
-from counting_provider import CountingProvider  # noqa: E402 -- the path to it is set above
-from topic_mailbox import Mailbox  # noqa: E402 -- the same
+from counting_provider import CountingProvider
+from topic_mailbox import Mailbox
 
 PARTITIONS = 4
 SESSION_SECONDS = 6.0
@@ -85,7 +83,6 @@ class AlteredWorker(WorkerProcess):
         self.environment |= {
             "BENCH_WITHOUT": ",".join(without),
             "BENCH_GATES": str(self.gates),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT)]),
         }
         self.wanted = False
         self.ended_itself = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 from cj_stream.domain.batch import Batch, Progress
 from cj_stream.domain.deadlines import next_due
@@ -33,6 +34,8 @@ def check_batch(batch: Batch) -> None:
     """Assert what holds of every batch at every moment."""
     assert batch.progress == recount(batch)
     assert [row.index for row in batch.comparisons] == list(range(batch.total_comparisons))
+    awaited = [row.submitted_at or 0.0 for row in batch.comparisons if row.status is ComparisonStatus.ACCEPTED]
+    assert batch.comparisons.oldest_submission() == min(awaited, default=inf)
     assert (batch.control.iteration, batch.control.fits) == (len(batch.plans), len(batch.scores))
     if batch.state is BatchState.WAITING_CALLBACKS:
         assert batch.progress.planned or batch.progress.accepted, "waits for nothing"

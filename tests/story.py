@@ -16,7 +16,7 @@ from batch_checks import History, check_rebuilt, check_timed_out
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
-from cj_stream.domain.draft import Change, NoteKind, merge
+from cj_stream.domain.draft import Change, Changes, NoteKind
 from cj_stream.domain.events import (
     BatchRequested,
     Callback,
@@ -118,16 +118,14 @@ class Story:
         """Deliver events in one message, as the batch agent does, and check everything that must always hold."""
         moment = self.now if at is None else at
         changes: list[Change] = []
-        merged: dict[tuple[str, int], Change] = {}
+        gathered = Changes()
         for event in events:
             change = self.batches.decide(event, moment)
             self.batches.apply(change)
             changes.append(change)
             self.history.check(event, change)
-            subject = change.deleted or change.batch
-            if subject is not None and (change.rows or change.deleted):
-                merged[subject.key] = merge(merged[subject.key], change) if subject.key in merged else change
-        for change in merged.values():
+            gathered.add(change)
+        for change in gathered:
             _at_once(self.rows.store(PARTITION, change, len(self.log)))
         self.log.append((moment, events))
         self.seen += [note.kind for change in changes for note in change.notes]

@@ -16,7 +16,7 @@ from faust.types import Message
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, NoteKind, merge, unchanged
+from cj_stream.domain.draft import Change, Changes, NoteKind, unchanged
 from cj_stream.domain.events import Event, PartitionOpened
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.todo import is_done
@@ -27,8 +27,6 @@ from cj_stream.operations.metrics import Metrics
 from cj_stream.tables.batches import BatchRows
 
 log = structlog.get_logger(__name__)
-
-Changes = dict[tuple[str, int], Change]
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises: also for texts that are no UTF-8, and for what nests too deeply in a field that nobody knows."""
@@ -56,7 +54,7 @@ class BatchesAgent:
         """Apply the events of one message."""
         self._engine.fence.check()
         batches = self._batches(message.partition)
-        changes: Changes = {}
+        changes = Changes()
         released: list[Batch] = []
         for data in await self._events(message):
             event = await self._event(message, data)
@@ -67,11 +65,11 @@ class BatchesAgent:
                     released = [*batches, *(head for head in self._rows.heads(message.partition) if is_done(head))]
             elif event is not None:
                 await self._apply(message, batches, event, changes)
-        for change in changes.values():
+        for change in changes:
             await self._rows.store(message.partition, change, message.offset)
         # Before its marker is read a partition starts nothing: what is still to be read may have done it already.
         if message.partition in self._engine.opener.opened_at:
-            released += [change.batch for change in changes.values() if change.batch is not None]
+            released += [change.batch for change in changes if change.batch is not None]
         self._engine.releases.hold(message.partition, message.offset, released)
 
     def _batches(self, partition: int) -> PartitionBatches:
@@ -110,10 +108,7 @@ class BatchesAgent:
             self._dead_letters.accepted(message.topic)
         batches.apply(change)
         self._observe(change)
-        subject = change.deleted or change.batch
-        if subject is not None and (change.rows or change.deleted):
-            before = changes.get(subject.key)
-            changes[subject.key] = change if before is None else merge(before, change)
+        changes.add(change)
 
     def _poisoned(self, batches: PartitionBatches, event: Event, error: Exception, at: float) -> Change:
         try:

@@ -6,9 +6,15 @@ holds one (the dispatcher, a view) sees one consistent moment of it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
+import msgspec
+from msgspec.structs import replace
+
+from cj_stream.domain.comparison_list import ComparisonList
+from cj_stream.domain.index_set import IndexSet, index_range
 from cj_stream.domain.records import (
     Comparison,
     ComparisonStatus,
@@ -24,13 +30,15 @@ from cj_stream.domain.states import TERMINAL, BatchState
 AnyRow = Roster | Content | Plan | Comparison | Scores | Control
 
 
-@dataclass(frozen=True)
-class Progress:
+_first_index = attrgetter("first_index")
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """The comparisons of a batch by status, as index sets and counts. Derived from the rows, never stored."""
 
-    planned: frozenset[int] = frozenset()
-    accepted: frozenset[int] = frozenset()
-    retry_pool: frozenset[int] = frozenset()
+    planned: IndexSet = IndexSet()
+    accepted: IndexSet = IndexSet()
+    retry_pool: IndexSet = IndexSet()
     """Failed, with attempts left."""
     exhausted: int = 0
     """Failed, with no attempt left."""
@@ -53,17 +61,20 @@ class Progress:
         return len(self.planned) + len(self.accepted) + len(self.retry_pool)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One run of a batch. ``comparisons`` has an entry for every planned comparison, touched or not."""
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """One run of a batch. ``comparisons`` has an entry for every planned comparison, touched or not.
+
+    Here and in the rows the garbage collector is told to look at nothing (``gc=False``): a row refers to nothing that
+    could refer back to it, so there is no cycle to be found, and a hundred thousand batches need not be searched.
+    """
 
     roster: Roster
     control: Control
     content: Content | None = None
     plans: tuple[Plan, ...] = ()
     scores: tuple[Scores, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    progress: Progress = field(default_factory=Progress)
+    comparisons: ComparisonList = ComparisonList()
+    progress: Progress = Progress()
 
     @property
     def batch_id(self) -> str:
@@ -115,7 +126,7 @@ class Batch:
     def awaited_in_iteration(self) -> bool:
         """Whether a comparison of the newest plan is to be submitted or awaits its callback."""
         start = self.plans[-1].first_index if self.plans else 0
-        return any(i >= start for i in self.progress.planned) or any(i >= start for i in self.progress.accepted)
+        return self.progress.accepted.reaches(start) or self.progress.planned.reaches(start)
 
     @property
     def unused_pairs(self) -> int:
@@ -140,15 +151,27 @@ class Batch:
 
     def pair(self, index: int) -> tuple[int, int]:
         """Return the roster positions that comparison ``index`` compares, first-presented first."""
-        for plan in reversed(self.plans):
-            if index >= plan.first_index:
-                return plan.pairs[index - plan.first_index]
-        raise IndexError(f"batch {self.batch_id} has no comparison {index}")
+        number = bisect_right(self.plans, index, key=_first_index) - 1
+        if number < 0:
+            raise IndexError(f"batch {self.batch_id} has no comparison {index}")
+        plan = self.plans[number]
+        return plan.pairs[index - plan.first_index]
 
     def essay_ids(self, index: int) -> tuple[str, str]:
         """Return the essay ids that comparison ``index`` compares, in presented order."""
         first, second = self.pair(index)
         return self.roster.essays[first].id, self.roster.essays[second].id
+
+    def find(self, essay_ids: tuple[str, str] | None) -> int | None:
+        """Return the first comparison of two essays in this order, None when there is none."""
+        if essay_ids is None:
+            return None
+        firsts, seconds = ({at for at, essay in enumerate(self.roster.essays) if essay.id == id_} for id_ in essay_ids)
+        for plan in self.plans:
+            for place, (first, second) in enumerate(plan.pairs):
+                if first in firsts and second in seconds:
+                    return plan.first_index + place
+        return None
 
 
 def evolve(batch: Batch, rows: Iterable[Row]) -> Batch:
@@ -172,36 +195,36 @@ def evolve(batch: Batch, rows: Iterable[Row]) -> Batch:
 
 
 def _with_plan(batch: Batch, plan: Plan) -> Batch:
-    indexes = range(plan.first_index, plan.first_index + len(plan.pairs))
+    count = len(plan.pairs)
+    planned = batch.progress.planned.union_of(index_range(plan.first_index, count))
     return replace(
         batch,
         plans=(*batch.plans, plan),
-        comparisons=batch.comparisons + tuple(Comparison(index=index) for index in indexes),
-        progress=replace(batch.progress, planned=batch.progress.planned.union(indexes), judged_in_iteration=0),
+        comparisons=batch.comparisons.extended(count),
+        progress=replace(batch.progress, planned=planned, judged_in_iteration=0),
     )
 
 
 def _with_comparisons(batch: Batch, rows: Sequence[Comparison]) -> Batch:
-    comparisons = list(batch.comparisons)
+    newest: dict[int, Comparison] = {}
     tally = _Tally(batch)
     for row in rows:
-        tally.move(comparisons[row.index], row)
-        comparisons[row.index] = row
-    return replace(batch, comparisons=tuple(comparisons), progress=tally.progress())
+        tally.move(newest.get(row.index) or batch.comparisons[row.index], row)
+        newest[row.index] = row
+    return replace(batch, comparisons=batch.comparisons.replaced(newest.values()), progress=tally.progress())
 
 
 class _Tally:
     """Moves comparisons between the sets and counts of a `Progress`."""
 
+    __slots__ = ("_exhausted", "_first", "_judged", "_judged_in_iteration", "_max_attempts", "_sets")
+
     def __init__(self, batch: Batch) -> None:
         before = batch.progress
         self._max_attempts = batch.roster.policy.max_attempts
-        self._iteration_start = batch.plans[-1].first_index if batch.plans else 0
-        self._sets = {
-            ComparisonStatus.PLANNED: set(before.planned),
-            ComparisonStatus.ACCEPTED: set(before.accepted),
-            ComparisonStatus.FAILED: set(before.retry_pool),
-        }
+        self._first = batch.plans[-1].first_index if batch.plans else 0
+        self._sets = [before.planned, before.accepted, before.retry_pool]
+        """By `ComparisonStatus`."""
         self._exhausted = before.exhausted
         self._judged = before.judged
         self._judged_in_iteration = before.judged_in_iteration
@@ -211,22 +234,16 @@ class _Tally:
         self._count(new, +1)
 
     def _count(self, row: Comparison, step: int) -> None:
-        if row.status is ComparisonStatus.JUDGED:
+        status = row.status
+        if status is ComparisonStatus.JUDGED:
             self._judged += step
-            self._judged_in_iteration += step if row.index >= self._iteration_start else 0
-        elif row.status is ComparisonStatus.FAILED and row.attempt >= self._max_attempts:
+            self._judged_in_iteration += step if row.index >= self._first else 0
+        elif status is ComparisonStatus.FAILED and row.attempt >= self._max_attempts:
             self._exhausted += step
-        elif step > 0:
-            self._sets[row.status].add(row.index)
         else:
-            self._sets[row.status].discard(row.index)
+            # In the set, or out of it again.
+            self._sets[status] = self._sets[status].toggled(row.index)
 
     def progress(self) -> Progress:
-        return Progress(
-            planned=frozenset(self._sets[ComparisonStatus.PLANNED]),
-            accepted=frozenset(self._sets[ComparisonStatus.ACCEPTED]),
-            retry_pool=frozenset(self._sets[ComparisonStatus.FAILED]),
-            exhausted=self._exhausted,
-            judged=self._judged,
-            judged_in_iteration=self._judged_in_iteration,
-        )
+        planned, accepted, retry_pool = self._sets
+        return Progress(planned, accepted, retry_pool, self._exhausted, self._judged, self._judged_in_iteration)

@@ -81,7 +81,7 @@ def judge(draft: Draft, event: VerdictReceived) -> None:
 def fail_overdue(draft: Draft) -> None:
     """Fail every accepted attempt whose deadline has passed: some providers accept and never call back."""
     deadline = draft.batch.roster.policy.comparison_deadline
-    accepted = (draft.batch.comparisons[index] for index in sorted(draft.batch.progress.accepted))
+    accepted = (draft.batch.comparisons[index] for index in draft.batch.progress.accepted)
     overdue = [row for row in accepted if (row.submitted_at or 0.0) + deadline <= draft.at]
     message = f"accepted, but not answered within {deadline:g} s"
     _put_failed(

@@ -28,11 +28,8 @@ def next_due(batch: Batch, opened_at: float = 0.0) -> float | None:
     policy, control = batch.roster.policy, batch.control
     if batch.finished:
         return None if unpublished(batch) else (control.finished_at or control.state_since) + policy.retention
-    deadlines = [_idle_until(batch, opened_at), _old_at(batch, opened_at)]
-    submitted = [batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted]
-    if submitted:
-        deadlines.append(min(submitted) + policy.comparison_deadline)
-    return min(deadlines)
+    overdue = batch.comparisons.oldest_submission() + policy.comparison_deadline
+    return min(_idle_until(batch, opened_at), _old_at(batch, opened_at), overdue)
 
 
 def delete_if_retired(batch: Batch, at: float) -> Change | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from cj_stream.domain.batch import Batch, evolve
-from cj_stream.domain.records import Comparison, Control, Plan, Row, Scores
+from cj_stream.domain.records import Control, Row
 from cj_stream.domain.states import BatchState, check_transition
+
+RowKey = tuple[type[Row], int]
+"""Tells the rows of a batch apart: their kind and number."""
 
 
 class NoteKind(StrEnum):
@@ -39,8 +41,7 @@ class NoteKind(StrEnum):
     BATCH_DELETED = "batch_deleted"
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened: its kind, a word about it, and a number where there is one."""
 
     kind: NoteKind
@@ -48,8 +49,7 @@ class Note:
     value: float = 0.0
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """The outcome of a decision. ``rows`` are to be written in this order: details first, the control row last."""
 
     batch: Batch | None
@@ -65,12 +65,13 @@ class Draft:
     def __init__(self, batch: Batch, at: float) -> None:
         self.batch = batch
         self.at = at
-        self._changed: dict[tuple[type[Row], int], Row] = {}
+        self._changed: dict[RowKey, Row] = {}
         self._notes: list[Note] = []
 
     def put(self, *rows: Row) -> None:
         """Replace rows of the batch."""
-        self._changed.update((_slot(row), row) for row in rows)
+        for row in rows:
+            self._changed[type(row), row.number] = row
         self.batch = evolve(self.batch, rows)
 
     def control(self, **fields: Any) -> None:
@@ -101,26 +102,47 @@ class Draft:
         return Change(self.batch, (*details, self.batch.control), tuple(self._notes))
 
 
-def _slot(row: Row) -> tuple[type[Row], int]:
-    match row:
-        case Comparison():
-            return Comparison, row.index
-        case Plan():
-            return Plan, row.iteration
-        case Scores():
-            return Scores, row.fit
-        case _:
-            return type(row), 0
+class Changes:
+    """What a run of events changed: one change for each batch, so that each of its rows is written once.
+
+    An event costs here what it changed itself, however much the events before it have changed.
+    """
+
+    def __init__(self) -> None:
+        self._gathered: dict[tuple[str, int], _Gathered] = {}
+
+    def add(self, change: Change) -> None:
+        """Add what the next event changed; one that changed nothing is left out."""
+        subject = change.deleted or change.batch
+        if subject is None or not (change.rows or change.deleted):
+            return
+        gathered = self._gathered.get(subject.key)
+        if gathered is None or change.deleted is not None:
+            gathered = self._gathered[subject.key] = _Gathered()
+        gathered.add(change)
+
+    def __iter__(self) -> Iterator[Change]:
+        return (gathered.change() for gathered in self._gathered.values())
 
 
-def merge(first: Change, second: Change) -> Change:
-    """Return two changes of one batch, the second made after the first, as one change."""
-    if second.deleted is not None:
-        return second
-    rows = {_slot(row): row for row in (*first.rows, *second.rows)}
-    details = [row for row in rows.values() if not isinstance(row, Control)]
-    controls = [row for row in rows.values() if isinstance(row, Control)]
-    return Change(second.batch, (*details, *controls), (*first.notes, *second.notes))
+class _Gathered:
+    """The changes of one batch, as one change."""
+
+    def __init__(self) -> None:
+        self._rows: dict[RowKey, Row] = {}
+        self._notes: list[Note] = []
+        self._newest = Change(None)
+
+    def add(self, change: Change) -> None:
+        # The control row is the commit record: whatever is put after it, it goes to the end again.
+        self._rows.pop((Control, 0), None)
+        self._rows.update({(type(row), row.number): row for row in change.rows})
+        self._notes += change.notes
+        self._newest = change
+
+    def change(self) -> Change:
+        newest = self._newest
+        return Change(newest.batch, tuple(self._rows.values()), tuple(self._notes), newest.deleted)
 
 
 def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:

@@ -72,7 +72,7 @@ def pairs_task(batch: Batch) -> PairsTask:
         history=pairs,
         verdicts=_verdicts(batch, pairs),
         random=_random_pairs_left(batch) > 0,
-        pending=[pairs[i] for i in sorted(progress.planned | progress.accepted | progress.retry_pool)],
+        pending=[pairs[i] for i in progress.planned.union_of(progress.accepted, progress.retry_pool)],
         seed=batch.roster.seed + batch.control.iteration + 1,
         judgements_per_pair=batch.roster.policy.judging.judgements_per_pair,
     )

@@ -18,8 +18,13 @@ Slot = Literal["A", "B"]
 """Essay A is the one presented first."""
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """Base of all rows: arrays on disk, so a new field goes to the end and has a default."""
+
+    @property
+    def number(self) -> int:
+        """What tells the rows of one kind and batch apart; 0 for kinds with one row."""
+        return 0
 
 
 class Essay(Row, frozen=True):
@@ -87,6 +92,11 @@ class Plan(Row, frozen=True):
     first_index: int
     pairs: tuple[tuple[int, int], ...]
 
+    @property
+    def number(self) -> int:
+        """The number of the plan."""
+        return self.iteration
+
 
 class ComparisonStatus(IntEnum):
     """How far the current attempt of a comparison is."""
@@ -119,6 +129,11 @@ class Comparison(Row, frozen=True):
     answered: bool = False
     """Whether a failed attempt was answered by the provider; if not, it was never accepted."""
 
+    @property
+    def number(self) -> int:
+        """The index of the comparison."""
+        return self.index
+
 
 class Scores(Row, frozen=True):
     """One fit. ``theta`` and ``standard_error`` are in logits, in the order of `Content.usable`, theta centred."""
@@ -143,6 +158,11 @@ class Scores(Row, frozen=True):
     """Largest absolute change of a score over the last round, logits."""
     grade_certainty: float | None = None
     """Expected share of right grades; None without boundaries."""
+
+    @property
+    def number(self) -> int:
+        """The number of the fit."""
+        return self.fit
 
 
 class Origin(Row, frozen=True):

@@ -48,22 +48,9 @@ class NewerRowError(Exception):
     """The row was written by a newer version of the service: this worker must not touch it."""
 
 
-def row_number(row: Row) -> int:
-    """Return the number that tells rows of one kind and batch apart; 0 for kinds with one row."""
-    match row:
-        case Plan():
-            return row.iteration
-        case Comparison():
-            return row.index
-        case Scores():
-            return row.fit
-        case _:
-            return 0
-
-
 def row_key(batch_id: str, run: int, row: Row) -> bytes:
     """Return the key of a row."""
-    return KINDS[type(row)] + batch_id.encode() + _KEY_END.pack(0, run, row_number(row))
+    return KINDS[type(row)] + batch_id.encode() + _KEY_END.pack(0, run, row.number)
 
 
 def prefix(row_type: type[Row], batch_id: str | None = None, run: int | None = None) -> bytes:

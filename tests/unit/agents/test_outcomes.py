@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from datetime import datetime
 from typing import Any
@@ -99,5 +98,5 @@ def test_a_failure_is_told_with_its_reason_and_the_end_with_its_time() -> None:
     completed = ended(judges)
     finished = completed.control.finished_at
     later = structs.replace(completed.control, state_since=completed.control.state_since + 7)
-    _, _, event = told(dataclasses.replace(completed, control=later), f"completed:{FIRST}")
+    _, _, event = told(structs.replace(completed, control=later), f"completed:{FIRST}")
     assert datetime.fromisoformat(event["event_timestamp"]).timestamp() == pytest.approx(finished, abs=1e-5)

@@ -3,27 +3,43 @@ from __future__ import annotations
 from scripted_judges import judges
 from story import BATCH, Story, requested
 
-from cj_stream.domain.draft import Change, merge
+from cj_stream.domain.draft import Change, Changes
 from cj_stream.domain.records import Comparison, Content, Control, Plan
 from cj_stream.domain.todo import LoadContent, PlanPairs
+
+
+def gathered(*changes: Change) -> list[Change]:
+    found = Changes()
+    for change in changes:
+        found.add(change)
+    return list(found)
 
 
 def test_the_changes_of_one_message_become_one_with_the_newest_rows_and_the_control_row_last() -> None:
     story = Story()
     story.start(4)
     first, second, third = story.deliver(story.acceptance(0), story.verdict(1), story.verdict(0))
-    merged = merge(merge(first, second), third)
-    assert merged.batch == third.batch == story.batch
-    assert merged.rows == (story.batch.comparisons[0], story.batch.comparisons[1], story.batch.control)
-    assert merged.notes == (*first.notes, *second.notes, *third.notes)
+    (change,) = gathered(first, second, third)
+    assert change.batch == third.batch == story.batch
+    assert change.rows == (story.batch.comparisons[0], story.batch.comparisons[1], story.batch.control)
+    assert change.notes == (*first.notes, *second.notes, *third.notes)
 
 
-def test_a_change_that_writes_nothing_keeps_the_rows_of_the_one_before() -> None:
+def test_the_changes_of_several_batches_stay_apart_in_the_order_in_which_they_first_changed() -> None:
+    story = Story()
+    story.start(4)
+    first, other, second = story.deliver(story.verdict(0), requested(2, batch_id="another"), story.verdict(1))
+    ours, theirs = gathered(first, other, second)
+    assert (ours.batch, theirs) == (second.batch, other)
+
+
+def test_a_change_that_writes_nothing_is_left_out() -> None:
     story = Story()
     story.start(4)
     first, repeated = story.deliver(story.verdict(0), story.verdict(0))
     assert repeated.rows == ()
-    assert merge(first, repeated).rows == first.rows
+    assert gathered(first, repeated) == [first]
+    assert gathered(repeated) == []
 
 
 def test_a_deletion_outdoes_what_was_changed_before_it() -> None:
@@ -33,9 +49,8 @@ def test_a_deletion_outdoes_what_was_changed_before_it() -> None:
     story.now += story.policy.retention
     changed = Change(batch, (batch.control,))
     (deletion,) = story.deliver(story.due())
-    merged = merge(changed, deletion)
-    assert merged.deleted == batch
-    assert (merged.batch, merged.rows) == (None, ())
+    assert deletion.deleted == batch
+    assert gathered(changed, deletion) == [deletion]
 
 
 def test_a_decision_writes_its_details_before_the_control_row() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import msgspec
@@ -163,7 +162,7 @@ def test_every_reason_of_failure_has_its_hint() -> None:
     reasons = ["low_success_rate", "stuck_timeout_insufficient_progress", "no_usable_essays", "no_pairs"]
     for reason in [*reasons, "internal_error"]:
         control = msgspec.structs.replace(batch.control, failure=reason)
-        (hint,) = explained(dataclasses.replace(batch, control=control))["hints"]
+        (hint,) = explained(msgspec.structs.replace(batch, control=control))["hints"]
         assert hint.endswith("Sending the request again starts another run."), reason
 
 

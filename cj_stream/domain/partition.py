@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from uuid import UUID
+from typing import TypeVar
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decider import decide
@@ -22,14 +22,20 @@ from cj_stream.domain.events import (
     RunEvent,
     VerdictReceived,
 )
-from cj_stream.domain.identifiers import Attempt, CorrelationIds, batch_tag, read_correlation_id
+from cj_stream.domain.identifiers import Attempt, CorrelationIds, Seal, batch_tag, read_correlation_id
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import is_done
 
+Key = tuple[str, int]
+"""Batch id and run."""
 Load = Callable[[str, int | None], Batch | None]
 """Reads a run of a batch from the table, the newest for None."""
 Applied = Callable[[Batch], bool]
 """Tells whether a batch, as it was found, knows the event that is to be decided already."""
+
+
+ListKey = TypeVar("ListKey")
+Item = TypeVar("Item")
 
 
 def _not_applied(_batch: Batch) -> bool:
@@ -43,9 +49,12 @@ class PartitionBatches:
         self._correlation_ids = correlation_ids
         self._policy = policy
         self._load = load
-        self._live: dict[tuple[str, int], Batch] = {}
-        self._by_tag: dict[int, list[tuple[str, int]]] = {}
-        self._done: set[tuple[str, int]] = set()
+        self._live: dict[Key, Batch] = {}
+        self._runs: dict[str, list[int]] = {}
+        """The live runs of each batch id."""
+        self._by_tag: dict[int, list[Key]] = {}
+        self._seals: dict[Key, Seal] = {}
+        self._done: set[Key] = set()
         self._moment = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -118,29 +127,36 @@ class PartitionBatches:
 
     def _locate(self, callback: Callback) -> tuple[Batch, int, int] | None:
         """Return the batch, comparison and attempt a callback answers: by its id, or by the echo if it is not ours."""
-        found = read_correlation_id(UUID(callback.correlation_id)) if callback.correlation_id else None
+        found = read_correlation_id(callback.correlation_id) if callback.correlation_id else None
         if found is not None:
             batch = self._verified(found)
             return (batch, found.index, found.attempt) if batch else None
-        for batch in self._live.values():
-            if batch.batch_id == callback.batch_id and not batch.finished:
-                for row in batch.comparisons:
-                    if batch.essay_ids(row.index) == callback.essay_ids:
-                        return batch, row.index, row.attempt
+        for run in self._runs.get(callback.batch_id, ()):
+            batch = self._live[callback.batch_id, run]
+            index = None if batch.finished else batch.find(callback.essay_ids)
+            if index is not None:
+                return batch, index, batch.comparisons[index].attempt
         return None
 
     def _verified(self, found: Attempt) -> Batch | None:
         for key in self._by_tag.get(found.tag, ()):
             batch = self._live[key]
-            if found.index < batch.total_comparisons and self._correlation_ids.verifies(
-                found, batch_id=batch.batch_id, run=batch.run, pair=batch.essay_ids(found.index)
+            if found.index < batch.total_comparisons and self._seal(key, found.partition).verifies(
+                found, batch.essay_ids(found.index)
             ):
                 return batch
         return None
 
+    def _seal(self, key: Key, partition: int) -> Seal:
+        seal = self._seals.get(key)
+        if seal is None or seal.partition != partition:
+            batch_id, run = key
+            seal = self._seals[key] = self._correlation_ids.seal(partition=partition, batch_id=batch_id, run=run)
+        return seal
+
     def newest(self, batch_id: str) -> Batch | None:
         """Return the newest run of a batch, or None when there is no such batch."""
-        runs = [run for found, run in self._live if found == batch_id]
+        runs = self._runs.get(batch_id)
         newest = self._live[batch_id, max(runs)] if runs else None
         if newest is not None and not newest.finished:
             return newest
@@ -154,13 +170,15 @@ class PartitionBatches:
         return self.newest(event.batch_id)
 
     def _keep(self, batch: Batch) -> None:
-        if batch.key not in self._live:
-            self._by_tag.setdefault(batch_tag(*batch.key), []).append(batch.key)
-        self._live[batch.key] = batch
+        key = batch.key
+        if key not in self._live:
+            self._runs.setdefault(batch.batch_id, []).append(batch.run)
+            self._by_tag.setdefault(batch_tag(*key), []).append(key)
+        self._live[key] = batch
         if is_done(batch):
-            self._done.add(batch.key)
+            self._done.add(key)
         else:
-            self._done.discard(batch.key)
+            self._done.discard(key)
 
     def _let_go_before(self, at: float) -> None:
         # All events of a message have one time. While it lasts, the table may not know yet how the batch has ended.
@@ -169,10 +187,17 @@ class PartitionBatches:
             for key in list(self._done):
                 self._let_go(key)
 
-    def _let_go(self, key: tuple[str, int]) -> None:
+    def _let_go(self, key: Key) -> None:
         self._done.discard(key)
+        self._seals.pop(key, None)
         if self._live.pop(key, None):
-            tag = batch_tag(*key)
-            self._by_tag[tag].remove(key)
-            if not self._by_tag[tag]:
-                del self._by_tag[tag]
+            batch_id, run = key
+            _remove(self._runs, batch_id, run)
+            _remove(self._by_tag, batch_tag(batch_id, run), key)
+
+
+def _remove(lists: dict[ListKey, list[Item]], key: ListKey, item: Item) -> None:
+    """Take an item out of the list under ``key``; no empty list stays behind."""
+    lists[key].remove(item)
+    if not lists[key]:
+        del lists[key]

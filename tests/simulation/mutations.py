@@ -19,7 +19,7 @@ from simulation.disk import Disk
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.effects import Effects
 from cj_stream.domain import decider
-from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.identifiers import Seal
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a forged correlation id is accepted",
-        _replaced(CorrelationIds, "verifies", mistakes.any_attempt),
+        _replaced(Seal, "verifies", mistakes.any_attempt),
         (end_checks.TRUE_VERDICTS,),
     ),
     Mutation(

@@ -18,6 +18,7 @@ from cj_stream.domain.events import (
     VerdictReceived,
 )
 from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
@@ -175,8 +176,19 @@ def test_a_batch_asked_for_again_in_the_message_that_ended_it_is_kept_until_it_w
     assert story.published == [f"completed:{FIRST}", f"result:{FIRST}"]
 
 
-def test_a_batch_whose_event_cannot_be_decided_ends_as_failed_with_the_error(story: Story) -> None:
-    bad = SubmissionAccepted(batch_id=BATCH, run=1, index=999, attempt=1)
+def test_an_echo_means_the_first_comparison_of_its_pair() -> None:
+    story = Story(Policy(judging=Judging(judgements_per_pair=2), completion_threshold_pct=100))
+    story.start(2)
+    pairs = [story.batch.essay_ids(row.index) for row in story.batch.comparisons]
+    for index, pair in enumerate(pairs):
+        assert story.batch.find(pair) == pairs.index(pair), index
+    assert story.batch.find(("essay-0", "essay-0")) is None
+    assert story.batch.find(("essay-0", "nobody's")) is None
+
+
+@pytest.mark.parametrize("index", [999, -1])
+def test_a_batch_whose_event_cannot_be_decided_ends_as_failed_with_the_error(story: Story, index: int) -> None:
+    bad = SubmissionAccepted(batch_id=BATCH, run=1, index=index, attempt=1)
     with pytest.raises(IndexError):
         story.batches.decide(bad, story.now)
     story.batches.apply(story.batches.poison(bad, "IndexError(999)", story.now))

@@ -6,6 +6,9 @@ An effect is carried out by an executor, which reports back with an event; the e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import msgspec
 
 from cj_stream.domain.batch import Batch
@@ -52,6 +55,11 @@ class Publish(Effect, frozen=True):
 
 def todo(batch: Batch) -> list[Effect]:
     """Return the effects to be carried out now, submissions capped by the number of comparisons in flight."""
+    return [*duties(batch), *submissions(batch)]
+
+
+def duties(batch: Batch) -> list[Effect]:
+    """Return the effects to be carried out now that are no submissions: outcomes, and the next step of the batch."""
     key = batch.key
     effects: list[Effect] = [Publish(*key, outcome) for outcome in unpublished(batch)]
     match batch.state:
@@ -61,11 +69,20 @@ def todo(batch: Batch) -> list[Effect]:
             effects.append(PlanPairs(*key, batch.control.iteration + 1))
         case BatchState.SCORING:
             effects.append(Score(*key, batch.control.scoring_round))
-        case BatchState.WAITING_CALLBACKS:
-            room = batch.roster.policy.max_concurrent_comparisons - len(batch.progress.accepted)
-            planned = sorted(batch.progress.planned)[: max(room, 0)]
-            effects += [Submit(*key, index, batch.comparisons[index].attempt) for index in planned]
     return effects
+
+
+def submissions(batch: Batch) -> Iterator[Submit]:
+    """Iterate over the attempts to be submitted now: whoever takes a few pays for a few, however many are planned."""
+    for index in islice(batch.progress.planned, submissions_allowed(batch)):
+        yield Submit(*batch.key, index, batch.comparisons[index].attempt)
+
+
+def submissions_allowed(batch: Batch) -> int:
+    """Return how many planned comparisons may be submitted now, those included whose acceptance is on its way."""
+    if batch.state is not BatchState.WAITING_CALLBACKS:
+        return 0
+    return max(batch.roster.policy.max_concurrent_comparisons - len(batch.progress.accepted), 0)
 
 
 def still_wanted(batch: Batch, effect: Effect) -> bool:
@@ -75,7 +92,7 @@ def still_wanted(batch: Batch, effect: Effect) -> bool:
             return False
         row = batch.comparisons[effect.index]
         return row.status is ComparisonStatus.PLANNED and row.attempt == effect.attempt
-    return effect in todo(batch)
+    return effect in duties(batch)
 
 
 def is_done(batch: Batch) -> bool:

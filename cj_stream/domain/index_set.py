@@ -31,11 +31,13 @@ class IndexSet(AbstractSet[int]):
         return isinstance(index, int) and index >= 0 and self.bits >> index & 1 == 1
 
     def __iter__(self) -> Iterator[int]:
-        data = self.bits.to_bytes((self.bits.bit_length() + 7) // 8, "little")
-        for at, byte in enumerate(data):
+        # From the byte of the lowest member on: who asks for the first ones goes through nothing before them.
+        start = max((self.bits & -self.bits).bit_length() - 1, 0) // 8 * 8
+        bits = self.bits >> start
+        for at, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
             if byte:
                 for bit in _BITS_OF[byte]:
-                    yield at * 8 + bit
+                    yield start + at * 8 + bit
 
     def __len__(self) -> int:
         return self.bits.bit_count()

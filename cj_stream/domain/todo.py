@@ -74,8 +74,9 @@ def duties(batch: Batch) -> list[Effect]:
 
 def submissions(batch: Batch) -> Iterator[Submit]:
     """Iterate over the attempts to be submitted now: whoever takes a few pays for a few, however many are planned."""
+    batch_id, run = batch.key
     for index in islice(batch.progress.planned, submissions_allowed(batch)):
-        yield Submit(*batch.key, index, batch.comparisons[index].attempt)
+        yield Submit(batch_id, run, index, batch.comparisons[index].attempt)
 
 
 def submissions_allowed(batch: Batch) -> int:

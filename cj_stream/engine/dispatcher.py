@@ -11,13 +11,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 
 import structlog
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
-from cj_stream.domain.todo import Effect, Publish, Submit, is_done, still_wanted, todo
+from cj_stream.domain.todo import (
+    Effect,
+    Publish,
+    Submit,
+    duties,
+    is_done,
+    still_wanted,
+    submissions,
+    submissions_allowed,
+)
 from cj_stream.engine.in_hand import InHand, Job, Key
 from cj_stream.engine.process import ends_process
 
@@ -115,11 +125,10 @@ class Dispatcher:
     def _start_batch(self, key: Key) -> None:
         partition, batch = self._batches[key]
         in_hand = self._in_hand.of(key)
-        waiting = [effect for effect in todo(batch) if effect not in in_hand]
-        for effect in waiting:
-            if not isinstance(effect, Submit):
+        for effect in duties(batch):
+            if effect not in in_hand:
                 self._run(effect, partition, batch)
-        if any(isinstance(effect, Submit) for effect in waiting):
+        if any(effect not in in_hand for effect in submissions(batch)):
             self._turns.setdefault(key)
 
     def _pump(self) -> None:
@@ -131,23 +140,23 @@ class Dispatcher:
     def _take_turn(self, key: Key) -> bool:
         """Start one portion of a batch's submissions; return whether it has more."""
         partition, batch = self._batches[key]
-        waiting = self._submissions(batch)
         portion = min(max(len(batch.usable) // 2, 1), self._workers - self._submitting)
+        # One more than is started tells whether there is more.
+        waiting = list(islice(self._submissions(batch), portion + 1))
         for effect in waiting[:portion]:
             self._submitting += 1
             self._run(effect, partition, batch)
         return len(waiting) > portion
 
-    def _submissions(self, batch: Batch) -> list[Submit]:
-        """Return the submissions to be started now, within the batch's limit."""
-        submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
-        in_hand = self._in_hand.of(batch.key)
-        waiting = [effect for effect in submits if effect not in in_hand]
-        if len(submits) == len(batch.progress.planned):
+    def _submissions(self, batch: Batch) -> Iterator[Submit]:
+        """Iterate over the submissions to be started now, within the batch's limit."""
+        in_hand, allowed = self._in_hand.of(batch.key), submissions_allowed(batch)
+        waiting = (effect for effect in submissions(batch) if effect not in in_hand)
+        if allowed >= len(batch.progress.planned):
             return waiting
         # A retry may take the place of what is in hand already: that counts all the same.
         started = sum(isinstance(effect, Submit) and still_wanted(batch, effect) for effect in in_hand)
-        return waiting[: max(len(submits) - started, 0)]
+        return islice(waiting, max(allowed - started, 0))
 
     def _run(self, effect: Effect, partition: int, batch: Batch) -> None:
         job = self._in_hand.take(effect, batch.key, partition)

@@ -4,8 +4,20 @@ import pytest
 from scripted_judges import judges
 from story import BATCH, FIRST, Story, requested
 
+from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
+from cj_stream.domain.todo import (
+    LoadContent,
+    PlanPairs,
+    Publish,
+    Score,
+    Submit,
+    duties,
+    is_done,
+    still_wanted,
+    submissions,
+    todo,
+)
 
 ALL_KINDS = [
     LoadContent(BATCH, 1),
@@ -54,6 +66,20 @@ def test_a_submission_in_hand_is_still_wanted_though_the_cap_would_not_start_it_
     story.tell(story.acceptance(0))
     assert todo(story.batch) == []
     assert still_wanted(story.batch, Submit(BATCH, 1, 1, 1))
+
+
+def test_submissions_are_those_of_the_lowest_indexes_as_many_as_may_be_in_flight() -> None:
+    story = Story(Policy(max_concurrent_comparisons=3))
+    story.start(4)
+    assert [effect.index for effect in submissions(story.batch)] == [0, 1, 2]
+    story.tell(story.acceptance(1))
+    assert [effect.index for effect in submissions(story.batch)] == [0, 2]
+    story.tell(story.acceptance(0))
+    story.tell(story.verdict(0))
+    assert [effect.index for effect in submissions(story.batch)] == [2, 3]
+    assert duties(story.batch) == []
+    story.tell(OperatorCommand(batch_id=BATCH, action=Action.FINALIZE))
+    assert (list(submissions(story.batch)), duties(story.batch)) == ([], [Score(BATCH, 1, 1)])
 
 
 @pytest.mark.parametrize("index", [0, 2, 3, 1000])

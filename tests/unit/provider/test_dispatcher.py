@@ -9,11 +9,11 @@ from scripted_judges import judges
 from story import BATCH, SECOND, Story, requested
 from until import until
 
-from cj_stream.domain.batch import evolve
+from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.events import ContentLoaded
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
-from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score, Submit, todo
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, duties, todo
 from cj_stream.engine.dispatcher import PostponedError
 
 
@@ -101,7 +101,12 @@ async def test_only_a_batch_that_changed_is_asked_what_it_has_to_do(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("cj_stream.engine.dispatcher.todo", lambda batch: asked.append(batch.batch_id) or todo(batch))
+
+    def counted(batch: Batch) -> list[Effect]:
+        asked.append(batch.batch_id)
+        return duties(batch)
+
+    monkeypatch.setattr("cj_stream.engine.dispatcher.duties", counted)
     dispatch = dispatcher(world)
     dispatch.committed(PARTITION, 0, [new("a"), new("b"), new("c")])
     await until(lambda: len(world.running) == 3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import click
 from aiokafka.structs import TopicPartition
 
+from cj_stream.cli.list import INCOMPLETE
 from cj_stream.cli.options import ask, load_settings, url_option
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.rendering import plain
@@ -31,14 +33,14 @@ def list_partitions(*, urls: tuple[str, ...], as_json: bool) -> None:
     answer = ask(urls, lambda client: client.standing_partitions())
     if as_json:
         echo_json(answer)
-    elif not answer["standing"]:
-        console.print("No partition stands: all input is read.")
-    else:
+    elif answer["standing"] or not answer["complete"]:
         for row in answer["standing"]:
             _print(row)
+    else:
+        console.print("No partition stands: all input is read.")
     if not answer["complete"]:
         warn(f"not all workers answered: {', '.join(answer['workers_missing'])}")
-        raise SystemExit(1)
+        sys.exit(INCOMPLETE)
 
 
 @partitions.command(name="step-over", epilog="Example:  cj-stream partitions step-over my.topic 3 1042")
@@ -65,7 +67,9 @@ def step(*, topic: str, partition: int, offset: int, as_json: bool, **options: A
     if as_json:
         echo_json(answer)
     else:
-        console.print(plain(f"Stepping over {answer['lost']}; see cj-stream dlq list --reason not_read"))
+        console.print(
+            plain(f"Stepping over {answer['lost']}; see cj-stream dlq list --reason not_read"), soft_wrap=True
+        )
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -38,9 +38,11 @@ test: $(INSTALLED) ## Run all tests, the fast ones first
 # `make soak SEEDS=100000 FROM=5000`: those after the seeds of `make test` by default. A seed that fails says how to replay it.
 SEEDS ?= 20000
 FROM ?= 2000
+READINGS ?= 100000
 KILLS ?= 10
 soak: $(INSTALLED) ## Send more hostile messages, and simulate and commit more faults than the tests do: SEEDS=20000 KILLS=10
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(FROM) --seeds $(SEEDS)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.readings $(FROM) --seeds $(READINGS)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run $(FROM) --seeds $(SEEDS)
 	@PYTHONPATH=tests $(BIN)/python -m kills.run $(FROM) --runs $(KILLS)
 	@$(BIN)/pytest $(TEST_FOLDERS) -m soak

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient
 from kit import HERE, Checkout, WorkerProcess, broker_process
 
-from cj_stream.contracts.callbacks import write_callback
+from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides

@@ -14,6 +14,8 @@ from cj_stream.contracts.fields import Timestamp, Unneeded, WireModel, WireUUID,
 from cj_stream.contracts.limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
 
+_decode = msgspec.json.Decoder().decode
+
 
 class Envelope(WireModel):
     """One message's envelope. Route on the topic it came from, never on ``event_type``.
@@ -48,7 +50,7 @@ def read_object(value: bytes | None, limit: int = CALLBACK_LIMIT) -> dict[str, A
 
 def _parsed(value: bytes) -> object:
     try:
-        return msgspec.json.decode(value.decode())
+        return _decode(value.decode())
     except UnicodeDecodeError as error:
         raise Refused("not_utf8", f"The message is not UTF-8 at byte {error.start}: encode it as UTF-8.") from None
     except msgspec.DecodeError as error:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiokafka.errors import KafkaError
 
-from cj_stream.contracts.callbacks import write_callback
+from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import ComparisonRequest
 from cj_stream.gateway.chance import lognormal
 from cj_stream.gateway.faults import Fault, Trouble

@@ -69,7 +69,7 @@ def _changed(chance: Random, document: Any) -> Any:
     paths = _paths(document)
     *steps, last = path = chance.choice(paths) or [""]
     if path == [""]:
-        return _anything(chance) if chance.random() < 0.05 else document
+        return anything(chance) if chance.random() < 0.05 else document
     place = _at(document, steps)
     match chance.randrange(6):
         case 0:
@@ -81,11 +81,12 @@ def _changed(chance: Random, document: Any) -> Any:
         case 3 if isinstance(place[last], list):
             place[last] = [copy.deepcopy(item) for item in place[last] for _ in range(chance.choice((2, 3, 500)))]
         case _:
-            place[last] = _anything(chance)
+            place[last] = anything(chance)
     return document
 
 
-def _anything(chance: Random, depth: int = 3) -> Any:
+def anything(chance: Random, depth: int = 3) -> Any:
+    """Return a value that may stand anywhere in a document."""
     kinds: list[Callable[[], Any]] = [
         lambda: _text(chance),
         lambda: chance.choice(_NUMBERS),
@@ -95,8 +96,8 @@ def _anything(chance: Random, depth: int = 3) -> Any:
         lambda: _PLACE,
     ]
     if depth:
-        kinds.append(lambda: [_anything(chance, depth - 1) for _ in range(chance.randrange(4))])
-        kinds.append(lambda: {_text(chance): _anything(chance, depth - 1) for _ in range(chance.randrange(4))})
+        kinds.append(lambda: [anything(chance, depth - 1) for _ in range(chance.randrange(4))])
+        kinds.append(lambda: {_text(chance): anything(chance, depth - 1) for _ in range(chance.randrange(4))})
     return chance.choice(kinds)()
 
 
@@ -117,7 +118,7 @@ def _written(chance: Random, document: Any) -> bytes:
         key = chance.choice(
             ("data", "correlation_id", "winner", "entity_id", "essay_id", "event_name", "essays_for_cj")
         )
-        text = f'{text[: at + 1]}"{key}": {json.dumps(_anything(chance))}, {text[at + 1 :]}'
+        text = f'{text[: at + 1]}"{key}": {json.dumps(anything(chance))}, {text[at + 1 :]}'
     return text.encode()
 
 

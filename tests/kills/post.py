@@ -17,7 +17,7 @@ from uuid import UUID
 
 from counting_provider import Callback, CountingProvider
 
-from cj_stream.contracts.callbacks import write_callback
+from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.domain.identifiers import Attempt, read_correlation_id
 from cj_stream.operations.settings import Settings
 

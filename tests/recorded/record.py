@@ -35,7 +35,8 @@ from topic_config import configure
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
-from cj_stream.contracts.callbacks import read_callback, write_callback
+from cj_stream.contracts.callback_writer import write_callback
+from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
 from cj_stream.contracts.topics import changelog_topic

@@ -12,7 +12,7 @@ from zlib import crc32
 from simulation.decisions import ANY_ATTEMPT, Answer
 
 from cj_stream.content.errors import ContentUnavailable, TextMissing
-from cj_stream.contracts.callbacks import write_callback
+from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import Accepted, ComparisonAnswer, ImmediateVerdict, NotAccepted
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Slot

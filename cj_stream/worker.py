@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from aiokafka.structs import TopicPartition
-from faust.types import TP, Message, StreamT
+from faust.types import TP, StreamT
 
 from cj_stream.agents.answers import Answers
 from cj_stream.agents.batches import BatchesAgent
@@ -50,6 +50,7 @@ from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.process import end_process, ends_process, refuse_to_start
 from cj_stream.engine.publisher import Deliveries, Publisher
 from cj_stream.engine.releases import Releases
+from cj_stream.engine.runs import Run
 from cj_stream.engine.sender import Sender
 from cj_stream.engine.shared_input import check_shared_input
 from cj_stream.engine.start_check import check_changelog, check_codecs, check_topics, topic_limits
@@ -72,7 +73,7 @@ _MEANINGS = {
     ConditionKind.PROVIDER_AWAY: "Comparisons are submitted when it answers again; what was submitted is not affected.",
 }
 
-Handler = Callable[[Message], Awaitable[None]]
+Handler = Callable[[Run], Awaitable[None]]
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -317,8 +318,8 @@ def _add_agent(app: HardenedApp, name: str, topic: str, handle: Handler) -> None
         try:
             async for event in stream.events():
                 # Faust acknowledges a message whose handling is cut off, whatever cuts it off.
-                with ends_process(f"the {name} agent could not handle a message"):
-                    await handle(event.message)
+                with ends_process(f"the {name} agent could not handle a run of records"):
+                    await handle(event.message.run)
         except Exception as error:
             log.exception("agent failed", agent=name)
             end_process(f"the {name} agent could not read on", error=repr(error), topic=topic)

@@ -17,6 +17,7 @@ from cj_stream.domain.events import Action, Callback, ContentLoaded, OperatorCom
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
 
@@ -55,10 +56,7 @@ class EventLog:
     async def read(self, value: bytes | None, key: bytes | None = None, timestamp: float = START) -> None:
         """Have the agent handle a message; asserts that it is handled to its end."""
         offset = len(self.held)
-        message = SimpleNamespace(
-            topic=TOPIC, partition=PARTITION, offset=offset, key=key, value=value, timestamp=timestamp
-        )
-        await self.agent.handle(cast("Any", message))
+        await self.agent.handle(Run.of([Record(TOPIC, PARTITION, offset, timestamp, key, value)]))
         assert await self.sender.settled(10)
         assert self.held[-1] == offset, "the message was handled to its end"
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
 from fake_producer import FakeProducer, Produced
-from faust.types import Message
 
 from cj_stream.agents.answers import Answers
 from cj_stream.agents.callbacks import CallbacksAgent
@@ -23,6 +21,7 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.worker import policy_of
@@ -87,8 +86,7 @@ class Ingress:
     async def _handle(self, topic: str, value: bytes | None, key: bytes | None, timestamp: float) -> _Handled:
         orphans, started = _orphans(), time.thread_time()
         self.producer.records.clear()
-        message = SimpleNamespace(topic=topic, partition=3, offset=17, key=key, value=value, timestamp=timestamp)
-        await self._agents[topic].handle(cast("Message[Any]", message))
+        await self._agents[topic].handle(Run.of([Record(topic, 3, 17, timestamp, key, value)]))
         assert await self.sender.settled(patience=10)
         assert time.thread_time() - started < CPU_SECONDS, "a message took very long"
         return _Handled(list(self.producer.records), _orphans() - orphans)

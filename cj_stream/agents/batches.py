@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-from faust.types import Message
 
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.refusal import Refused
@@ -23,6 +22,7 @@ from cj_stream.domain.todo import is_done
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.messages import NewerVersionError, decode_event, decode_message
 from cj_stream.engine.process import end_process
+from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.operations.metrics import Metrics
 from cj_stream.tables.batches import BatchRows
 
@@ -33,7 +33,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class BatchesAgent:
-    """Handles one message of the events topic at a time. ``partitions`` holds the batches of those being served."""
+    """Handles one run of the events topic at a time. ``partitions`` holds the batches of those being served."""
 
     def __init__(
         self,
@@ -50,10 +50,17 @@ class BatchesAgent:
         self._metrics = metrics
         self._new_partition = new_partition
 
-    async def handle(self, message: Message) -> None:
-        """Apply the events of one message."""
+    async def handle(self, run: Run) -> None:
+        """Apply the events of all messages of a run."""
         self._engine.fence.check()
-        batches = self._batches(message.partition)
+        batches = self._batches(run.partition)
+        released: list[Batch] = []
+        async for message in in_portions(run.records):
+            released += await self._handle(message, batches)
+        self._engine.releases.hold(run.partition, run.last, released)
+
+    async def _handle(self, message: Record, batches: PartitionBatches) -> list[Batch]:
+        """Apply the events of one message; return the batches that may go on once it is committed."""
         changes = Changes()
         released: list[Batch] = []
         for data in await self._events(message):
@@ -70,7 +77,7 @@ class BatchesAgent:
         # Before its marker is read a partition starts nothing: what is still to be read may have done it already.
         if message.partition in self._engine.opener.opened_at:
             released += [change.batch for change in changes if change.batch is not None]
-        self._engine.releases.hold(message.partition, message.offset, released)
+        return released
 
     def _batches(self, partition: int) -> PartitionBatches:
         if partition not in self.partitions:
@@ -80,7 +87,7 @@ class BatchesAgent:
             batches.restore(batch for batch in loaded if batch is not None)
         return self.partitions[partition]
 
-    async def _events(self, message: Message) -> list[bytes]:
+    async def _events(self, message: Record) -> list[bytes]:
         try:
             return decode_message(message.value or b"")
         except NewerVersionError as error:
@@ -89,14 +96,14 @@ class BatchesAgent:
             await self._dead_letters.put(message, Refused("not_an_internal_message", str(error)))
             return []
 
-    async def _event(self, message: Message, data: bytes) -> Event | None:
+    async def _event(self, message: Record, data: bytes) -> Event | None:
         try:
             return decode_event(data)
         except _UNREADABLE as error:
             await self._dead_letters.put(message, Refused("not_an_event", str(error)), data)
             return None
 
-    async def _apply(self, message: Message, batches: PartitionBatches, event: Event, changes: Changes) -> None:
+    async def _apply(self, message: Record, batches: PartitionBatches, event: Event, changes: Changes) -> None:
         try:
             change = batches.decide(event, message.timestamp, lambda batch: self._applied(message, batch))
         except Exception as error:  # the decider is deterministic: a retry would fail the same way
@@ -117,7 +124,7 @@ class BatchesAgent:
             log.exception("an event belongs to no batch", batch_id=event.batch_id)
             return unchanged(None, ())
 
-    def _applied(self, message: Message, batch: Batch) -> bool:
+    def _applied(self, message: Record, batch: Batch) -> bool:
         """Return whether the table was ahead of the log: who had the partition before applied this, and died.
 
         Most events would do nothing twice, but a command would be taken for one about a later run or state.

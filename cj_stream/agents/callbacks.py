@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from faust.types import Message
-
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.callbacks import Callback as WireCallback
 from cj_stream.contracts.callbacks import read_callback
@@ -15,11 +13,12 @@ from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.operations.metrics import Metrics
 
 
 class CallbacksAgent:
-    """Handles one message of the callback topic at a time."""
+    """Handles one run of the callback topic at a time."""
 
     def __init__(self, partitions: int, forwarder: Forwarder, dead_letters: DeadLetters, metrics: Metrics) -> None:
         self._partitions = partitions
@@ -27,15 +26,19 @@ class CallbacksAgent:
         self._dead_letters = dead_letters
         self._metrics = metrics
 
-    async def handle(self, message: Message) -> None:
-        """Forward the answer; count it when it was never ours, for the topic may serve others too."""
+    async def handle(self, run: Run) -> None:
+        """Forward each answer; count it when it was never ours, for the topic may serve others too."""
+        async for record in in_portions(run.records):
+            await self._handle(record)
+
+    async def _handle(self, record: Record) -> None:
         try:
-            callback = read_callback(message.value)
+            callback = read_callback(record.value)
         except Refused as refused:
             self._metrics.callback_errors.inc()
-            await self._dead_letters.put(message, refused)
+            await self._dead_letters.put(record, refused)
             return
-        self._dead_letters.accepted(message.topic)
+        self._dead_letters.accepted(record.topic)
         if callback.published_at is not None:
             self._metrics.callback_latency.observe(max(time.time() - callback.published_at.timestamp(), 0.0))
         home = self._home(callback)

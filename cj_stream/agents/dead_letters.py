@@ -6,10 +6,9 @@ the input lies in its own topic still, and the offset moves on, since one record
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import structlog
-from faust.types import Message
 
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import DeadLetter, dead_letter, shortened
@@ -17,6 +16,7 @@ from cj_stream.contracts.fields import moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.publisher import Deliveries, Publisher, RecordRefusedError
 from cj_stream.engine.record_batches import NOT_READ
+from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.metrics import Metrics
 
 NOT_READ_REASON = "not_read"
@@ -40,28 +40,34 @@ class DeadLetters:
         """Take note that an input of ``topic`` was valid."""
         self._share.accepted(topic)
 
-    def read_by(self, handle: Callable[[Message], Awaitable[None]]) -> Callable[[Message], Awaitable[None]]:
+    def read_by(self, handle: Callable[[Run], Awaitable[None]]) -> Callable[[Run], Awaitable[None]]:
         """Return ``handle`` so that it gets what was read, and the dead letters what stands for the rest."""
 
-        async def handled(message: Message) -> None:
-            refused = _not_read(message)
-            await (handle(message) if refused is None else self.put(message, refused))
+        async def handled(run: Run) -> None:
+            read = []
+            for record in run.records:
+                refused = _not_read(record)
+                if refused is None:
+                    read.append(record)
+                else:
+                    await self.put(record, refused)
+            await handle(run._replace(records=read))
 
         return handled
 
-    async def put(self, message: Message, refused: Refused, value: bytes | None = None) -> None:
-        """Write ``message`` as a dead letter; ``value`` when only a part of it was refused.
+    async def put(self, record: Record, refused: Refused, value: bytes | None = None) -> None:
+        """Write ``record`` as a dead letter; ``value`` when only a part of it was refused.
 
-        Ends the process instead when too much of the recent input was refused: the message stays unread.
+        Ends the process instead when too much of the recent input was refused: the record stays unread.
         """
-        self._share.refused(message, refused)
+        self._share.refused(record, refused)
         letter = dead_letter(
-            key=message.key,
-            value=message.value if value is None else value,
-            topic=message.topic,
-            partition=message.partition,
-            offset=message.offset,
-            timestamp=moment(message.timestamp),
+            key=record.key,
+            value=record.value if value is None else value,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=moment(record.timestamp),
             refused=refused,
         )
         await self._deliveries.begin("a dead letter", self._write(letter))
@@ -70,9 +76,9 @@ class DeadLetters:
             "input refused",
             reason=refused.reason,
             detail=refused.detail,
-            topic=message.topic,
-            partition=message.partition,
-            offset=message.offset,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
         )
 
     async def _write(self, letter: DeadLetter) -> None:
@@ -92,9 +98,8 @@ class DeadLetters:
         log.error("a dead letter could not be kept: its input lies in its own topic still", why=why, **told)
 
 
-def _not_read(message: Message) -> Refused | None:
-    headers = message.headers or ()
-    for name, content in headers.items() if isinstance(headers, Mapping) else headers:
+def _not_read(record: Record) -> Refused | None:
+    for name, content in record.headers:
         if name == NOT_READ:
             return Refused(NOT_READ_REASON, bytes(content).decode(errors="replace"))
     return None

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from faust.types import Message
-
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.process import end_for_bad_input
+from cj_stream.engine.runs import Record
 from cj_stream.operations.settings import Settings
 
 
@@ -45,17 +44,17 @@ class InvalidShare:
         """Count a valid input of ``topic``; what is well formed and meant for somebody else is valid too."""
         self._add(topic, None)
 
-    def refused(self, message: Message, refused: Refused) -> None:
+    def refused(self, record: Record, refused: Refused) -> None:
         """Count an invalid input; ends the process, with an explanation, when it is one too many."""
-        recent = self._add(message.topic, _Invalid(message.partition, message.offset, refused.reason))
+        recent = self._add(record.topic, _Invalid(record.partition, record.offset, refused.reason))
         if recent.invalid >= self._minimum and recent.invalid > self._share * len(recent.inputs):
             end_for_bad_input(
                 "too much of the recent input is invalid",
-                topic=message.topic,
+                topic=record.topic,
                 **_facts(recent),
                 last_detail=refused.detail,
-                stopped_at=f"partition {message.partition}, offset {message.offset}: it and all after it stay unread",
-                what_to_do=_what_to_do(message.topic, self._share),
+                stopped_at=f"partition {record.partition}, offset {record.offset}: it and all after it stay unread",
+                what_to_do=_what_to_do(record.topic, self._share),
             )
 
     def recall(self, topic: str, partition: int, offset: int, reason: str | None) -> None:

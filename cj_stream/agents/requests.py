@@ -10,7 +10,6 @@ from hashlib import sha256
 from uuid import UUID
 
 import msgspec
-from faust.types import Message
 
 from cj_stream.agents.answers import Answers
 from cj_stream.agents.dead_letters import DeadLetters
@@ -24,11 +23,12 @@ from cj_stream.domain.identifiers import content_uuid, outcome_event_id
 from cj_stream.domain.records import Context, Essay, Origin, Overrides
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
 from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.operations.settings import Settings
 
 
 class RequestsAgent:
-    """Handles one message of the request topic at a time."""
+    """Handles one run of the request topic at a time."""
 
     def __init__(
         self,
@@ -44,19 +44,23 @@ class RequestsAgent:
         self._dead_letters = dead_letters
         self._limits = limits
 
-    async def handle(self, message: Message) -> None:
-        """Forward the request, or refuse it: to the dead letters, and to upstream where it can be told."""
-        try:
-            self._take(message, read_request(message.value, max_essays=self._settings.max_essays))
-        except Refused as refused:
-            await self._dead_letters.put(message, refused)
-            if refused.answerable:
-                await self._answer(message, refused)
-        else:
-            self._dead_letters.accepted(message.topic)
+    async def handle(self, run: Run) -> None:
+        """Forward each request, or refuse it: to the dead letters, and to upstream where it can be told."""
+        async for record in in_portions(run.records):
+            await self._handle(record)
 
-    def _take(self, message: Message, request: AssessmentRequest) -> None:
-        origin = Origin(partition=message.partition, offset=message.offset, at=message.timestamp)
+    async def _handle(self, record: Record) -> None:
+        try:
+            self._take(record, read_request(record.value, max_essays=self._settings.max_essays))
+        except Refused as refused:
+            await self._dead_letters.put(record, refused)
+            if refused.answerable:
+                await self._answer(record, refused)
+        else:
+            self._dead_letters.accepted(record.topic)
+
+    def _take(self, record: Record, request: AssessmentRequest) -> None:
+        origin = Origin(partition=record.partition, offset=record.offset, at=record.timestamp)
         event = msgspec.structs.replace(requested(request), origin=origin)
         try:
             refuse_untellable(event, self._settings, self._limits)
@@ -68,11 +72,11 @@ class RequestsAgent:
         except Refused as refused:
             raise _addressed(refused, request) from None
 
-    async def _answer(self, message: Message, refused: Refused) -> None:
+    async def _answer(self, record: Record, refused: Refused) -> None:
         # The same refusal has the same id and the same bytes, however often the message is read.
-        digest = sha256(message.value or b"").hexdigest()
+        digest = sha256(record.value or b"").hexdigest()
         event_id = outcome_event_id(str(refused.batch_id), 0, f"refused:{digest}", str(refused.correlation_id))
-        answer = refused_event(refused, event_id, moment(message.timestamp))
+        answer = refused_event(refused, event_id, moment(record.timestamp))
         await self._answers.send(refused, answer)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ import faust
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
-from simulation.broker import Record
 from simulation.recovery_model import CATCHING_UP
 
 from cj_stream.engine.overrides.app import HardenedApp
 from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.overrides.drain import RunMessage
 from cj_stream.engine.reading import Reading
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class Stream:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._queue: deque[Record] = deque()
+        self._queue: deque[RunMessage] = deque()
         self._more = asyncio.Event()
-        self.handling: Record | None = None
+        self.handling: RunMessage | None = None
 
-    def put(self, message: Record) -> None:
+    def put(self, message: RunMessage) -> None:
         self._queue.append(message)
         self._more.set()
 
@@ -135,7 +135,7 @@ class SimApp(HardenedApp, _FaustApp):
 
 
 class _KafkaConsumer(FaustConsumer):  # type: ignore[misc]
-    """Model of Faust's consumer: positions, acks, and commits as in ``transport/consumer.py`` 960-1140."""
+    """Model of Faust's consumer: positions, acks, and commits as in ``transport/consumer.py`` 960-1085."""
 
     app: Any
     process: Process
@@ -148,10 +148,6 @@ class _KafkaConsumer(FaustConsumer):  # type: ignore[misc]
         for tp in sorted(tp for tp in self._assigned if tp.topic != self.app.changelog_topic):
             position = await self.process.ask_broker(lambda tp=tp: self.process.broker.committed.get(tp, 0))
             self._committed_offset[tp] = self._read_offset[tp] = position
-
-    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        known = self._committed_offset
-        return {tp: self._acked[tp] for tp in tps if tp in self._acked and self._acked[tp] > known.get(tp, 0)}
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], _start_new_transaction: bool = True) -> bool:
         committable = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
@@ -176,8 +172,8 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self.anything = asyncio.Event()
         """Set while something is acked and not committed."""
         self._assigned: set[TP] = set()
-        self._acked: dict[TP, int] = {}
-        self._in_hand: dict[tuple[TP, int], Any] = {}
+        self._acked: dict[TP, list[int]] = {}
+        self._acked_index: dict[TP, set[int]] = {}
         self._committed_offset: dict[TP, int] = {}
         self._read_offset: dict[TP, int] = {}
         self._committing: asyncio.Future[None] | None = None
@@ -196,14 +192,11 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self._assigned = set(tps)
         self.positions.clear()
         self.standbys.clear()
-        self._acked.clear()
-        self._in_hand.clear()
         self._committed_offset.clear()
 
     def suspended(self) -> None:
         self.stop_flow()
         self.pause_partitions(self._assigned)
-        self._acked.clear()
         self._committed_offset.clear()
 
     def stop_flow(self) -> None:
@@ -230,25 +223,18 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self.process.fetch_soon()
         self.process.fetch_changelogs_soon(slowest=CATCHING_UP)
 
-    def give(self, message: Record) -> None:
-        given: Any = SimpleNamespace(tp=message.tp, offset=message.offset, acked=False)
-        self._in_hand[message.tp, message.offset] = given
-        self.reading.given(given)
-
-    def ack(self, message: Record) -> None:
-        if (given := self._in_hand.pop((message.tp, message.offset), None)) is not None:
-            given.acked = True
+    def ack(self, message: RunMessage) -> None:
+        message.acked = True
         if message.tp in self._assigned:
-            self._acked[message.tp] = message.offset + 1
             self.anything.set()
+            self.process.fetch_soon()
 
     async def commit(self) -> None:
         """Commit what was acked; if somebody else is committing, only wait for that, as Faust does."""
         if self._committing is not None:
             await asyncio.shield(self._committing)
             return
-        offsets = self._filter_committable_offsets(sorted(self._assigned))
-        self._acked.clear()
+        offsets = self._filter_committable_offsets(())
         self.anything.clear()
         if offsets:
             self._committing = asyncio.get_running_loop().create_future()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from math import inf
 from typing import Any
@@ -14,7 +15,7 @@ from faust.types import TP
 from msgspec.structs import replace
 from simulation.disk import Disk
 from simulation.faust_model import _KafkaConsumer
-from simulation.world import owner
+from simulation.world import World, owner
 
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.effects import Effects, job_id
@@ -34,6 +35,7 @@ from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.publisher import RecordRefusedError, TopicRefusesError
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
+from cj_stream.engine.runs import Record
 from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
 
@@ -102,11 +104,17 @@ async def settled_or_late(self: Sender, patience: float) -> bool:
     return True
 
 
-def idle_though_in_hand(
-    self: Reading, committed: Mapping[TP, int | None], _unmarked: Mapping[TP, int]
-) -> dict[TP, int]:
-    """What was fetched counts as handled."""
-    return {tp: at for tp, at in self._positions.items() if (known := committed.get(tp)) is not None and at > known}
+def nothing_in_hand_of(_self: Reading, _tp: TP) -> deque[Any]:
+    """What was given counts as handled."""
+    return deque()
+
+
+def begun_is_handled(self: Reading, tp: TP) -> deque[Any]:
+    """A run counts as handled as soon as its first record is being handled."""
+    given = self._given.get(tp, deque())
+    while given and (given[0].acked or given[0] is owner()._streams[tp.topic].handling):
+        given.popleft()
+    return given
 
 
 _hold = Releases.hold
@@ -139,6 +147,17 @@ def opened_for_nothing(self: Opener, partition: int, marker: PartitionOpened) ->
     """The partition opens, and what is to be done for its batches is not looked up."""
     _read(self, partition, marker)
     return False
+
+
+# --- Runs -----------------------------------------------------------------------------------------------------------
+
+
+async def up_to_the_poisoned(records: Iterable[Record]) -> AsyncIterator[Record]:
+    """A run ends with the first record that is refused."""
+    for record in records:
+        yield record
+        if (record.topic, record.partition, record.offset) in World.current.checks.poison:
+            return
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------

@@ -71,9 +71,19 @@ MUTATIONS = (
         (checks.ROWS_FIRST, checks.FORWARDED_FIRST),
     ),
     Mutation(
-        "a commit passes what is in hand",
-        _replaced(Reading, "idle", mistakes.idle_though_in_hand),
-        (checks.FORWARDED_FIRST, ENDS, end_checks.LOG_DECIDES),
+        "commits the position with a run in hand",
+        _replaced(Reading, "_in_hand", mistakes.nothing_in_hand_of),
+        (checks.FORWARDED_FIRST, checks.ROWS_FIRST, ENDS, end_checks.LOG_DECIDES),
+    ),
+    Mutation(
+        "acknowledges a run at its first record",
+        _replaced(Reading, "_in_hand", mistakes.begun_is_handled),
+        (checks.FORWARDED_FIRST, checks.ROWS_FIRST, ENDS, end_checks.LOG_DECIDES),
+    ),
+    Mutation(
+        "a run stops at its poisoned record",
+        lambda: patch("cj_stream.agents.callbacks.in_portions", mistakes.up_to_the_poisoned),
+        (checks.FORWARDED_FIRST, ENDS),
     ),
     Mutation(
         "effects start before the commit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
@@ -14,6 +14,8 @@ from simulation.faust_model import SimApp, SimConsumer, Stream
 from simulation.group import Share
 from simulation.recovery_model import CATCHING_UP, SimRecovery
 
+from cj_stream.engine.overrides.drain import RunMessage
+from cj_stream.engine.runs import Run
 from cj_stream.worker import Worker
 
 if TYPE_CHECKING:
@@ -218,19 +220,28 @@ class Process:
     def _fetch(self) -> None:
         self._fetching = False
         positions, chance = self.consumer.positions, self.world.chance
-        readable = {tp: self.world.readable(tp) for tp in positions}
-        ready = [tp for tp, position in positions.items() if position < readable[tp]]
+        full = self.consumer.reading.full()
+        readable = {tp: self.world.readable(tp) for tp in positions if tp not in full}
+        ready = [tp for tp, end in readable.items() if positions[tp] < end]
         chance.shuffle(ready)
         for tp in ready if self.consumer.flows else ():
             start = positions[tp]
             positions[tp] = chance.randint(start + 1, readable[tp])
-            for message in self.broker.logs[tp][start : positions[tp]]:
-                self.consumer.give(message)
+            for run in self._runs(self.broker.logs[tp][start : positions[tp]]):
+                message = RunMessage(tp, run, self.app.consumer_generation_id)
+                self.consumer.reading.given(message)
                 self._streams[tp.topic].put(message)
         # The next fetch begins at once, and then lasts until there is something.
         self.consumer.reading.fetching(positions)
-        if any(position < readable[tp] for tp, position in positions.items()):
+        if any(positions[tp] < end for tp, end in readable.items()):
             self.fetch_soon()
+
+    def _runs(self, records: list[Record]) -> Iterator[Run]:
+        """Cut what one fetch brought into runs: of one record, of a few, or of all there is."""
+        while records:
+            length = min(self.world.chance.choice((1, 3, len(records))), len(records))
+            yield Run.of(records[:length])
+            records = records[length:]
 
     def fetch_changelogs_soon(self, slowest: float = SLOWEST_STANDBY) -> None:
         """Something may be there for the copies of standby partitions."""

@@ -25,11 +25,11 @@ from typing import Any, cast
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
-from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP, Message
 
 from cj_stream.engine.fence import now
 from cj_stream.engine.hardening import Engine
+from cj_stream.engine.overrides.drain import DrainingConsumer, RunMessage
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.overrides.isolation import READ_COMMITTED, written_ends
 from cj_stream.engine.overrides.membership import MembershipWatch
@@ -38,7 +38,6 @@ from cj_stream.engine.reading import Reading
 
 PATIENCE_SECONDS = 1.0
 FETCH_WAIT_MILLISECONDS = 200
-NOTHING_TO_FETCH_SECONDS = 0.05
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
@@ -108,14 +107,15 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         await super()._seek_wait(consumer, partitions)
 
     async def _fetch_records(self, consumer: Any, active_partitions: Collection[TP], *args: Any, **kwargs: Any) -> Any:
-        wanted = frozenset(active_partitions)
+        reading = cast("BarrierConsumer", self.consumer).reading
+        wanted = frozenset(active_partitions) - reading.left_out
         if not wanted:
             return {}
         # Not what standbys read: a committed position would be where another standby begins to read.
         sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
         begins = positions(consumer, sources)
         self._inputs.moved(consumer, begins)
-        cast("BarrierConsumer", self.consumer).reading.fetching(begins)
+        reading.fetching(begins)
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()
@@ -126,8 +126,8 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
             await asyncio.wait([self._fetch])
 
 
-class BarrierConsumer(FaustConsumer):
-    """Faust's consumer, committing only what is safe to commit."""
+class BarrierConsumer(DrainingConsumer):
+    """Faust's consumer, reading in runs, and committing only what is safe to commit."""
 
     def __init__(self, transport: Any, callback: Any, *args: Any, **kwargs: Any) -> None:
         self.reading = Reading()
@@ -135,7 +135,7 @@ class BarrierConsumer(FaustConsumer):
 
     def _noting(self, callback: Any) -> Any:
         def noted(message: Message) -> Any:
-            if self.app.topics.acks_enabled_for(message.topic):
+            if isinstance(message, RunMessage):
                 self.reading.given(message)
             return callback(message)
 
@@ -150,15 +150,20 @@ class BarrierConsumer(FaustConsumer):
         """Seek all partitions to their committed positions: the agents get everything from there."""
         self.reading.interrupt()
         await super().perform_seek()
-        # To Faust a commit of 0 is none, but `reading` goes on from it where nobody gets to see the first records.
-        self._committed_offset.update({tp: 0 for tp, begin in self._read_offset.items() if begin == 0})
-        self.reading.restart()
+        # Not what Faust takes for committed: it forgets that at a revocation, and an offset of 0 is none to it.
+        self.reading.restart({tp: begin for tp, begin in self._read_offset.items() if begin is not None})
 
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: the watchdog looks, and this trips over a partition whose topic was just deleted."""
 
-    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        offsets: dict[TP, int] = super()._filter_committable_offsets(tps)
+    def _filter_committable_offsets(self, _tps: Iterable[TP]) -> dict[TP, int]:
+        # Faust's own book of them is not asked, so nobody else would empty it.
+        self._acked.clear()
+        self._acked_index.clear()
+        unmarked = cast("Any", self.app).engine.guard.unmarked()
+        found = self.reading.committable(unmarked)
+        owned = self.assignment() if found else ()
+        offsets = {tp: offset for tp, offset in found.items() if tp in owned}
         for tp, offset in offsets.items():
             passed = self.reading.passed(tp, offset)
             if passed is not None:
@@ -169,18 +174,10 @@ class BarrierConsumer(FaustConsumer):
                     commit=offset,
                     unacknowledged=passed,
                 )
-        unmarked = cast("Any", self.app).engine.guard.unmarked()
-        return {**self.reading.idle(self._committed_offset, unmarked), **offsets}
+        return offsets
 
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def _wait_next_records(self, *args: Any, **kwargs: Any) -> Any:
-        if self.flow_active and not self._get_active_partitions():
-            # Faust sleeps for a second here, and so each time between the recovery of a table and its sources.
-            await asyncio.sleep(NOTHING_TO_FETCH_SECONDS)
-            return {}, set()
-        return await super()._wait_next_records(*args, **kwargs)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         engine: Engine = cast("Any", self.app).engine
@@ -189,6 +186,7 @@ class BarrierConsumer(FaustConsumer):
             engine.fence.check()
         engine.fence.check()
         committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        self.reading.committed(offsets)
         # During a rebalance nothing is started; the next marker releases every live batch.
         if committed and not self.app.rebalancing and generation == self.app.consumer_generation_id:
             owned = self.assignment()

@@ -30,7 +30,7 @@ from cj_stream.engine.process import refuse_to_start
 VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1", "rocksdict": "0.3.29"}
 _CONSUMER = (
     "__init__ _add_gap _commit_offsets _commit_tps _drain_messages _filter_committable_offsets "
-    "_filter_tps_with_pending_acks _new_offset _should_commit _wait_next_records ack commit force_commit "
+    "_filter_tps_with_pending_acks _new_offset _wait_next_records ack commit force_commit "
     "getmany maybe_wait_for_commit_to_finish on_partitions_assigned on_partitions_revoked pause_partitions "
     "perform_seek resume_flow resume_partitions stop_flow verify_all_partitions_active wait_empty"
 )
@@ -66,7 +66,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "faust.transport._cython.conductor": {},
     "faust.transport.consumer": {
         "Consumer": _CONSUMER,
-        "ThreadDelegateConsumer": "__init__ threadsafe_partitions_assigned threadsafe_partitions_revoked",
+        "ThreadDelegateConsumer": "__init__ _getmany threadsafe_partitions_assigned threadsafe_partitions_revoked",
     },
     "faust.transport.drivers.aiokafka": {
         "AIOKafkaConsumerThread": _THREAD,
@@ -74,6 +74,11 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "ConsumerRebalanceListener": "on_partitions_assigned on_partitions_revoked",
         "Producer": "_producer_type _settings_auth _settings_default _settings_extra flush on_start on_stop send",
     },
+    "faust.transport.utils": {
+        "DefaultSchedulingStrategy": "iterate map_from_records records_iterator",
+        "TopicBuffer": "__iter__ __next__ add",
+    },
+    "faust.types.tuples": {"Message": "__init__ ack", "ConsumerMessage": "on_final_ack"},
     "faust.worker": {"Worker": "__init__"},
     "mode.utils.queues": {"FlowControlEvent": "acquire clear is_active resume suspend", "ThrowableQueue": "clear"},
     "mode.services": {"Service": "_crash crash itertimer wait_first"},

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 from fake_producer import FakeProducer
-from faust.types import Message
 from ingress import METRICS
 from story import requested
 
@@ -18,6 +17,7 @@ from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.domain.draft import Change, unchanged
 from cj_stream.engine.messages import encode_event, encode_message
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
 
 LIMIT = 10
@@ -61,10 +61,7 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
 
     async def handle(offset: int) -> None:
         value = encode_message([encode_event(requested(3, batch_id=f"batch-{offset}"))])
-        message = SimpleNamespace(
-            topic="events", partition=0, offset=offset, key=None, value=value, timestamp=1772615520.0
-        )
-        await agent.handle(cast("Message[Any]", message))
+        await agent.handle(Run.of([Record("events", 0, offset, 1772615520.0, None, value)]))
 
     for offset in range(LIMIT - 1):
         await handle(offset)

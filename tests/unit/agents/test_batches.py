@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from cj_stream.engine.messages import encode_event, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import Applied
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import row_position
@@ -54,12 +56,18 @@ class Owner:
 
     async def read(self, offset: int, *events: Event) -> list[Batch]:
         """Handle a message; return the batches that its commit will release."""
-        value = encode_message([encode_event(event) for event in events])
-        message = SimpleNamespace(
-            topic="events", partition=PARTITION, offset=offset, key=None, value=value, timestamp=START + offset
-        )
-        await self.agent.handle(cast("Any", message))
-        assert self.held[-1][0] == offset
+        return await self.read_run({offset: events})
+
+    async def read_run(self, messages: Mapping[int, Sequence[Event]]) -> list[Batch]:
+        """Handle messages, by their offsets, as one run; return the batches that its commit will release."""
+        records = [
+            Record(
+                "events", PARTITION, offset, START + offset, None, encode_message([encode_event(it) for it in events])
+            )
+            for offset, events in messages.items()
+        ]
+        await self.agent.handle(Run.of(records))
+        assert self.held[-1][0] == records[-1].offset
         return self.held[-1][1]
 
     def states(self) -> list[BatchState]:
@@ -93,6 +101,25 @@ async def test_what_is_read_before_the_marker_starts_nothing_and_the_marker_star
     assert batch.key == (BATCH, 1)
     (other,) = await owner.read(3, requested(3, batch_id="another"))
     assert other.key == ("another", 1)
+
+
+async def test_the_marker_may_lie_in_the_middle_of_a_run(table: MemoryTable) -> None:
+    owner = Owner(table)
+    assert await owner.read_run({0: [requested(3)], 1: [requested(3, batch_id="another")]}) == []
+    opened = PartitionOpened(batch_id="", nonce="ours")
+    after = requested(3, batch_id="a third")
+    released = await owner.read_run({2: [CANCEL], 3: [opened], 4: [after]})
+    newest = {batch.batch_id: batch.state for batch in released}
+    waiting = BatchState.INITIALIZING
+    assert newest == {BATCH: BatchState.CANCELLED, "another": waiting, "a third": waiting}
+
+
+async def test_each_message_of_a_run_is_applied_with_its_own_position_and_time(table: MemoryTable) -> None:
+    owner = Owner(table)
+    await owner.read_run({7: [requested(3)], 9: [requested(3, batch_id="another")]})
+    heads = {head.batch_id: head for head in owner.rows.heads(PARTITION)}
+    assert {owner.rows.position(PARTITION, head) for head in heads.values()} == {7, 9}
+    assert [heads[name].control.created_at - START for name in (BATCH, "another")] == [7, 9]
 
 
 async def test_what_a_log_made_anew_holds_is_applied_although_its_offsets_are_low(table: MemoryTable) -> None:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from faust.types import Message
 from pydantic import ValidationError
 
 from cj_stream.agents import invalid_share
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.runs import Record
 from cj_stream.operations.settings import Settings
 
 TOPIC = "requests"
@@ -36,8 +35,7 @@ def watch(**settings: Any) -> InvalidShare:
 
 def bad(share: InvalidShare, count: int, *, topic: str = TOPIC, partition: int = 0, reason: str = "not_json") -> None:
     for offset in range(count):
-        message = SimpleNamespace(topic=topic, partition=partition, offset=offset)
-        share.refused(cast("Message[Any]", message), Refused(reason, "The message is no JSON."))
+        share.refused(Record(topic, partition, offset, 0.0, None, None), Refused(reason, "The message is no JSON."))
 
 
 def good(share: InvalidShare, count: int, *, topic: str = TOPIC) -> None:

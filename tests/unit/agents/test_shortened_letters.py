@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from fake_producer import FakeProducer
-from faust.types import Message
 
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.runs import Record
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 
@@ -37,10 +36,8 @@ class Topic(FakeProducer):
         sender = self.sender()
         share = InvalidShare(Settings())
         letters = DeadLetters(self.publisher(), Deliveries(sender.promise), "letters", self.metrics, share)
-        message = SimpleNamespace(
-            topic="requests", partition=1, offset=2, key=b"k" * 500, value=VALUE, timestamp=1772615520.0
-        )
-        await letters.put(cast("Message[Any]", message), Refused("not_json", "d" * 400))
+        record = Record("requests", 1, 2, 1772615520.0, b"k" * 500, VALUE)
+        await letters.put(record, Refused("not_json", "d" * 400))
         assert await sender.settled(10)
 
     def kept(self) -> StoredDeadLetter:

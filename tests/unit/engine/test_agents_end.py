@@ -35,7 +35,7 @@ class App:
         async def events() -> AsyncIterator[Any]:
             if breaks:
                 raise RuntimeError("the stream broke")
-            yield SimpleNamespace(message="message")
+            yield SimpleNamespace(message=SimpleNamespace(run="a run"))
 
         _add_agent(cast("Any", self), "callbacks", "topic", handle)
         return asyncio.create_task(cast("Any", self).added(SimpleNamespace(events=events)))
@@ -57,12 +57,12 @@ async def test_a_message_whose_handling_is_cancelled_ends_the_process(reasons: l
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    assert reasons[0] == "the callbacks agent could not handle a message"
+    assert reasons[0] == "the callbacks agent could not handle a run of records"
 
 
 async def test_a_message_whose_handling_fails_ends_the_process(reasons: list[str]) -> None:
     await asyncio.wait([App().start(_fails)])
-    assert reasons[0] == "the callbacks agent could not handle a message"
+    assert reasons[0] == "the callbacks agent could not handle a run of records"
 
 
 async def test_a_stream_that_breaks_ends_the_process(reasons: list[str]) -> None:

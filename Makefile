@@ -1,7 +1,7 @@
 # Everything a fresh machine needs: Python 3.11 or newer with venv, make, and the package registries.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test soak check bench lock clean distclean
+.PHONY: help setup demo test test-one unit soak check docs bench lock clean distclean
 
 SUITABLE = [ "$$("$$python" -c 'import sys, venv, ensurepip; print(sys.version_info >= (3, 11))' 2>/dev/null)" = True ]
 # The newest suitable interpreter; `make PYTHON=/usr/bin/python3.12 setup` names another one.
@@ -13,10 +13,13 @@ COMPARED := .venv/.compared
 
 # Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
 TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
+# What needs neither the simulation nor a broker.
+UNIT_FOLDERS := $(wildcard $(addprefix tests/,unit contracts operations))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
 BENCHMARKS := scoring pairing estimators decider callbacks latency failover recovery overhead hazards chaos
-# Arguments for pytest: `make test ARGS="-k submit -x"`.
+# Arguments for pytest: `make test ARGS="-k submit -x"`. `make test ARGS=tests/unit/domain` runs that path only.
 ARGS ?=
+GIVEN := $(filter tests/%,$(ARGS))
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url pyproject.toml
@@ -24,7 +27,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 help: ## Show this list
 	@echo "cj-stream: rank texts by comparative judgement, on Faust and Kafka"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## Make .venv from the hash-locked requirements (the other targets do this by themselves)
 	@echo ".venv is ready; next: make demo"
@@ -33,7 +36,14 @@ demo: $(INSTALLED) ## Broker, two workers and three batches: from essays to rank
 	@$(BIN)/cj-stream demo
 
 test: $(INSTALLED) ## Run all tests, the fast ones first
-	@$(BIN)/pytest $(TEST_FOLDERS) $(ARGS)
+	@$(BIN)/pytest $(if $(GIVEN),,$(TEST_FOLDERS)) $(ARGS)
+
+unit: $(INSTALLED) ## Run the tests that need no broker and no simulation, in under two minutes
+	@$(BIN)/pytest $(if $(GIVEN),,$(UNIT_FOLDERS)) $(ARGS)
+
+test-one: $(INSTALLED) ## Run the tests of a path, or those with words in their names: T=tests/unit/domain, T=orphan
+	@test -n '$(T)' || { echo "make: which test? for example: make test-one T=orphan" >&2; exit 2; }
+	@$(BIN)/pytest $(if $(filter tests/%,$(T)),'$(T)',$(TEST_FOLDERS) -k '$(T)') $(ARGS)
 
 # `make soak SEEDS=100000 FROM=5000`: those after the seeds of `make test` by default. A seed that fails says how to replay it.
 SEEDS ?= 20000
@@ -51,6 +61,9 @@ check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(INSTALLED) ## Write docs/settings.md from the settings
+	@$(BIN)/python tools/settings_page.py
 
 bench: $(COMPARED) ## Run all benchmarks; best on a machine with nothing else to do
 	@for name in $(BENCHMARKS); do OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
 
 
-async def test_the_example_of_the_readme_asks_for_a_ranking_and_gets_one(settings: Settings, tmp_path: Path) -> None:
+async def test_the_example_of_the_documents_asks_for_a_ranking_and_gets_one(settings: Settings, tmp_path: Path) -> None:
     own = settings.model_copy(update={"assessment_request_topic": Settings().assessment_request_topic})
     await create_topics(own.kafka_bootstrap, registry(own), 1)
     async with staged(own, tmp_path) as stage:
@@ -35,7 +35,7 @@ async def test_the_example_of_the_readme_asks_for_a_ranking_and_gets_one(setting
         assert ranked == {f"text-{number}" for number in range(4)}
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
+def test_the_documents_show_the_example_as_it_is() -> None:
     example = (ROOT / "examples" / "send_request.py").read_text()
     code = example[example.index("import asyncio") :].strip()
-    assert code in (ROOT / "README.md").read_text()
+    assert code in (ROOT / "docs" / "using.md").read_text()

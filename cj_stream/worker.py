@@ -290,11 +290,11 @@ class Worker:
 
     async def _report(self, partition: int, event: Event) -> int:
         try:
-            metadata = await self.forwarder.forward(partition, event)
+            metadata = await self.forwarder.deliver(partition, event)
         except EventTooLargeError as error:
             # The effect would be carried out again and again, to the same end.
             log.exception("a report fits into no record", batch_id=event.batch_id)
-            metadata = await self.forwarder.forward(partition, BatchPoisoned(batch_id=event.batch_id, error=str(error)))
+            metadata = await self.forwarder.deliver(partition, BatchPoisoned(batch_id=event.batch_id, error=str(error)))
         return int(metadata.offset)
 
 

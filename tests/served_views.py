@@ -31,7 +31,7 @@ class Served:
         # A story keeps its rows under a partition of its own.
         worker.rows.heads = lambda partition: self._stories[partition].rows.heads(PARTITION)
         worker.rows.load = lambda partition, *key: self._stories[partition].rows.load(PARTITION, *key)
-        worker.forwarder.forward = self._forward
+        worker.forwarder._gather = self._gather
         worker.app.conf.canonical_url = URL(self.url)
 
     def assign(self, *partitions: int) -> None:
@@ -66,7 +66,7 @@ class Served:
         async with self._client.session.get(self.url + path, **sent) as answer:
             return dict(answer.headers), await answer.text()
 
-    def _forward(self, partition: int, event: Event) -> asyncio.Future[None]:
+    def _gather(self, partition: int, event: Event) -> asyncio.Future[None]:
         self.commands.append((partition, event))
         self.sent.append(asyncio.get_running_loop().create_future())
         if self.acknowledges:

@@ -107,7 +107,7 @@ class TimeoutsAgent:
         batch_id, run = key
         opened_at = self._opener.opened_at[partition]
         event = TimeoutDue(batch_id=batch_id, run=run, due_at=due_at, opened_at=opened_at)
-        await self._forwarder.forward(partition, event)
+        await self._forwarder.deliver(partition, event)
         reason = "a deadline of the batch or of one of its comparisons has passed"
         if unread:
             reason += f"; verdicts may lie unread: {'; '.join(unread)}"

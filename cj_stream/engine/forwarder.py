@@ -48,8 +48,18 @@ class Forwarder:
         self._sending: set[asyncio.Task[None]] = set()
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def forward(self, partition: int, event: Event) -> asyncio.Future[Any]:
-        """Take over ``event``; the future resolves when the broker has it. Raises `EventTooLargeError`."""
+    def forward(self, partition: int, event: Event) -> None:
+        """Take over ``event``; commits wait until the broker has it. Raises `EventTooLargeError`."""
+        self._gather(partition, event)
+
+    async def deliver(self, partition: int, event: Event) -> Any:
+        """Take over ``event``; return the metadata of its record once the broker has it. Raises `EventTooLargeError`.
+
+        Whoever waits may be cancelled: the event is under way all the same.
+        """
+        return await asyncio.shield(self._gather(partition, event))
+
+    def _gather(self, partition: int, event: Event) -> asyncio.Future[Any]:
         data = encode_event(event)
         if len(data) > EVENT_LIMIT:
             raise EventTooLargeError(
@@ -64,7 +74,7 @@ class Forwarder:
         gathering.size += len(data)
         if gathering.size >= GATHERED_LIMIT:
             self._flush(partition)
-        return asyncio.shield(gathering.promise)
+        return gathering.promise
 
     def _start(self, partition: int) -> _Gathering:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,8 @@ DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
 PERCENTAGES = (50, 60, 70, 80, 90, 95, 99, 100)
 ITERATIONS = (1, 2, 3, 4, 5, 10)
 SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
+_TOLD_APART = {NoteKind.ATTEMPT_FAILED, NoteKind.STATE_CHANGED, NoteKind.DECIDED, NoteKind.OUTCOME_REFUSED}
+"""Kinds of notes that are counted by their detail; the details of others are without number."""
 
 
 class Metrics:
@@ -36,6 +39,8 @@ class Metrics:
         lost: Callable[[], Mapping[str, int]],
     ) -> None:
         registry = self._registry = CollectorRegistry()
+        self._noted: Tally[tuple[NoteKind, str]] = Tally()
+        """Notes that the counters do not have yet: to them each would cost ten times as much, see `exposition`."""
         registry.register(_Asked("cj_batch_state", "Batches of this worker in each state.", "state", states))
         registry.register(_Asked("cj_conditions", "What is degraded at this worker, by kind.", "kind", conditions))
         registry.register(
@@ -87,43 +92,46 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
+        noted, self._noted = self._noted, Tally()
+        for (kind, detail), times in noted.items():
+            self._count(kind, detail, times)
         return generate_latest(self._registry)
 
     def observe(self, batch: Batch | None, notes: Iterable[Note]) -> None:
         """Count what a decision noted; ``batch`` is as it is afterwards."""
         for note in notes:
-            self._observe(note)
-            if note.kind is NoteKind.STATE_CHANGED and batch is not None and batch.finished:
+            self._noted[note.kind, note.detail if note.kind in _TOLD_APART else ""] += 1
+            if note.kind is NoteKind.SCORES_CHANGED:
+                self.score_changes.observe(note.value)
+            elif note.kind is NoteKind.STATE_CHANGED and batch is not None and batch.finished:
                 self._finished(batch)
 
-    def _observe(self, note: Note) -> None:  # noqa: C901 (one case for each kind of note, each one line)
-        match note.kind:
+    def _count(self, kind: NoteKind, detail: str, times: int) -> None:  # noqa: C901 (one case for each kind of note)
+        match kind:
             case NoteKind.VERDICT_APPLIED:
-                self.callbacks.labels("success").inc()
-                self.comparisons.labels("completed").inc()
+                self.callbacks.labels("success").inc(times)
+                self.comparisons.labels("completed").inc(times)
             case NoteKind.ATTEMPT_FAILED:
-                self.callbacks.labels("error").inc()
-                self.attempts_failed.labels(note.detail).inc()
+                self.callbacks.labels("error").inc(times)
+                self.attempts_failed.labels(detail).inc(times)
             case NoteKind.COMPARISON_EXHAUSTED:
-                self.comparisons.labels("failed").inc()
+                self.comparisons.labels("failed").inc(times)
             case NoteKind.CALLBACK_DUPLICATE | NoteKind.CALLBACK_LATE | NoteKind.CALLBACK_ORPHAN:
-                self.callbacks_ignored.labels(note.kind.removeprefix("callback_")).inc()
+                self.callbacks_ignored.labels(kind.removeprefix("callback_")).inc(times)
             case NoteKind.STATE_CHANGED:
-                self.transitions.labels(note.detail.rpartition(" ")[2]).inc()
+                self.transitions.labels(detail.rpartition(" ")[2]).inc(times)
             case NoteKind.DECIDED:
-                self.decisions.labels(note.detail).inc()
-            case NoteKind.SCORES_CHANGED:
-                self.score_changes.observe(note.value)
+                self.decisions.labels(detail).inc(times)
             case NoteKind.OUTCOME_REFUSED:
-                self.unpublished.labels(note.detail).inc()
+                self.unpublished.labels(detail).inc(times)
             case NoteKind.TIMEOUT_RECOVERED:
-                self.stuck_recovered.inc()
+                self.stuck_recovered.inc(times)
             case NoteKind.TIMEOUT_FAILED:
-                self.stuck_failed.inc()
+                self.stuck_failed.inc(times)
             case (
                 NoteKind.BATCH_STARTED | NoteKind.REQUEST_REPEATED | NoteKind.REQUEST_JOINED | NoteKind.REQUEST_REFUSED
             ):
-                self.requests.labels(note.kind).inc()
+                self.requests.labels(kind).inc(times)
             case _:
                 pass
 

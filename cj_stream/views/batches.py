@@ -143,10 +143,9 @@ class BatchPages:
 
     async def _send(self, command: OperatorCommand) -> None:
         """Put the command into the log of the batch, and wait for the broker."""
-        sent = self._worker.forwarder.forward(self._routing.home(command.batch_id), command)
+        delivered = self._worker.forwarder.deliver(self._routing.home(command.batch_id), command)
         try:
-            # Shielded: commits wait for this future, and its being cancelled would end the worker.
-            await asyncio.wait_for(asyncio.shield(sent), ACKNOWLEDGE_SECONDS)
+            await asyncio.wait_for(delivered, ACKNOWLEDGE_SECONDS)
         except TimeoutError:
             message = "The broker has not acknowledged the command yet. It may still take effect: look at the batch."
             raise unavailable("not_acknowledged", message) from None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -67,13 +66,11 @@ class _Forwarder(Forwarder):
     def __init__(self, sent: list[TimeoutDue]) -> None:
         self._sent = sent
 
-    def forward(self, partition: int, event: object) -> asyncio.Future[object]:
+    async def deliver(self, partition: int, event: object) -> object:
         assert partition == PARTITION
         assert isinstance(event, TimeoutDue)
         self._sent.append(event)
-        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+        return None
 
 
 @pytest.fixture

@@ -36,14 +36,15 @@ def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
 async def test_events_of_one_partition_gathered_in_time_travel_in_one_message(producer: FakeProducer) -> None:
     sender = producer.sender()
     forwards = forwarder(sender)
-    promises = [forwards.forward(3, told(number)) for number in range(3)]
+    deliveries = [asyncio.ensure_future(forwards.deliver(3, told(number))) for number in range(3)]
+    await asyncio.sleep(0)
     assert producer.records == []
     await until(lambda: len(producer.records) == 1)
     record = producer.records[0]
     assert (record.topic, record.partition, record.key) == ("events", 3, None)
     assert record.events() == [told(0), told(1), told(2)]
     await settle(producer, sender)
-    assert [promise.result().offset for promise in promises] == [0, 0, 0]
+    assert [delivery.result().offset for delivery in deliveries] == [0, 0, 0]
 
 
 async def test_partitions_do_not_share_messages(producer: FakeProducer) -> None:
@@ -70,7 +71,7 @@ async def test_what_comes_after_a_message_was_sent_goes_into_the_next_one(produc
 async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(producer: FakeProducer) -> None:
     """Or else a commit could pass its source while it is still being gathered."""
     sender = producer.sender()
-    promise = forwarder(sender).forward(3, told(0))
+    forwarder(sender).forward(3, told(0))
     assert sender.outstanding == 1
     await until(lambda: len(producer.records) == 1)
     assert sender.outstanding > 0
@@ -79,8 +80,20 @@ async def test_an_event_is_outstanding_from_the_moment_it_was_taken_over(produce
     assert not settled.done()
     await settle(producer, sender)
     await settled
-    assert promise.done()
     assert sender.outstanding == 0
+
+
+async def test_whoever_waits_for_a_delivery_may_be_cancelled_and_the_others_wait_on(producer: FakeProducer) -> None:
+    sender = producer.sender()
+    forwards = forwarder(sender)
+    given_up, other = (asyncio.ensure_future(forwards.deliver(3, told(number))) for number in range(2))
+    await until(lambda: len(producer.records) == 1)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert sender.outstanding > 0
+    assert not other.done()
+    await settle(producer, sender)
+    assert other.result().offset == 0
 
 
 async def test_a_full_message_does_not_wait(producer: FakeProducer) -> None:

@@ -1,7 +1,7 @@
-"""A real worker in which something that the standbys have read always lies in the queue when recovery ends.
+"""A real worker in which something that the standbys have fetched is always still to be applied when recovery ends.
 
-Only the timing is forced: from when the standbys flow nothing is taken from the queue of changelog records, until there
-is something in it and the sources flow. HELD_STANDBY in the log says how many records lay there.
+Only the timing is forced: from when the standbys flow nothing that is fetched of their changelogs is applied, until
+something of them is fetched and the sources flow. HELD_STANDBY in the log says how many records that were.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 
 SECONDS_FOR_SOMETHING = 3.0
-_complete, _seek = SeekFirstRecovery.on_recovery_completed, BarrierConsumer.perform_seek
+_complete, _seek, _take = SeekFirstRecovery.on_recovery_completed, BarrierConsumer.perform_seek, SeekFirstRecovery.take
+_may_take, _fetched = asyncio.Event(), asyncio.Event()
+_may_take.set()
 
 
 async def _complete_while_held(recovery: Any, generation_id: int = 0) -> None:
-    queue, may_take = recovery.tables.changelog_queue, asyncio.Event()
-
-    async def get() -> Any:
-        await may_take.wait()
-        return await type(queue).get(queue)
-
-    queue.get = get
+    _may_take.clear()
     try:
         await _complete(recovery, generation_id)
     finally:
-        may_take.set()
+        _may_take.set()
+
+
+async def _take_when_allowed(recovery: Any, tp: Any, records: Any, term: object) -> None:
+    if not _may_take.is_set():
+        structlog.get_logger().info("HELD_STANDBY", records=len(records))
+        _fetched.set()
+        await _may_take.wait()
+    await _take(recovery, tp, records, term)
 
 
 async def _seek_until_something_is_there(consumer: Any) -> None:
     await _seek(consumer)
     if consumer.flow_active and consumer.app.assignor.assigned_standbys():
-        queue = consumer.app.tables.changelog_queue
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_SOMETHING):
-                while queue.empty():  # noqa: ASYNC110 (a queue has no event for this)
-                    await asyncio.sleep(0.001)
-        structlog.get_logger().info("HELD_STANDBY", records=queue.qsize())
+                await _fetched.wait()
 
 
 SeekFirstRecovery.on_recovery_completed = _complete_while_held  # type: ignore[method-assign]
+SeekFirstRecovery.take = _take_when_allowed  # type: ignore[method-assign]
 BarrierConsumer.perform_seek = _seek_until_something_is_there  # type: ignore[method-assign]
 
 from cj_stream.app import app  # noqa: E402 (the worker is built with it)

@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Iterator
 from typing import Any
 
+from faust.stores.rocksdb import Store
 from faust.types import TP
 
 from cj_stream.engine.overrides.table import BatchTable
@@ -31,11 +32,15 @@ class Database:
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
-        self.offset: int | None = None
-        """Offset of the last changelog record that is known to be in here."""
         self.lacks = False
         """Whether a record was kept from it, as a fault."""
         self._keys: list[bytes] = []
+
+    @property
+    def offset(self) -> int | None:
+        """Offset of the last changelog record that is known to be in here."""
+        offset = self.rows.get(Store.offset_key)
+        return None if offset is None else int(offset)
 
     def get(self, key: bytes) -> bytes | None:
         return self.rows.get(key)
@@ -93,6 +98,8 @@ class Disk:
 class _Data:
     """Stands in for Faust's RocksDB store of a table."""
 
+    offset_key = Store.offset_key
+
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._dbs: dict[int, Database] = {}
@@ -103,7 +110,7 @@ class _Data:
         return self._dbs[partition]
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        self._db_for_partition(tp.partition).offset = offset
+        self._db_for_partition(tp.partition).put(self.offset_key, str(offset).encode())
 
     def assigned(self, partitions: set[int]) -> None:
         for partition in set(self._dbs) - partitions:

@@ -109,7 +109,6 @@ def _check_live_tables(world: World) -> None:
 
 def _check_standbys(world: World) -> None:
     for process in world.living():
-        process.recovery.flush_buffers()
         for number in sorted(tp.partition for tp in process.recovery.standby_tps):
             keys = _different(world, process, number)
             if keys and not process.node.disk.databases[number].lacks:

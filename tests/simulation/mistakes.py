@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import inf
 from typing import Any
@@ -283,3 +283,20 @@ async def end_without_a_second_fetch(self: SeekFirstRecovery, quiet: dict[TP, in
     """What does not come of the end of a changelog is taken for no record at once."""
     for tp, offset in quiet.items():
         self._is_read_to_end(tp, offset)
+
+
+async def whatever_the_term(self: SeekFirstRecovery, tp: TP, records: Sequence[Any], _term: object) -> None:
+    """A run is applied to its end, though all partitions have been sought anew meanwhile."""
+    for start in range(0, len(records), self.most_at_once):
+        self._apply(tp, records[start : start + self.most_at_once])
+        await self._let_others_go_on()
+
+
+_take = SeekFirstRecovery.take
+
+
+async def with_the_offset_first(self: SeekFirstRecovery, tp: TP, records: Sequence[Any], term: object) -> None:
+    """The offset of a copy is that of a run's end as soon as the run is there."""
+    if term is self.term and tp in self.standby_tps:
+        self.tp_to_table[tp].data.set_persisted_offset(tp, records[-1].offset)
+    await _take(self, tp, records, term)

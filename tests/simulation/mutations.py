@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mode.utils.queues import FlowControlEvent
 from simulation import checks, decisions, end_checks, mistakes, repeats
 from simulation.disk import Disk
 
@@ -188,8 +187,13 @@ MUTATIONS = (
         (end_checks.LIVE_IS_REPLAY, checks.COMMITTED_FIRST, end_checks.LOG_DECIDES),
     ),
     Mutation(
-        "the queues are cleared while standbys flow",
-        _replaced(FlowControlEvent, "is_active", lambda _: False),
+        "a run of an earlier term is applied",
+        _replaced(SeekFirstRecovery, "take", mistakes.whatever_the_term),
+        (end_checks.STANDBY_IS_REPLAY,),
+    ),
+    Mutation(
+        "the offset moves though a run is not applied",
+        _replaced(SeekFirstRecovery, "take", mistakes.with_the_offset_first),
         (end_checks.STANDBY_IS_REPLAY,),
     ),
     Mutation(

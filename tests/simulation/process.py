@@ -12,7 +12,7 @@ from simulation.clock_loop import ClockLoop, ProcessEnded
 from simulation.disk import Disk
 from simulation.faust_model import SimApp, SimConsumer, Stream
 from simulation.group import Share
-from simulation.recovery_model import CATCHING_UP, SimRecovery
+from simulation.recovery_model import CATCHING_UP, LONGEST_RUN, SimRecovery
 
 from cj_stream.engine.overrides.drain import RunMessage
 from cj_stream.engine.runs import Run
@@ -64,7 +64,7 @@ class Process:
         self.recovery = SimRecovery(self.app)
         self.producer.cause = self._cause
         self.producer.refusal = world.refusal
-        self._spawn(self._main())
+        self.spawn(self._main())
 
     def __repr__(self) -> str:
         return self.name
@@ -75,11 +75,10 @@ class Process:
         await self.app.on_first_start()
         for topic, agent in self.app.agents_by_topic.items():
             stream = self._streams[topic] = Stream(self)
-            self._spawn(agent(stream))
+            self.spawn(agent(stream))
         for interval, run in self.app.timers:
-            self._spawn(self._timer(interval, run))
-        self._spawn(self._commits())
-        self._spawn(self.recovery.slurp())
+            self.spawn(self._timer(interval, run))
+        self.spawn(self._commits())
         self.waits = True
         self.world.group.join(self)
 
@@ -88,7 +87,7 @@ class Process:
         if not self.dead and not self.stopping:
             self.stopping = True
             self.world.history.note(self.name, "is told to stop")
-            self.loop.call_soon(lambda: self._spawn(self._stop()))
+            self.loop.call_soon(lambda: self.spawn(self._stop()))
 
     async def _stop(self) -> None:
         if self._revoking is not None:
@@ -161,7 +160,7 @@ class Process:
     def rebalance(self) -> None:
         """The heartbeat's answer: give up your partitions and join again."""
         if self._revoking is None and not self.waits and not self.stopping:
-            self._revoking = self._spawn(self._revoke())
+            self._revoking = self.spawn(self._revoke())
 
     def assign(self, share: Share, generation: int) -> None:
         self.loop.call_soon(self._assigned, share, generation)
@@ -202,7 +201,7 @@ class Process:
         actives = {TP(changelog, tp.partition) for tp in share.sources if tp.topic == events}
         standbys = {TP(changelog, number) for number in share.standbys}
         self.consumer.assigned(share.sources | actives | standbys)
-        self._recovering = self._spawn(self._recover(actives, standbys, generation))
+        self._recovering = self.spawn(self._recover(actives, standbys, generation))
 
     async def _recover(self, actives: set[TP], standbys: set[TP], generation: int) -> None:
         self.app.table.data.assigned({tp.partition for tp in actives | standbys})
@@ -250,13 +249,20 @@ class Process:
             self.loop.call_later(self.world.chance.random() * slowest, self._fetch_changelogs)
 
     def _fetch_changelogs(self) -> None:
-        self._fetching_changelogs = False
+        """Take a run of each standby's changelog, and hand them over one after the other, which takes its time."""
+        term, runs = self.recovery.term, {}
         standbys, chance = self.consumer.standbys, self.world.chance
         for tp, start in sorted(standbys.items()) if self.consumer.flows and not self.broker.away else ():
             if start < len(self.broker.logs[tp]):
-                end = standbys[tp] = min(start + chance.randint(1, 50), len(self.broker.logs[tp]))
-                self.recovery.queue.put_nowait(self._losing(tp, self.broker.logs[tp][start:end]))
-        if any(start < len(self.broker.logs[tp]) for tp, start in standbys.items()):
+                end = standbys[tp] = min(start + chance.randint(1, LONGEST_RUN), len(self.broker.logs[tp]))
+                runs[tp] = self._losing(tp, self.broker.logs[tp][start:end])
+        self.spawn(self._hand_over(runs, term))
+
+    async def _hand_over(self, runs: dict[TP, list[Record]], term: object) -> None:
+        for tp, records in runs.items():
+            await self.recovery.take(tp, records, term)
+        self._fetching_changelogs = False
+        if any(start < len(self.broker.logs[tp]) for tp, start in self.consumer.standbys.items()):
             self.fetch_changelogs_soon(slowest=CATCHING_UP)
 
     def _losing(self, tp: TP, records: list[Record]) -> list[Record]:
@@ -315,7 +321,8 @@ class Process:
 
     # --- Small parts -----------------------------------------------------------------------------------------------
 
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+    def spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        """Have a task done by this process."""
         task = self.loop.create_task(coroutine)
         task.add_done_callback(self._task_ended)
         return task

@@ -1,7 +1,8 @@
-"""Faust's recovery, modelled: the ways of a changelog record into the copy of a partition, and the queue on them.
+"""Faust's recovery, modelled, and the way of a run of changelog records into the copy of a partition.
 
-Actives are read up to where their changelog ended when recovery began. Standbys then flow through the queue that they
-share, which is the real one, as is the control of its flow: whoever resumes it clears the queue.
+Actives are read up to where their changelog ended when recovery began; then standbys flow. A run is asked for, fetched,
+and handed to the real recovery, which applies it in pieces: a kill, a revocation or a seek may come between any two of
+these steps.
 """
 
 from __future__ import annotations
@@ -13,29 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from faust.tables.recovery import Recovery
 from faust.types import TP
-from mode.utils.queues import ThrowableQueue
-from simulation.broker import Record
 
 from cj_stream.engine.overrides.recovery import LOOK_SECONDS, SeekFirstRecovery
 
 if TYPE_CHECKING:
     from simulation.faust_model import SimApp
 
-MOST_AT_ONCE = 50
-"""Records that are applied at once at most while actives are read."""
+LONGEST_RUN = 50
+"""Records that are fetched at once at most."""
+PIECE = 10
+"""Records that are applied before others get their turn: the real thousand, in the measure of a simulation."""
+LONGEST_TURN = 0.05
+"""Seconds that others have then, at most."""
 CATCHING_UP = 0.02
-"""Seconds between two fetches of a standby that is behind, at most; and those that what was fetched waits its turn."""
+"""Seconds between two fetches of a standby that is behind, and those that a fetch takes, at most."""
 LOST = 0.02
 """Chance that a run of records gets lost on its way into the copy, while actives are read."""
-BUFFERED = 20
-"""Records of standbys that are gathered before they are applied: Faust's 1,000, in the measure of a simulation."""
-
-
-class ChangelogEvent:
-    """An event of the changelog, as Faust hands it to a table."""
-
-    def __init__(self, record: Record) -> None:
-        self.message = record
 
 
 class _FaustRecovery(Recovery):  # type: ignore[misc]
@@ -52,15 +46,18 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         self.active_tps: set[TP] = set()
         self.standby_tps: set[TP] = set()
         self.active_offsets: Any = {}
+        self.standby_offsets: Any = {}
         self.active_highwaters: dict[TP, int] = {}
+        self.standby_highwaters: Any = {}
         self.in_recovery = False
         self.fetched: dict[TP, int] = {}
-        self.standby_offsets: Any = {}
         self.tp_to_table: Any = {}
         self.actives_for_table: Any = {app.table: self.active_tps}
         self.standbys_for_table: Any = {app.table: self.standby_tps}
-        self.buffer: list[ChangelogEvent] = []
-        self.queue: ThrowableQueue[list[Record]] = ThrowableQueue(flow_control=app.flow_control, clear_on_resume=True)
+        self._active_events_received_at: dict[TP, float] = {}
+
+    def _set_recovery_started(self) -> None:
+        self.in_recovery = True
 
     def _set_recovery_ended(self) -> None:
         self.in_recovery = False
@@ -72,11 +69,7 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         await coro
 
     def on_partitions_revoked(self, _revoked: set[TP]) -> None:
-        self.flush_buffers()
-
-    def flush_buffers(self) -> None:
-        self.app.table.apply_changelog_batch(self.buffer)
-        self.buffer.clear()
+        """Nothing to do."""
 
     async def on_rebalance(self, actives: set[TP], standbys: set[TP]) -> None:
         for offsets in (self.active_offsets, self.standby_offsets):
@@ -103,7 +96,6 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         again = True
         while again:
             self.signal_recovery_start.clear()
-            self.flush_buffers()
             await self._read_actives()
             self.app.flow_control.resume()
             self.app.consumer.resume_flow()
@@ -119,25 +111,26 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
         self.fetched = {tp: _next(self.active_offsets[tp]) for tp in ends}
         self.active_offsets = {tp: start - 1 for tp, start in self.fetched.items()}
         self.active_highwaters = {tp: end - 1 for tp, end in ends.items()}
-        self.in_recovery = True
+        self._set_recovery_started()
         for tp, end in ends.items():
             seen: dict[TP, tuple[int, int]] = {}
             while self.active_offsets[tp] < end - 1:
                 await self._fetch(tp, end)
-                if self.fetched[tp] == end:
+                if self.fetched[tp] == end and self.active_offsets[tp] < end - 1:
                     await asyncio.sleep(LOOK_SECONDS)
                     seen = await self._look(seen)
+        self._set_recovery_ended()
 
     async def _fetch(self, tp: TP, end: int) -> None:
         """Take a run of records from the log; now and then it gets lost within the process."""
-        chance = self.app.process.world.chance
-        await asyncio.sleep(chance.random() * 0.02)
+        process, chance, term = self.app.process, self.app.process.world.chance, self.term
+        await asyncio.sleep(chance.random() * CATCHING_UP)
         start = self.fetched[tp]
-        records = self.app.process.broker.logs[tp][start : min(start + chance.randint(1, MOST_AT_ONCE), end)]
+        records = process.broker.logs[tp][start : min(start + chance.randint(1, LONGEST_RUN), end)]
         self.fetched[tp] += len(records)
         if records and chance.random() >= LOST:
-            self.active_offsets[tp] = records[-1].offset
-            self.app.table.apply_changelog_batch([ChangelogEvent(record) for record in records])
+            # It is the consumer that hands it over: that goes on when the recovery is given up.
+            await asyncio.shield(process.spawn(self.take(tp, records, term)))
 
     async def _look(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
         """Look once at the ends of the changelogs."""
@@ -150,23 +143,14 @@ class _FaustRecovery(Recovery):  # type: ignore[misc]
             self.app.flow_control.resume()
             self.app.consumer.resume_flow()
 
-    async def slurp(self) -> None:
-        """Take from the queue what the standbys have read, and apply it a buffer at a time, for ever."""
-        chance = self.app.process.world.chance
-        while True:
-            records = await self.queue.get()
-            for record in records:
-                seen = self.standby_offsets.get(record.tp)
-                if record.tp in self.standby_tps and (seen is None or record.offset > seen):
-                    self.standby_offsets[record.tp] = record.offset
-                    self.buffer.append(ChangelogEvent(record))
-            if len(self.buffer) >= BUFFERED:
-                self.flush_buffers()
-            await asyncio.sleep(chance.random() * CATCHING_UP)
-
 
 class SimRecovery(SeekFirstRecovery, _FaustRecovery):
-    """The real last step of recovery on the model of Faust's."""
+    """The real recovery on the model of Faust's."""
+
+    most_at_once = PIECE
+
+    async def _let_others_go_on(self) -> None:
+        await asyncio.sleep(self.app.process.world.chance.random() * LONGEST_TURN)
 
     def _fetched_to(self, tps: set[TP]) -> dict[TP, int]:
         return {tp: self.fetched[tp] for tp in tps}
@@ -178,7 +162,7 @@ class SimRecovery(SeekFirstRecovery, _FaustRecovery):
 
 
 class _Tables(dict[str, Any]):
-    changelog_queue = SimpleNamespace(empty=lambda: True)
+    standbys_ready = False
 
     def on_actives_ready(self) -> None:
         """Nothing to do."""

@@ -38,18 +38,22 @@ def _newest_answers(world: World) -> dict[str, float]:
 
 
 def _asked_again(world: World, number: int) -> Iterator[tuple[float, str]]:
-    """Iterate over the requests in a log that stand behind the report that their requester was told."""
+    """Iterate over the requests in a log behind the report that their requester was told, and before no other one."""
     told: set[tuple[str, str]] = set()
+    asked: dict[tuple[str, str], float] = {}
     seen: set[Origin] = set()
     for record in world.broker.logs[TP(world.settings.batch_events_topic, number)]:
         for event in events_of(record):
             if isinstance(event, OutcomePublished):
                 kind, _, correlation_id = event.outcome.partition(":")
-                told |= {(event.batch_id, correlation_id)} if kind != "result" else set()
+                if kind != "result":
+                    told.add((event.batch_id, correlation_id))
+                    # Who asks once more before the report of the new answer may have had it already.
+                    asked.pop((event.batch_id, correlation_id), None)
             elif isinstance(event, BatchRequested) and event.origin is not None and event.origin not in seen:
                 seen.add(event.origin)
                 requester = (event.batch_id, event.correlation_id)
                 if requester in told:
-                    yield record.timestamp, event.correlation_id
-                # Who asks once more before the report of the new answer may have had it already.
+                    asked[requester] = record.timestamp
                 told.discard(requester)
+    yield from ((at, correlation_id) for (_, correlation_id), at in asked.items())

@@ -13,6 +13,8 @@ Hazard, ditto: it takes what is fetched into its queues, 4,096 messages for each
 of which `RUNS_IN_HAND` runs are in hand is left out of the fetches here; what the agents do not get to stays with the
 broker, and arrives in longer runs later.
 
+What is fetched of a changelog goes to the table as it comes, see `recovery`, and to no queue.
+
 Tests: ``test_drain.py``; the mutations "acknowledges a run at its first record" and "commits the position with a run in
 hand" in ``tests/simulation``.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage
@@ -64,24 +66,19 @@ class DrainingConsumer(FaustConsumer):
             yield tp, message
 
     def _messages(self, fetched: Fetched, generation: int) -> dict[TP, list[ConsumerMessage]]:
-        sources, changelogs = self._by_kind(fetched)
-        runs = {tp: [RunMessage(tp, run, generation) for run in runs_of(records)] for tp, records in sources.items()}
-        rows = {tp: [self._to_message(tp, record) for record in records] for tp, records in changelogs.items()}
-        return {**runs, **rows}
-
-    def _by_kind(self, fetched: Fetched) -> tuple[Fetched, Fetched]:
-        """Return what was fetched of the source partitions, and of the changelogs."""
-        is_source = self.app.topics.acks_enabled_for
-        sources = {tp: records for tp, records in fetched.items() if is_source(tp.topic)}
-        return sources, {tp: records for tp, records in fetched.items() if tp not in sources}
+        return {tp: [RunMessage(tp, run, generation) for run in runs_of(records)] for tp, records in fetched.items()}
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Fetched:  # noqa: ASYNC109 (as Faust has it)
         full = self.reading.left_out = self.reading.full()
         if active_partitions <= full:
             await asyncio.sleep(ROOM_SECONDS)
             return {}
+        recovery = cast("Any", self.app.tables).recovery
+        term = recovery.term
         fetched: Fetched = await super()._getmany(active_partitions, min(timeout, ROOM_SECONDS) if full else timeout)
-        return fetched
+        for tp in filter(self._is_changelog_tp, fetched):
+            await recovery.take(TP(*tp), fetched[tp], term)
+        return {tp: records for tp, records in fetched.items() if not self._is_changelog_tp(tp)}
 
     async def _wait_next_records(self, *args: Any, **kwargs: Any) -> Any:
         if self.flow_active and not self._get_active_partitions():

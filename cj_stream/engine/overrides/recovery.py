@@ -4,15 +4,17 @@ Hazard in Faust 0.15.3 (upstream issue 596): ``Recovery.on_recovery_completed`` 
 the source partitions before it seeks them to their committed offsets, with the flow already active; what arrives in
 between is cleared and never read again. Here the order is: seek, then resume, with no await in between.
 
-Hazard, ditto: its last step also resumes the flow control, which clears every queue (``mode/utils/queues.py`` 97-101),
-while the standby partitions already flow. What they had in the queue was applied nowhere, the next record moved their
-offset past it, and the copy lacked those rows for good. Here a flow that is active is left alone.
+Hazard, ditto: a changelog record goes through a queue and a buffer, one at a time, and its offset moves before it is
+applied (`_slurp_changelogs`, 762-915). Its last step clears every queue (``mode/utils/queues.py`` 97-101) while the
+standbys flow already, and one that waits to be put into a full queue outlives the clearing
+(``transport/_cython/conductor.pyx`` 113-116): the next record took the offset past what was applied nowhere. Here there
+is no queue: what was fetched of a partition is applied at once, a run at a time, and its offset moves afterwards. A run
+is of the *term* it was asked for in, which ends when anything is sought anew; then what is left of it is dropped, and
+will be fetched again.
 
-Hazard, ditto: there are more ways to lose a record on its way into a copy, all of them silent. One that waits to be
-put into a full queue survives the clearing of that queue, and takes the offset past what was cleared
-(``transport/_cython/conductor.pyx`` 113-116, ``transport/conductor.py`` 156); an offset of an earlier time as a standby
-stays when the database has none (`_add`); a deletion may be compacted away before a copy that lay still has read it.
-So the copy of a partition is compared with what its last writer told (``tables/table.py``) before it is served, and
+Hazard, ditto: there are more ways for a copy to lack a record, all of them silent. An offset of an earlier time as a
+standby stays when the database has none (`_add`); a deletion may be compacted away before a copy that lay still has
+read it. So the copy of a partition is compared with what its last writer told (``table.py``) before it is served, and
 rebuilt from the beginning of the changelog when it differs.
 
 Hazard, ditto: recovery waits for the last offset of the changelog to be delivered, and the end of a transaction, which
@@ -20,15 +22,16 @@ takes an offset, never is: a changelog that somebody has written to in a transac
 is read to its end when it is fetched to its end and nothing has come for a while. Records that were lost on their way
 into the copy look just the same, and no later record tells of them: so the rest is fetched once more before.
 
-Tests: ``test_recovery.py``, ``tests/kafka/test_standbys.py``, ``tests/kafka/test_foreign_rows.py``; the mutations "the
-queues are cleared while standbys flow", "a copy is not verified" and "the end of a changelog is not fetched again" in
-``tests/simulation``.
+Tests: ``test_recovery.py``, ``tests/kafka/test_standbys.py``, ``tests/kafka/test_foreign_rows.py``; the mutations "a
+run of an earlier term is applied", "the offset moves though a run is not applied", "a copy is not verified" and "the
+end of a changelog is not fetched again" in ``tests/simulation``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Any, Protocol, cast
 
 import structlog
@@ -36,6 +39,7 @@ from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
+from mode import Service
 
 from cj_stream.engine.fence import now
 from cj_stream.engine.hardening import Engine
@@ -50,7 +54,10 @@ read to its end when it has been."""
 
 
 class Copy(Protocol):
-    """A table, whose partitions have copies that can be verified."""
+    """A table, whose partitions have copies that follow a changelog and can be verified."""
+
+    def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
+        """Apply changelog records of a partition, in the order of their offsets."""
 
     def is_complete(self, partition: int) -> bool:
         """Return whether the copy has all rows."""
@@ -68,6 +75,8 @@ class Copy(Protocol):
 class SeekFirstRecovery(Recovery):
     """Faust's recovery with its last step in a safe order."""
 
+    most_at_once = 1_000
+    """Records that are applied before others get their turn in the loop: some 10 ms."""
     _revoked = False
     closed: frozenset[int] = frozenset()
     """Partitions of this worker whose table could not be read to its end: their batches are not served."""
@@ -77,7 +86,77 @@ class SeekFirstRecovery(Recovery):
         """Copies that are being rebuilt, and what each of them had instead: keys, and hashes of the values."""
         self._fetched_again: dict[TP, int] = {}
         """Changelogs whose end was fetched once more, and the offset after which it was."""
+        self._strangers: set[TP] = set()
+        """Changelogs of which something came though they are not ours."""
+        self._taking = False
+        self.term = object()
+        """Another one as soon as what is under way is out of date: it will be sought, and fetched again."""
         super().__init__(*args, **kwargs)
+
+    # --- Runs of records -----------------------------------------------------------------------------------------
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _slurp_changelogs(self) -> None:
+        """Do nothing: no record of a changelog enters the queue that Faust's task of this name empties."""
+
+    async def take(self, tp: TP, records: Sequence[Any], term: object) -> None:
+        """Apply what was fetched of a changelog, in the order of its offsets, as long as ``term`` lasts.
+
+        ``term`` is what it was when the fetch was asked for.
+        """
+        self._taking = True
+        try:
+            for start in range(0, len(records), self.most_at_once):
+                if term is not self.term:
+                    return
+                self._apply(tp, records[start : start + self.most_at_once])
+                await self._let_others_go_on()
+        finally:
+            self._taking = False
+
+    async def _let_others_go_on(self) -> None:
+        await asyncio.sleep(0)
+
+    def _apply(self, tp: TP, records: Sequence[Any]) -> None:
+        offsets = self._offsets_of(tp)
+        if offsets is None:
+            return
+        seen = offsets[tp]
+        new = [record for record in records if seen is None or record.offset > seen]
+        if not new:
+            return
+        self._copy(tp).apply_run(tp, new)
+        # Not before: what is not in the copy would never be read again.
+        offsets[tp] = new[-1].offset
+        if offsets is self.active_offsets:
+            self._active_events_received_at[tp] = self._last_flush_at = monotonic()
+            self._end_if_recovered()
+        elif not self.tables.standbys_ready and not self.standby_remaining_total():
+            self.tables.on_standbys_ready()
+
+    def _offsets_of(self, tp: TP) -> Any:
+        """Return the offsets of the copies that the partition's is one of; None when nothing is to be read of it."""
+        if tp in self.active_tps:
+            # What comes behind the end that was to be recovered is of a worker out of touch: its rows are ours now.
+            return self.active_offsets if self.in_recovery else None
+        if tp in self.standby_tps:
+            return self.standby_offsets
+        if tp not in self._strangers:
+            self._strangers.add(tp)
+            log.warning("records of a changelog that is not ours are dropped", topic=tp.topic, partition=tp.partition)
+        return None
+
+    def _end_if_recovered(self) -> None:
+        if self.in_recovery and not self.need_recovery():
+            self._set_recovery_ended()
+            self.signal_recovery_end.set()
+
+    def _set_recovery_started(self) -> None:
+        super()._set_recovery_started()
+        # Faust's task clears it with each record.
+        self.signal_recovery_end.clear()
+
+    # --- The order of a recovery ---------------------------------------------------------------------------------
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Verify the copies; seek the source partitions to their committed offsets, then let them flow."""
@@ -110,8 +189,7 @@ class SeekFirstRecovery(Recovery):
         # No await from here to resume_flow: nothing can be delivered in between.
         consumer.resume_partitions(sources)
         self.completed.set()
-        if not app.flow_control.is_active():
-            app.flow_control.resume()
+        app.flow_control.resume()
         consumer.resume_flow()
         await cast("Any", app)._fetcher.maybe_start()  # noqa: SLF001 (as the overridden method does)
         self.tables.on_actives_ready()
@@ -140,6 +218,7 @@ class SeekFirstRecovery(Recovery):
         """Look once at the ends of the changelogs: fetch them once more, or take them for read, if it is time."""
         seen = self._quiet(seen)
         await self._end({tp: offset for tp, (offset, times) in seen.items() if times >= LOOKS})
+        self._end_if_recovered()
         return seen
 
     def _quiet(self, seen: dict[TP, tuple[int, int]]) -> dict[TP, tuple[int, int]]:
@@ -148,7 +227,7 @@ class SeekFirstRecovery(Recovery):
         With each of them stands the last offset that was read, which is the same in each of these times.
         """
         left = {tp for tp, count in self.active_remaining().items() if count > 0} if self.in_recovery else set()
-        if not left or not self.tables.changelog_queue.empty():
+        if not left or self._taking:
             return {}
         fetched = self._fetched_to(left)
         ended = {tp for tp in left if fetched.get(tp, -1) > self.active_highwaters[tp]}
@@ -187,13 +266,16 @@ class SeekFirstRecovery(Recovery):
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Remember that what is being recovered is ours no longer: the generation does not tell."""
         self._revoked = True
+        self.term = object()
         super().on_partitions_revoked(revoked)
 
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
         self._revoked = False
+        self.term = object()
         self._rebuilt = {}
         self._fetched_again = {}
+        self._strangers = set()
         self._engine.fence.contact(now())
         await super().on_rebalance(*args, **kwargs)
 
@@ -227,13 +309,9 @@ class SeekFirstRecovery(Recovery):
 
     def _rebuild(self, incomplete: list[TP]) -> None:
         """Recover once more, those partitions from the beginning."""
-        app, consumer = self.app, self.app.consumer
         # As at a revocation: what is under way is dropped, and all partitions are sought again.
-        consumer.stop_flow()
-        app.flow_control.suspend()
-        consumer.pause_partitions(consumer.assignment())
-        app.flow_control.clear()
-        self.flush_buffers()
+        self.term = object()
+        self.app.consumer.pause_partitions(self.app.consumer.assignment())
         for tp in incomplete:
             rows = self._rebuilt[tp] = self._rows(tp)
             log.warning(

@@ -36,8 +36,8 @@ _CONSUMER = (
 )
 _RECOVERY = (
     "_add _build_highwaters _build_offsets _restart_recovery _seek_offsets _set_recovery_ended _slurp_changelogs "
-    "_wait active_remaining add_active flush_buffers need_recovery on_partitions_revoked on_rebalance "
-    "on_recovery_completed revoke"
+    "_set_recovery_started _wait active_remaining add_active flush_buffers need_recovery on_partitions_revoked "
+    "on_rebalance on_recovery_completed revoke standby_remaining standby_remaining_total"
 )
 _APP = (
     "_new_producer_transport _new_transport _on_partitions_assigned _on_partitions_revoked _stop_consumer "
@@ -60,7 +60,7 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
     },
     "faust.stores.rocksdb": {"Store": "_db_for_partition _open_for_partition persisted_offset set_persisted_offset"},
     "faust.streams": {"Stream": "_c_aiter"},
-    "faust.tables.base": {"Collection": "apply_changelog_batch on_recovery_completed persisted_offset"},
+    "faust.tables.base": {"Collection": "on_recovery_completed persisted_offset"},
     "faust.tables.manager": {"TableManager": "on_partitions_revoked on_rebalance recovery"},
     "faust.tables.recovery": {"Recovery": _RECOVERY},
     "faust.transport._cython.conductor": {},

@@ -16,12 +16,13 @@ Tests: ``test_table.py``, ``test_copies.py``; the mutations "recovery takes the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import faust
 import structlog
-from faust.types import TP, EventT
+from aiokafka import ConsumerRecord
+from faust.types import TP
 from rocksdict import WriteBatch
 
 from cj_stream.engine import checksums
@@ -102,33 +103,35 @@ class BatchTable(faust.Table):
                 return
             yield key, value
 
-    def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
-        """Apply changelog records during recovery: for each key the one with the highest position wins."""
+    def apply_run(self, tp: TP, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Apply changelog records, in the order of their offsets: for each key the one with the highest position wins.
+
+        Rows and offset are written together.
+        """
         try:
-            for tp, events in _by_partition(batch, self.changelog_topic_name).items():
-                self._recover(tp, events)
-        except Exception as error:  # noqa: BLE001 (Faust would log it and hang)
+            self._recover(tp, records)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the copy cannot follow any more)
             end_process("a changelog record could not be applied", error=repr(error))
 
-    def _recover(self, tp: TP, events: Sequence[EventT]) -> None:
+    def _recover(self, tp: TP, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         db = self._db(tp.partition)
         newest: dict[bytes, bytes | None] = {}
         taken = None
-        for event in _ours(events):
-            key, value = event.message.key, event.message.value
+        for record in _ours(records):
+            key, value = record.key, record.value
             before = newest[key] if key in newest else db.get(key)
             if value is None or before is None or row_position(value) >= row_position(before):
                 newest[key] = value
-                taken = event.message
+                taken = record
         batch = WriteBatch(raw_mode=True)
         for key, value in newest.items():
             _put(batch, key, value)
         # Who writes an outdated row is out of touch: what it tells of its other rows is outdated too.
         if taken is not None:
-            _put(batch, _TOLD, dict(taken.headers or ()).get(checksums.HEADER))
+            _put(batch, _TOLD, dict(taken.headers).get(checksums.HEADER))
+        _put(batch, self.data.offset_key, str(records[-1].offset).encode())
         db.write(batch)
         self._checksums.pop(tp.partition, None)
-        self.data.set_persisted_offset(tp, events[-1].message.offset)
 
     # --- Is the copy complete? -----------------------------------------------------------------------------------
 
@@ -171,24 +174,16 @@ def _put(batch: Any, key: bytes, value: bytes | None) -> None:
         batch.put(key, value)
 
 
-def _ours(events: Sequence[EventT]) -> list[EventT]:
+def _ours(records: Sequence[ConsumerRecord[bytes, bytes]]) -> Sequence[Any]:
     """Return the records that are rows of ours, and say which are not."""
-    ours = [event for event in events if is_row(event.message.key, event.message.value)]
-    if len(ours) < len(events):
-        first = next(event.message for event in events if not is_row(event.message.key, event.message.value))
+    ours = [record for record in records if is_row(record.key, record.value)]
+    if len(ours) < len(records):
+        first = next(record for record in records if not is_row(record.key, record.value))
         log.error(
             "somebody else has written to the changelog: what is no row of ours is passed over",
             topic=first.topic,
             partition=first.partition,
             first=first.offset,
-            records=len(events) - len(ours),
+            records=len(records) - len(ours),
         )
     return ours
-
-
-def _by_partition(batch: Iterable[EventT], topic: str) -> dict[TP, list[EventT]]:
-    groups: dict[TP, list[EventT]] = {}
-    for event in batch:
-        if event.message.topic == topic:
-            groups.setdefault(event.message.tp, []).append(event)
-    return groups

@@ -37,6 +37,17 @@ def records(tp: TP, *offsets: int) -> list[Any]:
     ]
 
 
+class Recovery:
+    """Notes what it is given, and in which term it was asked for."""
+
+    def __init__(self) -> None:
+        self.term = object()
+        self.taken: list[tuple[TP, Any, object]] = []
+
+    async def take(self, tp: TP, records: Any, term: object) -> None:
+        self.taken.append((tp, records, term))
+
+
 class Drain:
     """The real consumer, whose fetches bring what the test says. The agents acknowledge nothing by themselves."""
 
@@ -44,10 +55,13 @@ class Drain:
         app: Any = new_app(Settings())
         app.topics._acking_topics.update((EVENTS.topic, CALLBACKS.topic))
         app.consumer_generation_id = GENERATION
+        app.tables._changelogs[CHANGELOG.topic] = None
+        self.recovery = app.tables._recovery = Recovery()
         self.app = app
         self.got: list[Any] = []
         self.fetches: list[dict[TP, list[Any]]] = []
         self.asked: list[float] = []
+        self.at_fetch = lambda: None
         self.nothing_left = asyncio.Event()
         app.engine = cast("Any", SimpleNamespace(guard=SimpleNamespace(unmarked=dict)))
         self.consumer: Any = app.transport.create_consumer(
@@ -59,6 +73,7 @@ class Drain:
 
         async def fetched(_consumer: Any, _active: Any, timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109 (Faust's)
             self.asked.append(timeout)
+            self.at_fetch()
             if not self.fetches:
                 self.nothing_left.set()
                 await asyncio.sleep(3600)
@@ -105,9 +120,12 @@ async def test_what_a_fetch_brought_comes_in_runs_by_turns_of_the_topics(drain: 
     assert {got.generation_id for got in drain.got} == {GENERATION}
 
 
-async def test_a_record_of_a_changelog_comes_alone_and_is_not_in_hand(drain: Drain) -> None:
-    await drain.drain({CHANGELOG: records(CHANGELOG, 3, 4)})
-    assert [(got.topic, got.offset) for got in drain.got] == [("changelog", 3), ("changelog", 4)]
+async def test_what_is_fetched_of_a_changelog_goes_to_the_recovery_as_a_whole_and_nowhere_else(drain: Drain) -> None:
+    term, rows = drain.recovery.term, records(CHANGELOG, 3, 4)
+    drain.at_fetch = lambda: setattr(drain.recovery, "term", "a later one")
+    await drain.drain({CHANGELOG: rows, EVENTS: records(EVENTS, 0)})
+    assert drain.recovery.taken == [(CHANGELOG, rows, term)]
+    assert drain.runs() == [("events", 0, 0)]
     assert drain.consumer.reading.oldest(CHANGELOG) is None
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,6 +26,13 @@ class FakeCopy:
         self.complete = True
         self.asked: list[str] = []
         self.found: dict[bytes, bytes] = {}
+        self.applied: list[list[int]] = []
+        self.at_run = lambda: None
+
+    def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
+        assert tp.topic == CHANGELOG.topic
+        self.at_run()
+        self.applied.append([record.offset for record in records])
 
     def is_complete(self, partition: int) -> bool:
         assert partition == CHANGELOG.partition
@@ -56,14 +63,11 @@ class Recovered:
             perform_seek=self._seek,
             resume_partitions=self._resumed,
             resume_flow=lambda: self.steps.append("flow"),
-            stop_flow=lambda: self.steps.append("no flow"),
             pause_partitions=lambda partitions: self.steps.append(f"{len(partitions)} paused"),
         )
         monkeypatch.setattr(app.__class__, "consumer", consumer)
         monkeypatch.setattr(app.__class__, "_fetcher", SimpleNamespace(maybe_start=self._nothing))
-        self.changelog_queue = app.tables.changelog_queue
-        self.resume_streams = app.flow_control.resume
-        monkeypatch.setattr(app.flow_control, "resume", self._streams_resumed)
+        monkeypatch.setattr(app.flow_control, "resume", lambda: self.steps.append("streams"))
         monkeypatch.setattr(app.engine.opener, "assigned", self.assigned.append)
         monkeypatch.setattr(app.assignor, "assigned_standbys", set)
         app.consumer_generation_id = 7
@@ -73,18 +77,26 @@ class Recovered:
         self.recovery.active_tps.add(CHANGELOG)
         self.recovery.tp_to_table[CHANGELOG] = cast("Any", self.copy)
         self.recovery.active_offsets[CHANGELOG] = 99
-        monkeypatch.setattr(self.recovery, "flush_buffers", lambda: self.steps.append("flush"))
         monkeypatch.setattr(self.recovery, "_is_changelog_tp", lambda tp: tp == CHANGELOG)
-        monkeypatch.setattr(
-            self.recovery,
-            "tables",
-            SimpleNamespace(values=list, on_actives_ready=lambda: None, on_standbys_ready=lambda: None),
+        self.standbys_ready = 0
+        self.tables = SimpleNamespace(
+            values=list, on_actives_ready=lambda: None, on_standbys_ready=self._ready, standbys_ready=False
         )
+        monkeypatch.setattr(self.recovery, "tables", self.tables)
 
     async def recover(self) -> None:
         """Come to the end of a recovery, as Faust's loop does once it is asked to."""
         self.recovery.signal_recovery_start.clear()
         await self.recovery.on_recovery_completed(7)
+
+    async def take(self, *offsets: int, tp: TP = CHANGELOG, term: object = None) -> None:
+        """Hand over a run of records with these offsets, which was asked for in this term, or now."""
+        records = [SimpleNamespace(offset=offset) for offset in offsets]
+        await self.recovery.take(tp, records, term or self.recovery.term)
+
+    def _ready(self) -> None:
+        self.tables.standbys_ready = True
+        self.standbys_ready += 1
 
     async def _nothing(self) -> None:
         """Start nothing."""
@@ -94,10 +106,6 @@ class Recovered:
         self.at_seek()
         await asyncio.sleep(0)
         self.steps.append("seek ends")
-
-    def _streams_resumed(self) -> None:
-        self.steps.append("streams")
-        self.resume_streams()
 
     def _resumed(self, partitions: set[TP]) -> None:
         self.resumed.append(partitions)
@@ -157,25 +165,125 @@ async def test_a_changelog_that_stands_behind_what_was_to_be_read_closes_nothing
     assert recovered.assigned == [{2}]
 
 
-async def test_what_a_standby_has_read_is_not_thrown_away_when_the_sources_begin_to_flow(recovered: Recovered) -> None:
-    recovered.resume_streams()  # as Faust does when it lets the standbys flow
-    recovered.at_seek = lambda: recovered.changelog_queue.force_put_nowait("a row")
-    await recovered.recovery.on_recovery_completed(7)
-    assert not recovered.changelog_queue.empty()
-    assert recovered.changelog_queue.get_nowait() == "a row"
-    assert recovered.steps[-2:] == ["sources", "flow"]
+@pytest.fixture
+def recovering(recovered: Recovered) -> Recovered:
+    """In the middle of a recovery: a changelog of 106 records, of which the copy has read those up to the 99th."""
+    recovered.recovery._set_recovery_started()
+    recovered.recovery.active_highwaters[CHANGELOG] = 105
+    return recovered
+
+
+async def test_a_run_of_a_changelog_is_applied_before_its_offset_moves(recovering: Recovered) -> None:
+    offsets = recovering.recovery.active_offsets
+    recovering.copy.at_run = lambda: recovering.steps.append(f"applied at {offsets[CHANGELOG]}")
+    await recovering.take(100, 101, 103)
+    assert recovering.steps == ["applied at 99"]
+    assert (recovering.copy.applied, offsets[CHANGELOG]) == ([[100, 101, 103]], 103)
+
+
+async def test_a_run_that_cannot_be_applied_moves_no_offset(recovering: Recovered) -> None:
+    def fail() -> None:
+        raise SystemExit(70)
+
+    recovering.copy.at_run = fail
+    with pytest.raises(SystemExit):
+        await recovering.take(100, 101)
+    assert recovering.recovery.active_offsets[CHANGELOG] == 99
+
+
+async def test_what_a_copy_has_read_already_is_left_out(recovering: Recovered) -> None:
+    await recovering.take(97, 98, 99)
+    await recovering.take(98, 99, 100)
+    assert recovering.copy.applied == [[100]]
+
+
+async def test_recovery_ends_with_the_run_that_reaches_the_end_of_the_changelog(recovering: Recovered) -> None:
+    recovery = recovering.recovery
+    await recovering.take(100, 104)
+    assert not recovery.signal_recovery_end.is_set()
+    await recovering.take(105, 106)
+    assert recovery.signal_recovery_end.is_set()
+    assert not recovery.in_recovery
+    recovery._set_recovery_started()
+    assert not recovery.signal_recovery_end.is_set(), "the next recovery would end before it has begun"
+
+
+async def test_others_get_their_turn_between_the_pieces_of_a_long_run(
+    recovering: Recovered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovering.recovery, "most_at_once", 2)
+    taken = asyncio.create_task(recovering.take(100, 101, 102, 103, 104))
+    seen = []
+    while not taken.done():
+        await asyncio.sleep(0)
+        seen.append(len(recovering.copy.applied))
+    assert {1, 2, 3} <= set(seen)
+    assert recovering.copy.applied == [[100, 101], [102, 103], [104]]
+
+
+@pytest.mark.parametrize("change", ["revoked", "assigned", "rebuilt"])
+async def test_a_run_of_an_earlier_term_is_not_applied_nor_is_the_rest_of_one_whose_term_ends(
+    recovering: Recovered, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    async def nothing(*_: Any) -> None:
+        """Begin nothing."""
+
+    recovery = recovering.recovery
+    monkeypatch.setattr(Recovery, "on_rebalance", nothing)
+    monkeypatch.setattr(recovery, "most_at_once", 2)
+    term, first = recovery.term, asyncio.Event()
+    recovering.copy.at_run = first.set
+    taken = asyncio.create_task(recovering.take(100, 101, 102, 103))
+    await first.wait()
+    if change == "revoked":
+        recovery.on_partitions_revoked({CHANGELOG})
+    elif change == "assigned":
+        await recovery.on_rebalance()
+    else:
+        recovery._rebuild([CHANGELOG])
+    await taken
+    await recovering.take(104, 105, term=term)
+    assert recovering.copy.applied == [[100, 101]]
+    assert recovery.active_offsets[CHANGELOG] in {101, None}
+
+
+async def test_nothing_is_read_of_a_changelog_whose_partition_is_served(recovering: Recovered) -> None:
+    """What comes then is of a worker out of touch, and the rows are the owner's."""
+    recovering.recovery._set_recovery_ended()
+    await recovering.take(106, 107)
+    assert recovering.copy.applied == []
+
+
+async def test_a_standby_follows_whether_or_not_others_are_recovered_and_is_ready_at_its_end(
+    recovering: Recovered,
+) -> None:
+    recovery, standby = recovering.recovery, TP("changelog", 5)
+    recovery.standby_tps.add(standby)
+    recovery.tp_to_table[standby] = recovery.tp_to_table[CHANGELOG]
+    recovery.standby_offsets[standby], recovery.standby_highwaters[standby] = 9, 11
+    await recovering.take(10, tp=standby)
+    recovery._set_recovery_ended()
+    assert recovering.standbys_ready == 0
+    for offset in (11, 12):
+        await recovering.take(offset, tp=standby)
+    assert recovering.copy.applied == [[10], [11], [12]]
+    assert (recovery.standby_offsets[standby], recovering.standbys_ready) == (12, 1)
+
+
+async def test_what_comes_of_a_changelog_that_is_not_ours_is_dropped_and_said_once(recovering: Recovered) -> None:
+    with capture_logs() as told:
+        for offset in (1, 2):
+            await recovering.take(offset, tp=TP("changelog", 6))
+    assert recovering.copy.applied == []
+    assert [line["partition"] for line in told] == [6]
 
 
 async def test_a_copy_that_is_not_complete_is_rebuilt_before_anything_flows(recovered: Recovered) -> None:
     recovery, copy = recovered.recovery, recovered.copy
-    recovered.resume_streams()
-    recovered.changelog_queue.force_put_nowait("a row")
     copy.complete, copy.found = False, {b"a": b"1", b"b": b"1", b"c": b"1"}
     with capture_logs() as told:
         await recovered.recover()
-    assert recovered.steps == ["no flow", "2 paused", "flush"]
-    assert recovered.changelog_queue.empty()
-    assert not recovery.app.flow_control.is_active()
+    assert recovered.steps == ["2 paused"]
     assert (copy.asked, recovery.active_offsets[CHANGELOG]) == (["empty"], None)
     assert recovery.signal_recovery_start.is_set(), "nobody was asked to recover again"
     assert (told[0]["partition"], told[0]["rows"], told[0]["has_read_to"]) == (2, 3, 99)
@@ -201,7 +309,7 @@ async def test_a_copy_is_rebuilt_until_two_readings_agree(recovered: Recovered) 
     for found in ({b"a": b"1"}, {b"a": b"2"}, {b"a": b"2", b"b": b"1"}):
         recovered.copy.found = found
         await recovered.recover()
-        assert recovered.steps[-1] == "flush"
+        assert recovered.steps[-1] == "2 paused"
     await recovered.recover()
     assert recovered.copy.asked == ["empty", "empty", "empty", "trust"]
     assert recovered.steps[-1] == "flow"
@@ -233,13 +341,10 @@ class Changelog:
         self.fetched_to = 106
         self.sought: list[int] = []
         self.fails: Exception | None = None
-        self.queued = False
         recovery.in_recovery = True
         recovery.active_highwaters[CHANGELOG] = 105
-        queue = SimpleNamespace(empty=lambda: not self.queued)
         consumer = SimpleNamespace(_thread=SimpleNamespace(_consumer="aiokafka's"), seek_wait=self._seek)
         monkeypatch.setattr(recovery.app.__class__, "consumer", consumer)
-        monkeypatch.setattr(recovery, "tables", SimpleNamespace(changelog_queue=queue))
         fetched = lambda _, tps: dict.fromkeys(tps, self.fetched_to)  # noqa: E731 (a stand-in)
         monkeypatch.setattr("cj_stream.engine.overrides.recovery.positions", fetched)
 
@@ -264,7 +369,7 @@ def changelog(recovered: Recovered, monkeypatch: pytest.MonkeyPatch) -> Changelo
 @pytest.mark.parametrize("unread", ["not fetched to its end", "something is to be applied", "something comes"])
 async def test_a_changelog_of_which_something_is_to_come_is_waited_for(changelog: Changelog, unread: str) -> None:
     changelog.fetched_to -= unread == "not fetched to its end"
-    changelog.queued = unread == "something is to be applied"
+    changelog.recovery._taking = unread == "something is to be applied"
     await changelog.looked_at(5, moves=int(unread == "something comes"))
     assert changelog.recovery.need_recovery()
     assert changelog.sought == []

@@ -52,20 +52,20 @@ class Copies:
 
     @property
     def log(self) -> list[Any]:
-        return [self.event(offset, record) for offset, record in enumerate(self.producer.records)]
+        return [self.record(offset, record) for offset, record in enumerate(self.producer.records)]
 
-    def event(self, offset: int, record: Produced) -> Any:
-        topic = self.owner.changelog_topic_name
-        message = SimpleNamespace(
-            topic=topic,
+    def record(self, offset: int, record: Produced) -> Any:
+        return SimpleNamespace(
+            topic=self.owner.changelog_topic_name,
             partition=PARTITION,
-            tp=TP(topic, PARTITION),
             offset=offset,
             key=record.key,
             value=record.value,
-            headers=record.headers,
+            headers=tuple(record.headers or ()),
         )
-        return SimpleNamespace(message=message)
+
+    def apply(self, copy: BatchTable, records: list[Any]) -> None:
+        copy.apply_run(TP(copy.changelog_topic_name, PARTITION), records)
 
 
 @pytest.fixture
@@ -78,18 +78,18 @@ async def copies(tmp_path: Path) -> Copies:
 def test_a_copy_that_follows_is_complete_after_each_record_and_so_is_the_owner_s(copies: Copies) -> None:
     copy = copies.table("copy")
     assert copy.is_complete(PARTITION)
-    for event in copies.log:
-        copy.apply_changelog_batch([event])
+    for record in copies.log:
+        copies.apply(copy, [record])
         assert copy.is_complete(PARTITION)
     assert dict(copy.rows(PARTITION)) == dict(copies.owner.rows(PARTITION))
     assert copies.owner.is_complete(PARTITION)
 
 
 def test_a_copy_that_is_read_at_once_from_what_compaction_has_left_is_complete(copies: Copies) -> None:
-    newest = {event.message.key: event for event in copies.log}
-    left = sorted((event for event in newest.values() if event.message.value), key=lambda event: event.message.offset)
+    newest = {record.key: record for record in copies.log}
+    left = sorted((record for record in newest.values() if record.value), key=lambda record: record.offset)
     copy = copies.table("copy")
-    copy.apply_changelog_batch(left)
+    copies.apply(copy, left)
     assert copy.is_complete(PARTITION)
 
 
@@ -97,13 +97,13 @@ def test_a_copy_that_is_read_at_once_from_what_compaction_has_left_is_complete(c
 @pytest.mark.parametrize("lost", [3, 5, 9, 10])
 def test_a_copy_that_lacks_a_row_an_update_or_a_deletion_is_not_complete(copies: Copies, lost: int) -> None:
     copy = copies.table("copy")
-    copy.apply_changelog_batch([event for event in copies.log if event.message.offset != lost])
+    copies.apply(copy, [record for record in copies.log if record.offset != lost])
     assert not copy.is_complete(PARTITION)
 
 
 def test_a_copy_is_compared_with_its_rows_as_they_are_on_the_disk(copies: Copies) -> None:
     copy = copies.table("copy")
-    copy.apply_changelog_batch(copies.log)
+    copies.apply(copy, copies.log)
     copy._db(PARTITION).delete(b"mb\0\1")
     assert not copy.is_complete(PARTITION)
 
@@ -112,9 +112,9 @@ def test_a_writer_out_of_touch_is_not_listened_to(copies: Copies) -> None:
     copy = copies.table("copy")
     outdated, value = row(b"mb\0\1", 1)
     late = Produced("", outdated, value, PARTITION, [("cj-checksum", b"8 bytes.")], None)  # type: ignore[arg-type]
-    copy.apply_changelog_batch([*copies.log, copies.event(12, late)])
+    copies.apply(copy, [*copies.log, copies.record(12, late)])
     assert copy.is_complete(PARTITION)
-    copy.apply_changelog_batch([copies.event(13, late)])
+    copies.apply(copy, [copies.record(13, late)])
     assert copy.is_complete(PARTITION)
 
 
@@ -138,7 +138,7 @@ def test_a_record_of_somebody_else_is_passed_over_and_said(
     copy = copies.table("copy")
     foreign = Produced("", key, value, PARTITION, [("cj-checksum", b"8 bytes.")], None)  # type: ignore[arg-type]
     with capture_logs() as told:
-        copy.apply_changelog_batch([*copies.log, copies.event(12, foreign)])
+        copies.apply(copy, [*copies.log, copies.record(12, foreign)])
     assert dict(copy.rows(PARTITION)) == dict(copies.owner.rows(PARTITION))
     assert copy.is_complete(PARTITION)
     assert copy.persisted_offset(TP(copy.changelog_topic_name, PARTITION)) == 12
@@ -150,33 +150,33 @@ def test_records_without_a_checksum_say_nothing_about_the_copy(copies: Copies) -
     for record in copies.producer.records:
         record.headers = None
     copy = copies.table("copy")
-    copy.apply_changelog_batch(copies.log[1:])
+    copies.apply(copy, copies.log[1:])
     assert copy.is_complete(PARTITION)
 
 
 async def test_who_goes_on_after_another_writer_tells_of_all_rows(copies: Copies) -> None:
     copy = copies.table("copy")
-    copy.apply_changelog_batch(copies.log)
+    copies.apply(copy, copies.log)
     await copy.write(copies.producer.sender(), PARTITION, [row(b"mb\0\1", 6, b"more"), (b"mb\0\2", None)])
     third = copies.table("third")
-    third.apply_changelog_batch(copies.log)
+    copies.apply(third, copies.log)
     assert third.is_complete(PARTITION)
     assert dict(third.rows(PARTITION)) == dict(copy.rows(PARTITION))
 
 
 def test_an_emptied_copy_knows_nothing_and_can_be_rebuilt(copies: Copies) -> None:
     copy = copies.table("copy")
-    copy.apply_changelog_batch(copies.log[4:])
+    copies.apply(copy, copies.log[4:])
     assert not copy.is_complete(PARTITION)
     copy.empty(PARTITION)
     assert list(copy._db(PARTITION).items()) == []
     assert copy.persisted_offset(TP(copy.changelog_topic_name, PARTITION)) is None
-    copy.apply_changelog_batch(copies.log)
+    copies.apply(copy, copies.log)
     assert copy.is_complete(PARTITION)
 
 
 def test_a_copy_that_is_trusted_is_complete_as_it_is(copies: Copies) -> None:
     copy = copies.table("copy")
-    copy.apply_changelog_batch(copies.log[4:])
+    copies.apply(copy, copies.log[4:])
     copy.trust(PARTITION)
     assert copy.is_complete(PARTITION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from story import BATCH, Story, requested
@@ -47,6 +47,7 @@ def rows(story: Story) -> dict[bytes, bytes]:
     return {key: value[:1] + value[9:] for key, value in story.table.data.items()}
 
 
+@settings(deadline=None, print_blob=True)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_events_of_one_message_leave_what_they_leave_one_by_one(seed: int) -> None:
     note(f"seed {seed}")

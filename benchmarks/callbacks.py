@@ -40,10 +40,11 @@ from kit import (
 from processor import Moment
 from waiting import Backlog, backlog
 
+from cj_stream.contracts.log import decode_event
 from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Comparison, ComparisonStatus
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.messages import decode_message
 from cj_stream.tables.codec import KINDS, decode_row, read_key
 
 SLOWEST_PER_SECOND = 200

@@ -12,6 +12,10 @@ from uuid import uuid4
 
 from kit import parser, print_table, seconds_of, spread
 
+from cj_stream.contracts.log import (
+    decode_event,
+    encode_event,
+)
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.draft import Change
@@ -20,7 +24,6 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus, Context, Essay, Row
-from cj_stream.engine.messages import decode_event, encode_event
 from cj_stream.tables.codec import decode_row, encode_row, row_key
 
 BATCH = "batch-1"

@@ -48,9 +48,10 @@ from recovery import fill
 
 from cj_stream.contracts.topics import registry
 from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.provisioning import create_topics
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
 
 AFTERWARDS_SECONDS = 2.0
 QUIET_SECONDS = 10.0
@@ -211,7 +212,7 @@ async def loaded_pair(
     settings = Settings(app_id=folder.name, assessment_request_topic=f"{folder.name}.{_REQUESTS}")
     requests = next(spec for spec in registry(settings) if spec.name == settings.assessment_request_topic)
     # As many as there are of the log: requests for a partition then come in where the partition is served.
-    await create_topics(bootstrap, [replace(requests, partitions=settings.partitions)], 1)
+    await create_topics(Kafka(bootstrap, NAMES), [replace(requests, partitions=settings.partitions)], 1)
     changes = {"session_timeout_seconds": session, "heartbeat_seconds": options.heartbeat}
     async with installation(bootstrap, folder, **changes) as stage:
         if options.rows:

@@ -28,8 +28,9 @@ from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
 
 from cj_stream.agents.batches import BatchesAgent
+from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.topics import changelog_topic
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.messages import decode_message
 from cj_stream.operations.settings import Settings
 
 POLL_SECONDS = 0.005

@@ -21,9 +21,13 @@ from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
-from cj_stream.contracts.topics import TopicSpec, changelog_topic, registry
+from cj_stream.contracts.topics import (
+    changelog_topic,
+    registry,
+)
 from cj_stream.domain.records import Slot
 from cj_stream.engine.provisioning import create_topics
+from cj_stream.engine.topics import TopicSpec
 from cj_stream.operations.settings import Settings
 
 _TEXTS = 50
@@ -130,7 +134,7 @@ class Installation:
         content.mkdir(parents=True)
         for number in range(_TEXTS):
             (content / f"text-{number}.txt").write_text("A text of some length. " * 100)
-        await create_topics(self.settings.kafka_bootstrap, self._topics(), 1)
+        await create_topics(self.settings.kafka, self._topics(), 1)
         await self._provider.start(stack)
         self._changes |= {"content_service_url": f"file:{content}", "llm_provider_service_url": self._provider.url}
         self.settings = Settings(**self._changes)

@@ -20,15 +20,17 @@ from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
 from kit import ROOT, BenchmarkError, WorkerProcess, until
 
+from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.domain.events import Callback, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.messages import decode_message
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.provisioning import create_topics
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
 from cj_stream.tables.codec import KINDS, decode_row
 
 sys.path.append(str(ROOT / "tests"))
@@ -287,7 +289,7 @@ async def scene(
     topics = [name for name in Settings.model_fields if name.endswith("_topic")]
     own: dict[str, Any] = {**_SETTINGS, "kafka_bootstrap": bootstrap, "app_id": folder.name, **changes}
     own |= {name: f"{folder.name}.{Settings.model_fields[name].default}" for name in topics}
-    await create_topics(bootstrap, registry(Settings(**own)), 1)
+    await create_topics(Kafka(bootstrap, NAMES), registry(Settings(**own)), 1)
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(Provider(Settings(**own), latency=latency))
         own |= {"content_service_url": f"file:{content}", "llm_provider_service_url": provider.url}

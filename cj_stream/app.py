@@ -12,7 +12,7 @@ from cj_stream.engine.overrides.sources import verify_sources
 from cj_stream.engine.process import refuse_to_start
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.logs import configure_logs
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
 from cj_stream.worker import build_worker
 
 
@@ -35,7 +35,7 @@ def _app() -> HardenedApp:
         verify_sources()
         return build_worker(settings).app
     except Exception as error:  # noqa: BLE001 (Faust's command line would end with exit code 1)
-        end_for(error)
+        end_for(error, NAMES)
 
 
 # The local database holds what was said of people's texts: nobody else on the machine is to read it.

@@ -20,14 +20,17 @@ from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.agents.recall import recall
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import TimeoutsAgent
+from cj_stream.agents.work import BatchWork
 from cj_stream.content.client import ContentClient
-from cj_stream.contracts.topics import TABLE
+from cj_stream.contracts.log import EVENTS
+from cj_stream.contracts.topics import registry
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchPoisoned, Event
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
+from cj_stream.domain.todo import Effect
 from cj_stream.engine import web_address
 from cj_stream.engine.address import find_address_problems
 from cj_stream.engine.clock import Clock
@@ -52,7 +55,7 @@ from cj_stream.engine.publisher import Deliveries, Publisher
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.runs import Run
 from cj_stream.engine.sender import Sender
-from cj_stream.engine.shared_input import check_shared_input
+from cj_stream.engine.shared_input import OwnInput, check_shared_input
 from cj_stream.engine.start_check import check_changelog, check_codecs, check_topics, topic_limits
 from cj_stream.engine.watchdog import Limits, Watchdog
 from cj_stream.operations.metrics import Metrics
@@ -61,6 +64,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.codec import ROW_KEYS
 from cj_stream.views.pages import add_views
 
 log = structlog.get_logger(__name__)
@@ -105,6 +109,20 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+def own_input(settings: Settings) -> OwnInput:
+    """Return what no other application may work on."""
+    return OwnInput(
+        (settings.assessment_request_topic, settings.batch_events_topic),
+        settings="CJ_ASSESSMENT_REQUEST_TOPIC, CJ_BATCH_EVENTS_TOPIC",
+        consequence="submit each comparison twice",
+    )
+
+
+def outcome_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the topics that outcomes are published to."""
+    return (settings.assessment_completed_topic, settings.assessment_failed_topic, settings.assessment_result_topic)
+
+
 def _limits(settings: Settings) -> Limits:
     return Limits(
         loop=settings.loop_stall_seconds,
@@ -115,12 +133,11 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _cluster(settings: Settings, conditions: Conditions) -> Cluster:
-    bootstrap = settings.kafka_bootstrap
     return Cluster(
-        lambda: ask_anew(bootstrap, settings.batch_events_topic, settings.app_id),
+        lambda: ask_anew(settings.kafka, settings.batch_events_topic, settings.app_id),
         settings.cluster_lost_seconds,
         conditions,
-        bootstrap,
+        settings.kafka,
     )
 
 
@@ -135,7 +152,9 @@ class Worker:
         self.sender = Sender(self.app, fence, self.clock)
         self.publisher = Publisher(self.app, fence, conditions, self.clock)
         self.deliveries = Deliveries(self.sender.promise)
-        self.forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
+        self.forwarder = Forwarder(
+            self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000, EVENTS
+        )
         self.eye = Eye(self.app, OpenTransactions(conditions))
         self.engine = self.app.engine = Engine(
             sender=self.sender,
@@ -144,11 +163,13 @@ class Worker:
             opener=Opener(self.sender, settings.batch_events_topic, self.clock.now, self._standing_homes),
             watchdog=Watchdog(_limits(settings), fence, self.eye, _cluster(settings, conditions)),
             conditions=conditions,
-            inputs=Inputs(conditions),
-            guard=FetchGuard(conditions, self._is_changelog, time.time),
+            inputs=Inputs(conditions, settings.names),
+            guard=FetchGuard(
+                conditions, self._is_changelog, time.time, f"{settings.names.command} partitions step-over"
+            ),
             events_topic=settings.batch_events_topic,
         )
-        table = BatchTable(self.app, name=TABLE, partitions=settings.partitions)
+        table = BatchTable(self.app, name=settings.table, partitions=settings.partitions, keys=ROW_KEYS)
         self.app.tables.add(table)
         self.rows = BatchRows(table, self.sender)
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
@@ -164,7 +185,9 @@ class Worker:
         """The largest record that each topic takes, in bytes, as far as it is known."""
         self.batches = BatchesAgent(self.engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
         self.effects = self._effects()
-        self.dispatcher = Dispatcher(self.effects, self._report, settings.submission_workers)
+        self.dispatcher: Dispatcher[Batch, Effect, Event] = Dispatcher(
+            BatchWork(settings.submission_workers), self.effects, self._report
+        )
         self.timeouts = self._timeouts_agent()
         self._blocked_callbacks = nothing_blocked()
         self._joined = False
@@ -182,7 +205,7 @@ class Worker:
         """Take this worker's name in the group, or end the process when another worker has it."""
         name = self.settings.worker_id or self.app.local_store.worker_id()
         self.app.conf.consumer_group_instance_id = name
-        await claim(self.settings.kafka_bootstrap, self.settings.app_id, name, str(self.app.conf.canonical_url))
+        await claim(self.settings.kafka, self.settings.app_id, name, str(self.app.conf.canonical_url))
 
     @property
     def name(self) -> str:
@@ -230,7 +253,7 @@ class Worker:
         """Look, once all partitions are open, whether another application has begun on our input meanwhile."""
         if self.engine.opener.ready and not self._joined:
             self._joined = True
-            await check_shared_input(self.settings)
+            await check_shared_input(self.settings, own_input(self.settings))
 
     async def close(self) -> None:
         """Close the connections to the outside."""
@@ -362,13 +385,13 @@ async def _before_start(worker: Worker) -> None:
     conf = worker.app.conf
     problems = find_address_problems(worker.settings)
     if conf.web_enabled:
-        problems += web_address.find_problems(conf.web_bind, conf.web_port)
+        problems += web_address.find_problems(conf.web_bind, conf.web_port, worker.settings.names)
     if problems:
         refuse_to_start(problems)
-    await check_topics(worker.settings)
-    await check_changelog(worker.settings, worker.app.local_store)
-    await check_shared_input(worker.settings)
-    worker.topic_limits.update(await topic_limits(worker.settings))
+    await check_topics(worker.settings, registry(worker.settings))
+    await check_changelog(worker.settings, worker.app.local_store, ROW_KEYS)
+    await check_shared_input(worker.settings, own_input(worker.settings))
+    worker.topic_limits.update(await topic_limits(worker.settings, outcome_topics(worker.settings)))
     await recall(worker.settings, worker.invalid_share)
 
 
@@ -379,7 +402,7 @@ def _add_lifecycle(worker: Worker) -> None:
         await worker.revoked({tp.partition for tp in revoked if tp.topic == events})
 
     worker.app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
-    worker.app.local_store = LocalStore(worker.settings.data_dir)
+    worker.app.local_store = LocalStore(worker.settings.data_dir, worker.settings.names)
     worker.app.before_start = lambda: _before_start(worker)
     worker.app.before_join = worker.take_name
     worker.app.before_seek = worker.before_seek

@@ -8,9 +8,14 @@ from pathlib import Path
 from faust.stores.rocksdb import Store
 from rocksdict import Options, Rdict
 
-from cj_stream.engine.local_copies import LocalCopy, local_copies
+from cj_stream.engine.local_copies import Copies, LocalCopy
 from cj_stream.engine.local_store import LocalStore
-from cj_stream.tables.codec import HEARTBEAT_KEY, LOCAL_PREFIX
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    LOCAL_PREFIX,
+)
+from cj_stream.operations.settings import NAMES
+from cj_stream.tables.codec import ROW_KEYS
 
 Row = tuple[bytes, bytes]
 
@@ -31,7 +36,7 @@ def leave_copy(folder: Path, partition: int, *, offset: int, rows: Sequence[Row]
 
 def copies_in(folder: Path) -> Iterator[LocalCopy]:
     """Yield the copies in a worker's data folder."""
-    for copy in local_copies(LocalStore(folder).databases()):
+    for copy in Copies("batches", ROW_KEYS).of(LocalStore(folder, NAMES).databases()):
         assert isinstance(copy, LocalCopy), copy
         yield copy
 

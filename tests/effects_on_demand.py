@@ -7,6 +7,7 @@ import asyncio
 from story import BATCH, Story, requested
 from until import until
 
+from cj_stream.agents.work import BatchWork
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, SubmissionAccepted
 from cj_stream.domain.policy import Policy
@@ -70,8 +71,8 @@ async def idle() -> None:
         await asyncio.sleep(0)
 
 
-def dispatcher(world: World, workers: int = 100) -> Dispatcher:
-    return Dispatcher(world.execute, world.report, workers)
+def dispatcher(world: World, workers: int = 100) -> Dispatcher[Batch, Effect, Event]:
+    return Dispatcher(BatchWork(workers), world.execute, world.report)
 
 
 def waiting(essays: int = 4, batch_id: str = BATCH, policy: Policy | None = None) -> Batch:

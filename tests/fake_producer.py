@@ -11,10 +11,11 @@ from typing import Any, cast
 import faust
 import pytest
 
+from cj_stream.contracts.log import decode_event
 from cj_stream.engine.clock import Clock
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.fence import Fence
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.messages import decode_message
 from cj_stream.engine.publisher import Publisher
 from cj_stream.engine.sender import Sender
 

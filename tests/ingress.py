@@ -17,6 +17,7 @@ from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, WHOLE_VALUE_LIMIT, StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.envelope import read_envelope
+from cj_stream.contracts.log import EVENTS
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.engine.forwarder import Forwarder
@@ -67,7 +68,7 @@ class Ingress:
             publisher, deliveries, settings.dead_letters_topic, METRICS, InvalidShare(settings)
         )
         answers = Answers(publisher, deliveries, settings.assessment_failed_topic, METRICS)
-        forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000)
+        forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000, EVENTS)
         self._agents = {
             settings.assessment_request_topic: RequestsAgent(settings, forwarder, answers, letters, {}),
             settings.llm_provider_callback_topic: CallbacksAgent(settings.partitions, forwarder, letters, METRICS),

@@ -35,7 +35,7 @@ async def own_topics(bootstrap: str, folder: Path, **changes: Any) -> AsyncItera
     topics = {name: f"{prefix}.{Settings.model_fields[name].default}" for name in _TOPIC_SETTINGS}
     settings = Settings(kafka_bootstrap=bootstrap, app_id=prefix, **topics, **{**defaults, **changes})
     specs = registry(settings)
-    await create_topics(bootstrap, specs, 1)
+    await create_topics(settings.kafka, specs, 1)
     yield settings
     await _delete(bootstrap, [spec.name for spec in specs])
 

@@ -13,14 +13,19 @@ import msgspec
 import structlog
 
 from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Changes, NoteKind, unchanged
-from cj_stream.domain.events import Event, PartitionOpened
+from cj_stream.domain.events import Event
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.todo import is_done
 from cj_stream.engine.hardening import Engine
-from cj_stream.engine.messages import NewerVersionError, decode_event, decode_message
+from cj_stream.engine.messages import (
+    NewerVersionError,
+    PartitionOpened,
+    decode_message,
+)
 from cj_stream.engine.process import end_process
 from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.operations.metrics import Metrics
@@ -96,7 +101,7 @@ class BatchesAgent:
             await self._dead_letters.put(message, Refused("not_an_internal_message", str(error)))
             return []
 
-    async def _event(self, message: Record, data: bytes) -> Event | None:
+    async def _event(self, message: Record, data: bytes) -> Event | PartitionOpened | None:
         try:
             return decode_event(data)
         except _UNREADABLE as error:

@@ -9,7 +9,7 @@ from cj_stream.contracts.callbacks import Callback as WireCallback
 from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.draft import Note, NoteKind
-from cj_stream.domain.events import Callback
+from cj_stream.domain.events import Callback, Event
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.partitioning import home_partition
@@ -20,7 +20,9 @@ from cj_stream.operations.metrics import Metrics
 class CallbacksAgent:
     """Handles one run of the callback topic at a time."""
 
-    def __init__(self, partitions: int, forwarder: Forwarder, dead_letters: DeadLetters, metrics: Metrics) -> None:
+    def __init__(
+        self, partitions: int, forwarder: Forwarder[Event], dead_letters: DeadLetters, metrics: Metrics
+    ) -> None:
         self._partitions = partitions
         self._forwarder = forwarder
         self._dead_letters = dead_letters

@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import DeadLetter, dead_letter, shortened
-from cj_stream.contracts.fields import moment
+from cj_stream.contracts.dead_letters import dead_letter, shortened
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.dead_letters import NOT_READ_REASON, Letter
 from cj_stream.engine.publisher import Deliveries, Publisher, RecordRefusedError
 from cj_stream.engine.record_batches import NOT_READ
 from cj_stream.engine.runs import Record, Run
+from cj_stream.engine.texts import moment
 from cj_stream.operations.metrics import Metrics
-
-NOT_READ_REASON = "not_read"
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +80,7 @@ class DeadLetters:
             offset=record.offset,
         )
 
-    async def _write(self, letter: DeadLetter) -> None:
+    async def _write(self, letter: Letter) -> None:
         why = ""
         for smaller in shortened(letter):
             try:

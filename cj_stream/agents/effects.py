@@ -15,7 +15,6 @@ from cj_stream.agents.computing import ComputationLostError, Computing
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
-from cj_stream.contracts.fields import CUT_MARK, clip
 from cj_stream.contracts.limits import REASONS_LIMIT
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
@@ -33,6 +32,10 @@ from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.publisher import Publisher, RecordRefusedError, TopicRefusesError
+from cj_stream.engine.texts import (
+    CUT_MARK,
+    clip,
+)
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient, Submission

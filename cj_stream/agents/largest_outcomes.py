@@ -13,7 +13,6 @@ from math import sqrt
 from uuid import UUID
 
 from cj_stream.contracts.fields import IDENTIFIER_LIMIT
-from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT, PUBLISHED_LIMIT, RECORD_LIMIT
 from cj_stream.contracts.outcomes import (
     OutcomeHeader,
     OutgoingEvent,
@@ -24,6 +23,11 @@ from cj_stream.contracts.outcomes import (
 )
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.events import BatchRequested
+from cj_stream.engine.limits import (
+    DEFAULT_TOPIC_LIMIT,
+    PUBLISHED_LIMIT,
+    RECORD_LIMIT,
+)
 from cj_stream.operations.settings import Settings
 
 SCORES_BYTES = 40

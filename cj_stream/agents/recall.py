@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import StoredDeadLetter
+from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.engine.dead_letter_topic import DeadLetterError, open_dead_letters
 from cj_stream.engine.provisioning import ProvisioningError
 from cj_stream.operations.settings import Settings
@@ -69,7 +68,7 @@ def past_inputs(letters: Sequence[StoredDeadLetter], committed: Committed, windo
 
 
 async def _recent_letters(settings: Settings) -> list[StoredDeadLetter]:
-    async with open_dead_letters(settings.kafka_bootstrap, settings.dead_letters_topic) as topic:
+    async with open_dead_letters(settings.kafka, settings.dead_letters_topic, read_dead_letter) as topic:
         first, end = await topic.span()
         recent = await topic.since(datetime.now(UTC) - HORIZON)
         start = max(first, recent, end - settings.invalid_input_window)
@@ -82,7 +81,7 @@ async def _recent_letters(settings: Settings) -> list[StoredDeadLetter]:
 
 
 async def _committed(settings: Settings) -> Committed:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin = settings.kafka.admin()
     try:
         await admin.start()
         offsets = await admin.list_consumer_group_offsets(settings.app_id)

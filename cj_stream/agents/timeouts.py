@@ -17,7 +17,7 @@ import structlog
 from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
-from cj_stream.domain.events import TimeoutDue
+from cj_stream.domain.events import Event, TimeoutDue
 from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.opening import Opener
@@ -42,7 +42,7 @@ class TimeoutsAgent:
         self,
         width: float,
         opener: Opener,
-        forwarder: Forwarder,
+        forwarder: Forwarder[Event],
         copies: Callable[[bytes, bytes], Awaitable[object]],
         callbacks_read: Callable[[], Awaitable[Read]],
         metrics: Metrics,

@@ -21,9 +21,10 @@ from cj_stream.engine.changelog import (
     group_members,
     write_rows,
 )
-from cj_stream.engine.local_copies import LocalCopy, UnreadableCopyError
+from cj_stream.engine.local_copies import Copies, LocalCopy, UnreadableCopyError
 from cj_stream.engine.local_store import FolderError, LocalStore
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.tables.codec import ROW_KEYS
 
 
 @click.group(epilog="Example:  cj-stream changelog rebuild var/worker")
@@ -49,8 +50,9 @@ def rebuild(*, folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
         _locked(folders or (settings.data_dir,)) as stores,
     ):
         _check_group(settings)
-        there = asyncio.run(describe_changelog(settings.kafka_bootstrap, changelog_topic(settings)))
-        copies = best_copies({store.folder: store.databases() for store in stores})
+        there = asyncio.run(describe_changelog(settings.kafka, changelog_topic(settings)))
+        copies_of = Copies(settings.table, ROW_KEYS)
+        copies = best_copies({store.folder: copies_of.of(store.databases()) for store in stores})
         _check_copies(copies, there)
         if not yes:
             _ask(copies, there)
@@ -66,7 +68,7 @@ def rebuild(*, folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
 
 @contextmanager
 def _locked(folders: Sequence[Path]) -> Iterator[list[LocalStore]]:
-    stores = [LocalStore(folder) for folder in folders]
+    stores = [LocalStore(folder, NAMES) for folder in folders]
     try:
         for store in stores:
             store.lock()
@@ -78,7 +80,7 @@ def _locked(folders: Sequence[Path]) -> Iterator[list[LocalStore]]:
 
 def _check_group(settings: Settings) -> None:
     with progress("asking for the workers"):
-        members = asyncio.run(group_members(settings.kafka_bootstrap, settings.app_id))
+        members = asyncio.run(group_members(settings.kafka, settings.app_id))
     if members:
         fail(
             f"{members} worker(s) are in the group {settings.app_id}: stop all workers first. One that was killed "
@@ -113,7 +115,7 @@ def _write(settings: Settings, copies: Mapping[int, LocalCopy]) -> dict[int, int
                 say(f"partition {partition}, {len(written)} of {len(copies)} done: {rows} rows written")
 
             topic = changelog_topic(settings)
-            written[partition] = asyncio.run(write_rows(settings.kafka_bootstrap, topic, partition, copy.rows(), told))
+            written[partition] = asyncio.run(write_rows(settings.kafka, topic, partition, copy.rows(), told))
     return written
 
 

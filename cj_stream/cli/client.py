@@ -15,7 +15,10 @@ import aiohttp
 from yarl import URL
 
 from cj_stream.cli.first_answer import FirstAnswer, NobodyAnswersError
-from cj_stream.operations.foreign_answers import VIEW_LIMIT, body_of
+from cj_stream.engine.foreign_answers import (
+    VIEW_LIMIT,
+    body_of,
+)
 
 Answer = dict[str, Any]
 Reply = tuple[int, Answer, float]

@@ -13,7 +13,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from cj_stream.cli import submission, watching
@@ -126,7 +125,7 @@ def _own_names() -> dict[str, str]:
 
 
 async def _delete_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin = settings.kafka.admin()
     try:
         await admin.start()
         await admin.delete_topics([spec.name for spec in registry(settings)])

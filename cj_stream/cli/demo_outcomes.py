@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
 from cj_stream.contracts.envelope import read_envelope
-from cj_stream.engine.overrides.isolation import READ_COMMITTED
+from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.operations.settings import Settings
 
 
@@ -38,12 +38,7 @@ async def read_outcomes(
         settings.assessment_failed_topic: "failed",
         settings.assessment_result_topic: "result",
     }
-    consumer = AIOKafkaConsumer(
-        *kinds,
-        bootstrap_servers=settings.kafka_bootstrap,
-        auto_offset_reset="earliest",
-        isolation_level=READ_COMMITTED,
-    )
+    consumer = settings.kafka.consumer(kinds, auto_offset_reset="earliest", isolation=READ_COMMITTED)
     await consumer.start()
     found: list[PublishedOutcome] = []
     missing = set(expected)

@@ -19,6 +19,7 @@ from cj_stream.cli.dlq_selection import Filters, Moment, filter_options, one, se
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, telling_when_slow, warn
 from cj_stream.cli.rendering import plain
+from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.engine.dead_letter_topic import (
     DeadLetterError,
     DeadLetterTopic,
@@ -49,7 +50,9 @@ def list_letters(*, limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, the newest first."""
     wanted = Filters(**filters)
 
-    async def newest(topic: DeadLetterTopic, span: Span, report: Report) -> tuple[Span, list[dict[str, Any]]]:
+    async def newest(
+        topic: DeadLetterTopic[StoredDeadLetter], span: Span, report: Report
+    ) -> tuple[Span, list[dict[str, Any]]]:
         looked_at = span if wanted.names_anything else Span(max(span.first, span.end - limit), span.end)
         rows: deque[dict[str, Any]] = deque(maxlen=limit)
         async for kept in select(topic, looked_at, wanted, report):
@@ -108,14 +111,16 @@ def replay(*, numbers: tuple[int, ...], everything: bool, dry_run: bool, as_json
         raise click.UsageError("name dead letters by their numbers, or by filters such as --reason, or give --all")
     settings = load_settings()
 
-    async def send(topic: DeadLetterTopic, span: Span, report: Report) -> list[Replayed]:
+    async def send(topic: DeadLetterTopic[StoredDeadLetter], span: Span, report: Report) -> list[Replayed]:
         letters = _numbered(topic, span, numbers) if numbers else select(topic, span, wanted, report)
         return await replay_all(letters, settings, dry_run=dry_run, report=report)
 
     _tell(_with_topic(send), dry_run=dry_run, as_json=as_json)
 
 
-async def _numbered(topic: DeadLetterTopic, span: Span, numbers: tuple[int, ...]) -> AsyncIterator[KeptLetter]:
+async def _numbered(
+    topic: DeadLetterTopic[StoredDeadLetter], span: Span, numbers: tuple[int, ...]
+) -> AsyncIterator[KeptLetter[StoredDeadLetter]]:
     # All are looked up before the first is sent: a wrong number sends nothing.
     for kept in [await one(topic, span, number) for number in dict.fromkeys(numbers)]:
         yield kept
@@ -151,7 +156,7 @@ def drop(*, through: int | None, before: datetime | None, everything: bool, yes:
     if sum((through is not None, before is not None, everything)) != 1:
         raise click.UsageError("say up to where: --through NUMBER, --before TIME or --all")
 
-    async def find(topic: DeadLetterTopic, span: Span, _report: Report) -> Span:
+    async def find(topic: DeadLetterTopic[StoredDeadLetter], span: Span, _report: Report) -> Span:
         if before is not None:
             return Span(span.first, await topic.since(before))
         return Span(span.first, span.end if through is None else (await one(topic, span, through)).number + 1)
@@ -169,7 +174,7 @@ def drop(*, through: int | None, before: datetime | None, everything: bool, yes:
         console.print(f"{count} dead letters deleted." if count else "No dead letters to delete.")
 
 
-def _with_topic(work: Callable[[DeadLetterTopic, Span, Report], Awaitable[Result]]) -> Result:
+def _with_topic(work: Callable[[DeadLetterTopic[StoredDeadLetter], Span, Report], Awaitable[Result]]) -> Result:
     """Return what ``work`` returns; it is given the topic, what is there when it begins, and a way to tell of progress.
 
     What is written meanwhile is left alone: a dead letter that is sent again, and refused again, is not sent for ever.
@@ -179,7 +184,7 @@ def _with_topic(work: Callable[[DeadLetterTopic, Span, Report], Awaitable[Result
     async def run(report: Report) -> Result:
         async with AsyncExitStack() as stack:
             with telling_when_slow(f"Kafka at {settings.kafka_bootstrap}"):
-                opening = open_dead_letters(settings.kafka_bootstrap, settings.dead_letters_topic)
+                opening = open_dead_letters(settings.kafka, settings.dead_letters_topic, read_dead_letter)
                 topic = await stack.enter_async_context(opening)
                 span = await topic.span()
             return await work(topic, span, report)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cj_stream.cli.rendering import plain
+from cj_stream.contracts.dead_letters import StoredDeadLetter
 from cj_stream.engine.dead_letter_topic import KeptLetter
 
 Row = Mapping[str, Any]
@@ -20,7 +21,7 @@ _FIELDS = ("reason", "detail", "topic", "partition", "offset", "timestamp", "siz
 _KEY_SHOWN = 200
 
 
-def letter_row(kept: KeptLetter) -> dict[str, Any]:
+def letter_row(kept: KeptLetter[StoredDeadLetter]) -> dict[str, Any]:
     """Return all that is known of a dead letter but its value."""
     row: dict[str, Any] = {"number": kept.number, "refused_at": kept.refused_at}
     if kept.letter is None:
@@ -35,7 +36,7 @@ def letter_row(kept: KeptLetter) -> dict[str, Any]:
     }
 
 
-def full_row(kept: KeptLetter) -> dict[str, Any]:
+def full_row(kept: KeptLetter[StoredDeadLetter]) -> dict[str, Any]:
     """Return all that is known of a dead letter; the value in base64, and as text where it is UTF-8."""
     value = kept.letter.value if kept.letter else None
     encoded = None if value is None else base64.b64encode(value).decode()
@@ -77,7 +78,7 @@ def _origin(row: Row) -> str:
     return f"{row['topic']}[{row['partition']}]@{row['offset']}" if "topic" in row else "-"
 
 
-def print_letter(console: Console, kept: KeptLetter, shown: int) -> None:
+def print_letter(console: Console, kept: KeptLetter[StoredDeadLetter], shown: int) -> None:
     """Print everything about a dead letter, and the first ``shown`` bytes of its value."""
     row = letter_row(kept)
     key = row.pop("key", None)

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from cj_stream.agents.replay import why_not_again
-from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT
+from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT, StoredDeadLetter
 from cj_stream.engine.dead_letter_topic import KeptLetter
 from cj_stream.operations.settings import Settings
 
@@ -28,16 +28,18 @@ class Replayed(NamedTuple):
 
 
 async def replay_all(
-    letters: AsyncIterator[KeptLetter], settings: Settings, *, dry_run: bool, report: Callable[[str], None]
+    letters: AsyncIterator[KeptLetter[StoredDeadLetter]],
+    settings: Settings,
+    *,
+    dry_run: bool,
+    report: Callable[[str], None],
 ) -> list[Replayed]:
     """Send again those ``letters`` that pass the validation now, key and value as they came; say what became of each.
 
     Each is acknowledged by the broker before the next is sent, so that they keep their order.
     """
     outcomes: list[Replayed] = []
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        acks="all",
+    producer = settings.kafka.producer(
         enable_idempotence=True,
         # A topic's limit is for what is sent, and its sender may have compressed it too.
         compression_type="gzip",
@@ -56,13 +58,13 @@ async def replay_all(
     return outcomes
 
 
-def _judged(kept: KeptLetter, settings: Settings) -> Replayed:
+def _judged(kept: KeptLetter[StoredDeadLetter], settings: Settings) -> Replayed:
     if kept.letter is None:
         return Replayed(kept.number, None, f"it is no dead letter: {kept.why_not}")
     return Replayed(kept.number, kept.letter.topic, why_not_again(kept.letter, settings))
 
 
-async def _send(producer: AIOKafkaProducer, kept: KeptLetter) -> str | None:
+async def _send(producer: AIOKafkaProducer, kept: KeptLetter[StoredDeadLetter]) -> str | None:
     """Send a dead letter; return why it could not be."""
     if kept.letter is not None:
         headers = [(REPLAY_HEADER, str(kept.number).encode())]

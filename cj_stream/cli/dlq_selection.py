@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from cj_stream.cli.output import fail
+from cj_stream.contracts.dead_letters import StoredDeadLetter
 from cj_stream.engine.dead_letter_topic import DeadLetterTopic, KeptLetter, Span
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -51,7 +52,7 @@ class Filters:
         """Whether any filter is set."""
         return any(value is not None for value in (self.reason, self.topic, self.batch_id, self.since))
 
-    def takes(self, kept: KeptLetter) -> bool:
+    def takes(self, kept: KeptLetter[StoredDeadLetter]) -> bool:
         """Whether a dead letter is asked for."""
         letter = kept.letter
         if letter is None:
@@ -73,8 +74,8 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 async def select(
-    topic: DeadLetterTopic, span: Span, filters: Filters, report: Callable[[str], None]
-) -> AsyncIterator[KeptLetter]:
+    topic: DeadLetterTopic[StoredDeadLetter], span: Span, filters: Filters, report: Callable[[str], None]
+) -> AsyncIterator[KeptLetter[StoredDeadLetter]]:
     """Yield those in ``span`` that are asked for, in order; tells ``report`` how far it is."""
     first = span.first if filters.since is None else max(span.first, await topic.since(filters.since))
     async for kept in topic.read(first, span.end):
@@ -84,7 +85,7 @@ async def select(
             yield kept
 
 
-async def one(topic: DeadLetterTopic, span: Span, number: int) -> KeptLetter:
+async def one(topic: DeadLetterTopic[StoredDeadLetter], span: Span, number: int) -> KeptLetter[StoredDeadLetter]:
     """Return the dead letter with this number; ends the command when there is none."""
     is_kept = span.first <= number < span.end
     found = [kept async for kept in topic.read(number, number + 1)] if is_kept else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,11 +14,14 @@ from cj_stream.cli.list import INCOMPLETE
 from cj_stream.cli.options import ask, load_settings, url_option
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.rendering import plain
+from cj_stream.contracts.dead_letters import envelope
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.engine.changelog import ChangelogError, group_members
-from cj_stream.engine.record_batches import Damage
-from cj_stream.engine.stepping import Surviving, batches_in, read_past, step_over
+from cj_stream.engine.record_batches import Damage, salvaged_keys
+from cj_stream.engine.rows import HEARTBEAT_KEY
+from cj_stream.engine.stepping import Surviving, read_past, step_over
 from cj_stream.operations.settings import Settings
+from cj_stream.tables.codec import read_key
 
 
 @click.group(epilog="Example:  cj-stream partitions list")
@@ -79,11 +83,11 @@ def _print(row: dict[str, Any]) -> None:
 
 
 def _step_over_changelog(settings: Settings, partition: int, offset: int, *, accept_loss: bool) -> dict[str, Any]:
-    bootstrap, at = settings.kafka_bootstrap, TopicPartition(changelog_topic(settings), partition)
+    kafka, at = settings.kafka, TopicPartition(changelog_topic(settings), partition)
     with reporting(ChangelogError):
         _check_group(settings)
         with progress("reading the changelog"):
-            surviving = asyncio.run(read_past(bootstrap, at.topic, partition))
+            surviving = asyncio.run(read_past(kafka, at.topic, partition))
         damage = _named(surviving, at, offset)
         lost = f"offsets {offset} to {(damage.behind or offset) - 1} of partition {partition}"
         named = ", ".join(batches_in(damage)) or "none that can be read in it"
@@ -94,8 +98,19 @@ def _step_over_changelog(settings: Settings, partition: int, offset: int, *, acc
             )
         with progress("writing what is there once more"):
             letters = settings.dead_letters_topic
-            written = asyncio.run(step_over(bootstrap, at, surviving, damage, letters))
+            written = asyncio.run(step_over(kafka, at, surviving, damage, letters, envelope))
     return {"topic": at.topic, "partition": partition, "lost": f"{lost}; batches: {named}", "rows_written": written}
+
+
+def batches_in(damage: Damage) -> list[str]:
+    """Return the runs of batches that a damaged record batch had rows of, as far as keys in it can still be read."""
+    found = set()
+    for key in salvaged_keys(damage.batch):
+        with suppress(ValueError, IndexError, UnicodeDecodeError):
+            if key != HEARTBEAT_KEY:
+                batch_id, run = read_key(key)
+                found.add(f"{batch_id}, run {run}")
+    return sorted(found)
 
 
 def _named(surviving: Surviving, at: TopicPartition, offset: int) -> Damage:
@@ -107,7 +122,7 @@ def _named(surviving: Surviving, at: TopicPartition, offset: int) -> Damage:
 
 
 def _check_group(settings: Settings) -> None:
-    members = asyncio.run(group_members(settings.kafka_bootstrap, settings.app_id))
+    members = asyncio.run(group_members(settings.kafka, settings.app_id))
     if members:
         fail(
             f"{members} worker(s) are in the group {settings.app_id}: stop all workers first. One that was killed "

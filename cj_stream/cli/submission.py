@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from aiokafka import AIOKafkaProducer
-
 from cj_stream.content.client import ContentClient
 from cj_stream.content.stores import MAX_TEXT_BYTES
 from cj_stream.contracts.request_writer import write_request
@@ -108,7 +106,7 @@ async def store(settings: Settings, texts: Sequence[Text], wishes: Wishes) -> As
 
 async def send(settings: Settings, request: AssessmentRequest) -> None:
     """Send the request and wait until the broker has it. Raises KafkaError when it does not take it."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all")
+    producer = settings.kafka.producer()
     message, key = write_request(request, uuid4()), request.batch_id.encode()
     try:
         await producer.start()

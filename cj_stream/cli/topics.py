@@ -11,8 +11,9 @@ from rich.table import Table
 from cj_stream.cli.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, warn
-from cj_stream.contracts.topics import TopicSpec, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
+from cj_stream.engine.topics import TopicSpec
 
 
 @click.group(epilog="Example:  CJ_KAFKA_BOOTSTRAP=localhost:9092 cj-stream topics create")
@@ -28,10 +29,10 @@ def topics() -> None:
 def create(*, as_json: bool) -> None:
     """Create the missing topics and check the others."""
     settings = load_settings()
-    bootstrap, specs = settings.kafka_bootstrap, registry(settings)
+    bootstrap, kafka, specs = settings.kafka_bootstrap, settings.kafka, registry(settings)
     with reporting_kafka(), progress("creating topics"):
-        created = ask_kafka(bootstrap, provisioning.create_topics(bootstrap, specs, settings.replication_factor))
-        problems = ask_kafka(bootstrap, provisioning.find_problems(bootstrap, specs))
+        created = ask_kafka(bootstrap, provisioning.create_topics(kafka, specs, settings.replication_factor))
+        problems = ask_kafka(bootstrap, provisioning.find_problems(kafka, specs))
     if as_json:
         echo_json({"created": created, "problems": problems})
     else:
@@ -47,9 +48,9 @@ def check(*, as_json: bool) -> None:
     The exit code is 0 only if nothing is.
     """
     settings = load_settings()
-    bootstrap, specs = settings.kafka_bootstrap, registry(settings)
+    bootstrap, kafka, specs = settings.kafka_bootstrap, settings.kafka, registry(settings)
     with reporting_kafka(), progress("asking Kafka"):
-        problems = ask_kafka(bootstrap, provisioning.find_problems(bootstrap, specs))
+        problems = ask_kafka(bootstrap, provisioning.find_problems(kafka, specs))
     if as_json:
         echo_json({"problems": problems})
     elif not problems:
@@ -64,7 +65,7 @@ def list_topics(*, as_json: bool) -> None:
     settings = load_settings()
     bootstrap = settings.kafka_bootstrap
     with reporting_kafka(), progress("asking Kafka"):
-        found = ask_kafka(bootstrap, provisioning.partition_counts(bootstrap))
+        found = ask_kafka(bootstrap, provisioning.partition_counts(settings.kafka))
     rows = [_row(spec, found.get(spec.name)) for spec in registry(settings)]
     if as_json:
         echo_json(rows)

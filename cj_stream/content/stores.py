@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from cj_stream.content.errors import ContentUnavailable, TextMissing
-from cj_stream.operations.foreign_answers import (
+from cj_stream.engine.foreign_answers import (
     AnswerTooLargeError,
     RedirectedError,
     body_of,

@@ -28,12 +28,12 @@ from cj_stream.contracts.fields import (
     Unneeded,
     WireModel,
     WireUUID,
-    clip,
     readable_identifier,
     readable_uuid,
 )
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_error
+from cj_stream.engine.texts import clip
 
 JUSTIFICATION_KEPT = 2_000
 """Characters kept of a justification."""

@@ -18,13 +18,13 @@ from cj_stream.contracts.fields import (
     Unneeded,
     WireModel,
     WireUUID,
-    clip,
     readable_amount,
     readable_uuid,
 )
 from cj_stream.contracts.limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_error
+from cj_stream.engine.texts import clip
 
 PROVIDERS = ("anthropic", "openai", "google", "openrouter", "mock")
 REQUEST_LIMIT = 4 * 1024 * 1024

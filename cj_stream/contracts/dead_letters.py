@@ -19,12 +19,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from cj_stream.contracts.fields import Identifier, Integer, Timestamp, WireModel, WireUUID, wire_time
 from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.outcomes import SERVICE
 from cj_stream.contracts.refusal import Refused, validated
+from cj_stream.engine.dead_letters import Letter, Refusal, RefusedInput
 
 PREFIX = "cj-"
 WHOLE_VALUE_LIMIT = REQUEST_LIMIT
@@ -39,16 +39,6 @@ KEY_LIMIT = 1024
 """Bytes kept of a key; a shorter one is whole."""
 
 _NO_VALUE = "-1"
-
-Headers = list[tuple[str, bytes]]
-
-
-class DeadLetter(NamedTuple):
-    """One record for the dead-letter topic."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class _Headers(WireModel):
@@ -90,8 +80,8 @@ def dead_letter(
     partition: int,
     offset: int,
     timestamp: datetime,
-    refused: Refused,
-) -> DeadLetter:
+    refused: Refusal,
+) -> Letter:
     """Return the dead letter of a record; key and value are unchanged but for their ends when too long.
 
     It can always be produced: what was neither is written as an empty value.
@@ -107,16 +97,31 @@ def dead_letter(
         "sha256": "" if value is None else hashlib.sha256(value).hexdigest(),
         "service": SERVICE,
     }
-    if refused.batch_id is not None:
+    if isinstance(refused, Refused) and refused.batch_id is not None:
         headers["batch-id"] = refused.batch_id
-    if refused.correlation_id is not None:
+    if isinstance(refused, Refused) and refused.correlation_id is not None:
         headers["correlation-id"] = str(refused.correlation_id)
     encoded = [(PREFIX + name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
     kept = b"" if key is None and value is None else _kept(value)
-    return DeadLetter(None if key is None else key[:KEY_LIMIT], kept, encoded)
+    return Letter(None if key is None else key[:KEY_LIMIT], kept, encoded)
 
 
-def shortened(letter: DeadLetter) -> Iterator[DeadLetter]:
+def envelope(found: RefusedInput) -> Iterator[Letter]:
+    """Yield the dead letter of refused input, and then smaller and smaller ones."""
+    yield from shortened(
+        dead_letter(
+            key=found.key,
+            value=found.value,
+            topic=found.topic,
+            partition=found.partition,
+            offset=found.offset,
+            timestamp=found.at,
+            refused=found.refusal,
+        )
+    )
+
+
+def shortened(letter: Letter) -> Iterator[Letter]:
     """Yield ``letter`` as it is and then smaller and smaller, for a topic that takes it in no larger form.
 
     ``cj-size`` tells a reader of every form that the value is not whole.
@@ -129,7 +134,7 @@ def shortened(letter: DeadLetter) -> Iterator[DeadLetter]:
     headers = [
         (name, content[:SHORTEST_LIMIT] if name == f"{PREFIX}detail" else content) for name, content in letter.headers
     ]
-    yield DeadLetter(key, b"", headers)
+    yield Letter(key, b"", headers)
 
 
 def _kept(value: bytes | None) -> bytes | None:

@@ -18,26 +18,14 @@ from pydantic import (
     WrapValidator,
 )
 
+from cj_stream.engine.texts import clip
+
 IDENTIFIER_LIMIT = 255
-CUT_MARK = " [cut]"
-_LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 LARGEST_INTEGER = 2**63 - 1
 """Counts beyond it fit into no row of the table."""
 
 
 Value = TypeVar("Value")
-
-
-def clip(text: str, limit: int) -> str:
-    """Return ``text`` with at most ``limit`` characters; a text that was cut ends in ``CUT_MARK``."""
-    if len(text) <= limit:
-        return text
-    return text[: limit - len(CUT_MARK)] + CUT_MARK
-
-
-def moment(seconds: float) -> datetime:
-    """Return a record's time, given in seconds since the epoch; an absurd one becomes the nearest that exists."""
-    return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
 
 
 def wire_time(moment: datetime) -> str:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from cj_stream.contracts.fields import clip
+from cj_stream.engine.dead_letters import Refusal
+from cj_stream.engine.texts import clip
 
 DETAIL_LIMIT = 500
 
@@ -31,7 +32,7 @@ _REASONS = {
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Refused(Exception):  # noqa: N818 - it names an outcome: the input goes to the dead letters, nothing is broken
+class Refused(Refusal):
     """Input that is not taken.
 
     ``reason`` is a short machine code (``not_json``, ``missing_field``, ``duplicate_essay_ids``, ...).
@@ -50,13 +51,11 @@ class Refused(Exception):  # noqa: N818 - it names an outcome: the input goes to
         correlation_id: UUID | None = None,
         is_request: bool = False,
     ) -> None:
-        self.reason = reason
-        self.detail = clip(detail, DETAIL_LIMIT)
+        super().__init__(reason, clip(detail, DETAIL_LIMIT))
         self.field = field
         self.batch_id = batch_id
         self.correlation_id = correlation_id
         self.is_request = is_request
-        super().__init__(f"{self.reason}: {self.detail}")
 
     @property
     def answerable(self) -> bool:

@@ -19,13 +19,13 @@ from cj_stream.contracts.fields import (
     Number,
     Unneeded,
     WireModel,
-    clip,
     readable_identifier,
     readable_uuid,
 )
 from cj_stream.contracts.knobs import BatchingMode, read_knobs
 from cj_stream.contracts.limits import REQUEST_LIMIT, REQUESTED_ESSAY_BYTES
 from cj_stream.contracts.refusal import Refused, validated
+from cj_stream.engine.texts import clip
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
 

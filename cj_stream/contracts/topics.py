@@ -5,62 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT, RECORD_LIMIT
+from cj_stream.engine import topics
+from cj_stream.engine.topics import DAY_MS, HOUR_MS, TopicSpec, dead_letter_topic, log_topic
 from cj_stream.operations.settings import Settings
-
-HOUR_MS = 3600 * 1000
-DAY_MS = 24 * HOUR_MS
-TABLE = "batches"
-"""Name of the one table; its changelog is ``{app_id}-batches-changelog``."""
-
-
-@dataclass(frozen=True)
-class TopicSpec:
-    """One topic: what it is called, what its records are keyed by, and how long they stay.
-
-    ``partitions`` is what a topic of ours must have, and what an external one is created with where none exists.
-    ``retention_ms`` is -1 for topics that are compacted only.
-    """
-
-    name: str
-    key: str
-    partitions: int
-    external: bool
-    purpose: str
-    cleanup: Literal["delete", "compact"] = "delete"
-    retention_ms: int = 7 * DAY_MS
-    segment_bytes: int | None = None
-    segment_ms: int | None = None
-    min_compaction_lag_ms: int | None = None
-    broker_time: bool = False
-    largest_record: int = 0
-    """Bytes of the largest record batch that it has to take; 0 where what is larger is cut, or refused and told."""
-
-    def config(self) -> dict[str, str]:
-        """Return the topic's settings in Kafka's names."""
-        config: dict[str, str] = {"cleanup.policy": self.cleanup}
-        if self.cleanup == "delete":
-            config["retention.ms"] = str(self.retention_ms)
-        if self.segment_bytes is not None:
-            config["segment.bytes"] = str(self.segment_bytes)
-        if self.segment_ms is not None:
-            config["segment.ms"] = str(self.segment_ms)
-        if self.min_compaction_lag_ms is not None:
-            config["min.compaction.lag.ms"] = str(self.min_compaction_lag_ms)
-        if self.largest_record:
-            # Not the cluster's default, which may be smaller.
-            config["max.message.bytes"] = str(DEFAULT_TOPIC_LIMIT)
-        if self.broker_time:
-            config["message.timestamp.type"] = "LogAppendTime"
-        return config
 
 
 def changelog_topic(settings: Settings) -> str:
     """Return the name of the table's changelog topic."""
-    return f"{settings.app_id}-{TABLE}-changelog"
+    return settings.changelog_topic
 
 
 def registry(settings: Settings) -> tuple[TopicSpec, ...]:
@@ -81,28 +33,16 @@ def _external(settings: Settings) -> tuple[TopicSpec, ...]:
 def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
     partitions = settings.partitions
     return (
-        TopicSpec(
+        log_topic(
             settings.batch_events_topic,
-            "batch id (explicit partition)",
             partitions,
-            False,
-            "every input of a batch, in one order",
-            broker_time=True,
-            largest_record=RECORD_LIMIT,
+            key="batch id (explicit partition)",
+            purpose="every input of a batch, in one order",
         ),
-        TopicSpec(
+        topics.changelog_topic(
             changelog_topic(settings),
-            "row key",
             partitions,
-            False,
-            "the table's changelog",
-            cleanup="compact",
-            segment_bytes=32 * 1024 * 1024,
-            segment_ms=3600 * 1000,
-            # A stale row that a cut-off worker wrote late must not outlive the newer one, see docs/decisions/0001.
-            min_compaction_lag_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
-            broker_time=True,
-            largest_record=RECORD_LIMIT,
+            longest_life_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
         ),
         TopicSpec(
             settings.batch_timeouts_topic,
@@ -112,13 +52,5 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             "copies of the timeout recovery events",
             broker_time=True,
         ),
-        TopicSpec(
-            settings.dead_letters_topic,
-            "original key",
-            1,
-            False,
-            "refused input with its reason",
-            retention_ms=30 * DAY_MS,
-            broker_time=True,
-        ),
+        dead_letter_topic(settings.dead_letters_topic),
     )

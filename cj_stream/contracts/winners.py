@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from cj_stream.contracts.fields import clip
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.texts import clip
 
 Slot: TypeAlias = Literal["A", "B"]
 """The place in which an essay was presented to the judge."""

@@ -15,7 +15,6 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from cj_stream.devkit.endings import of_system, reason_of_kafka
@@ -31,6 +30,8 @@ from cj_stream.devkit.kafka_config import (
     write_config,
 )
 from cj_stream.devkit.processes import die_with_parent
+from cj_stream.engine.clients import Kafka
+from cj_stream.operations.settings import NAMES
 
 _READY_TIMEOUT_SECONDS = 120.0
 _KILL_TIMEOUT_SECONDS = 10.0
@@ -268,7 +269,7 @@ async def _is_ready(bootstrap: str) -> bool:
 
     The first question for a coordinator also creates the offsets topic, so that no worker trips over its absence.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+    admin = Kafka(bootstrap, NAMES).admin(request_seconds=5)
     try:
         await admin.start()
         await admin.find_coordinator("cj-stream-kafka-start")

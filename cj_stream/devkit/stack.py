@@ -157,7 +157,7 @@ class Stack:
             self._own_folder(name)
         self._changes["kafka_bootstrap"] = own_bootstrap() or await self._start_broker()
         settings = self.settings
-        await create_topics(settings.kafka_bootstrap, registry(settings), settings.replication_factor)
+        await create_topics(settings.kafka, registry(settings), settings.replication_factor)
         self._say("starting the judge gateway and the workers")
         self._gateway = self._process("gateway", self._gateway_command(), {})
         self._workers = [

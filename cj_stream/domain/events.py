@@ -163,12 +163,6 @@ class BatchPoisoned(Event, frozen=True):
     error: str
 
 
-class PartitionOpened(Event, frozen=True):
-    """A worker has taken the partition over and has now read everything that was sent before."""
-
-    nonce: str
-
-
 AnyEvent = (
     BatchRequested
     | Callback
@@ -183,5 +177,4 @@ AnyEvent = (
     | TimeoutDue
     | OperatorCommand
     | BatchPoisoned
-    | PartitionOpened
 )

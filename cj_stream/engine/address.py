@@ -1,7 +1,7 @@
-"""The address under which other workers reach this one: they ask it for the batches that it serves.
+"""The address under which other workers reach this one: they ask it for what it serves.
 
 Hazard: a worker in a container binds to 0.0.0.0, which is no address that anybody else can ask. Faust 0.15.3 tells the
-group whatever ``web_host`` says, so every view of another worker's batches would answer 503, and no list be complete.
+group whatever ``web_host`` says, so whoever asks another worker for it would get no answer.
 
 Test: ``test_address.py``.
 """
@@ -13,14 +13,14 @@ import socket
 
 import structlog
 
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 
 _ANY_PORT = 9  # nothing is sent there
 
 
-def advertised_host(settings: Settings) -> str:
+def advertised_host(settings: EngineSettings) -> str:
     """Return the host that other workers are told.
 
     By default that is where the views are bound. Where they are bound to every address, it is the name of this machine
@@ -32,27 +32,27 @@ def advertised_host(settings: Settings) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def find_address_problems(settings: Settings) -> list[str]:
+def find_address_problems(settings: EngineSettings) -> list[str]:
     """Return a sentence for each reason why nobody could reach this worker under what it is told to advertise."""
     host = settings.advertised_host
     if host is None:
         _warn_of_loopback(settings)
         return []
+    setting = settings.names.setting("advertised_host")
     remedy = "give the name or address alone, under which other workers reach this one, or leave it out"
     if _is_every_address(host):
-        return [f"CJ_ADVERTISED_HOST={host} is no address that another worker can reach: {remedy}"]
+        return [f"{setting}={host} is no address that another worker can reach: {remedy}"]
     if not _resolved(host):
-        return [f"CJ_ADVERTISED_HOST={host} cannot be resolved here: {remedy}"]
+        return [f"{setting}={host} cannot be resolved here: {remedy}"]
     return []
 
 
-def _warn_of_loopback(settings: Settings) -> None:
+def _warn_of_loopback(settings: EngineSettings) -> None:
     brokers = [_host(server) for server in settings.kafka_bootstrap.split(",")]
+    web, advertised = map(settings.names.setting, ("web_host", "advertised_host"))
     if _is_loopback(settings.web_host) and not all(map(_is_loopback, brokers)):
-        log.warning(
-            "workers on other machines cannot ask this one for its batches: set CJ_WEB_HOST and CJ_ADVERTISED_HOST",
-            web_host=settings.web_host,
-        )
+        what = f"workers on other machines cannot ask this one for what it serves: set {web} and {advertised}"
+        log.warning(what, web_host=settings.web_host)
 
 
 def _is_every_address(host: str) -> bool:

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from cj_stream.engine.local_copies import LocalCopy, Row, UnreadableCopyError, local_copies
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.local_copies import LocalCopy, Row, UnreadableCopyError
 from cj_stream.engine.local_store import ID_FILE
+from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.topic_ids import topic_id
 
 log = structlog.get_logger(__name__)
 
 IN_FLIGHT = 500
-_REBUILD = "cj-stream changelog rebuild"
+Found = Iterable[LocalCopy | UnreadableCopyError]
+"""The copies in a folder, or why one cannot be read."""
 
 
 class ChangelogError(Exception):
@@ -45,10 +46,10 @@ class Changelog:
     ends: Mapping[int, int]
 
 
-async def describe_changelog(bootstrap: str, topic: str) -> Changelog:
+async def describe_changelog(kafka: Kafka, topic: str) -> Changelog:
     """Ask the broker. Raises `ChangelogError`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    consumer: AIOKafkaConsumer[bytes, bytes] = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    admin = kafka.admin()
+    consumer = kafka.consumer()
     try:
         await admin.start()
         await consumer.start()
@@ -57,7 +58,7 @@ async def describe_changelog(bootstrap: str, topic: str) -> Changelog:
         ends = await consumer.end_offsets([TopicPartition(topic, number) for number in numbers])
         known = await topic_id(admin, topic)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise ChangelogError(f"Kafka at {bootstrap} does not tell about topic {topic}: {error!r}") from error
+        raise ChangelogError(f"Kafka at {kafka.bootstrap} does not tell about topic {topic}: {error!r}") from error
     finally:
         await admin.close()
         await consumer.stop()
@@ -74,41 +75,43 @@ class Comparison:
     """A sentence, with its remedy, for what the copies hold and the changelog does not."""
 
 
-def compare(changelog: Changelog, folder: Path, databases: list[Path]) -> Comparison:
-    """Compare the copies in ``folder`` with the changelog.
+def compare(changelog: Changelog, folder: Path, found: Found, names: Names) -> Comparison:
+    """Compare the copies found in ``folder`` with the changelog.
 
     A copy that cannot be read is left out, with a warning: nothing can be got out of it.
     """
-    copies = list(_readable(databases))
+    copies = list(_readable(found))
     known = known_id(folder)
     if copies and changelog.topic_id is not None and known not in {None, changelog.topic_id}:
         what = f"was deleted and made anew (id {known}, now {changelog.topic_id})"
-        return Comparison(False, _losses(changelog, folder, what, copies))
+        return Comparison(False, _losses(changelog, folder, what, copies, names))
     ahead = [copy for copy in copies if copy.offset >= changelog.ends.get(copy.partition, 0)]
     ends = ", ".join(
         f"partition {copy.partition} ends at {changelog.ends.get(copy.partition, 0)}, the copy at {copy.offset + 1}"
         for copy in ahead
     )
-    return Comparison(not ahead, _losses(changelog, folder, f"is shorter than the local copy of it ({ends})", ahead))
+    return Comparison(
+        not ahead, _losses(changelog, folder, f"is shorter than the local copy of it ({ends})", ahead, names)
+    )
 
 
-def _readable(databases: list[Path]) -> Iterator[LocalCopy]:
-    for copy in local_copies(databases):
+def _readable(found: Found) -> Iterator[LocalCopy]:
+    for copy in found:
         if isinstance(copy, UnreadableCopyError):
             log.warning("a local copy is damaged, and not compared with the changelog", why=str(copy))
         else:
             yield copy
 
 
-def _losses(changelog: Changelog, folder: Path, what: str, copies: Sequence[LocalCopy]) -> list[str]:
-    return [_loss(changelog, folder, what)] if any(copy.has_rows for copy in copies) else []
+def _losses(changelog: Changelog, folder: Path, what: str, copies: Sequence[LocalCopy], names: Names) -> list[str]:
+    return [_loss(changelog, folder, what, names)] if any(copy.has_rows for copy in copies) else []
 
 
-def _loss(changelog: Changelog, folder: Path, what: str) -> str:
+def _loss(changelog: Changelog, folder: Path, what: str, names: Names) -> str:
     return (
         f"the changelog {changelog.topic} {what}. The copy in {folder} may be the last one, so nothing of it is "
-        f"touched: stop all workers and write it back with {_REBUILD} {folder}. If what it holds is in the changelog, "
-        f"or not needed, move {folder} away and start again"
+        f"touched: stop all workers and write it back with {names.command} changelog rebuild {folder}. "
+        f"If what it holds is in the changelog, or not needed, move {folder} away and start again"
     )
 
 
@@ -124,8 +127,8 @@ def note_id(folder: Path, changelog: Changelog) -> None:
     (folder / ID_FILE).write_text(f"{changelog.topic_id or ''}\n")
 
 
-def best_copies(folders: Mapping[Path, list[Path]]) -> dict[int, LocalCopy]:
-    """Return for each partition the copy that goes furthest; ``folders`` has the databases of each folder.
+def best_copies(folders: Mapping[Path, Found]) -> dict[int, LocalCopy]:
+    """Return for each partition the copy that goes furthest; ``folders`` has what was found in each folder.
 
     Raises:
         ChangelogError: they are not copies of one topic.
@@ -137,8 +140,8 @@ def best_copies(folders: Mapping[Path, list[Path]]) -> dict[int, LocalCopy]:
         told = ", ".join(f"{folder} of {known}" for folder, known in ids.items())
         raise ChangelogError(f"the folders are copies of different topics: {told}; name those of one")
     best: dict[int, LocalCopy] = {}
-    for databases in folders.values():
-        for copy in local_copies(databases):
+    for found in folders.values():
+        for copy in found:
             if isinstance(copy, UnreadableCopyError):
                 raise copy
             if copy.partition not in best or copy.offset > best[copy.partition].offset:
@@ -147,15 +150,13 @@ def best_copies(folders: Mapping[Path, list[Path]]) -> dict[int, LocalCopy]:
 
 
 async def write_rows(
-    bootstrap: str, topic: str, partition: int, rows: Iterable[Row], told: Callable[[int], None] = lambda _: None
+    kafka: Kafka, topic: str, partition: int, rows: Iterable[Row], told: Callable[[int], None] = lambda _: None
 ) -> int:
     """Append rows to a partition of the changelog, in order, and return how many once all are acknowledged.
 
     ``told`` is called with how many are acknowledged so far. Raises `ChangelogError`.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5, max_request_size=64 * 1024 * 1024
-    )
+    producer = kafka.producer(enable_idempotence=True, linger_ms=5, max_request_size=64 * 1024 * 1024)
     written = 0
     try:
         await producer.start()
@@ -185,14 +186,14 @@ def _portions(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
         yield portion
 
 
-async def group_members(bootstrap: str, group: str) -> int:
+async def group_members(kafka: Kafka, group: str) -> int:
     """Return how many members the group has now. Raises `ChangelogError`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = kafka.admin()
     try:
         await admin.start()
         (response,) = await admin.describe_consumer_groups([group])
     except (KafkaError, OSError, TimeoutError) as error:
-        raise ChangelogError(f"Kafka at {bootstrap} does not tell about the group {group}: {error!r}") from error
+        raise ChangelogError(f"Kafka at {kafka.bootstrap} does not tell about the group {group}: {error!r}") from error
     finally:
         await admin.close()
     ((_error, _group, _state, _type, _protocol, members, *_),) = response.groups

@@ -16,11 +16,10 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, LeaderNotAvailableError
 from aiokafka.structs import TopicPartition
 
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.process import end_process
 from cj_stream.engine.progress import Progress
@@ -35,14 +34,14 @@ log = structlog.get_logger(__name__)
 Ask = Callable[[], Awaitable[str]]
 
 
-async def ask_anew(bootstrap: str, topic: str, group: str) -> str:
+async def ask_anew(kafka: Kafka, topic: str, group: str) -> str:
     """Return, as a new client finds it, what answers at the bootstrap address.
 
     Raises KafkaError, OSError or TimeoutError unless a worker could go on with it: each partition of ``topic`` has a
     leader that answers, and so has the group a coordinator. A cluster without the topic is another one, and counts.
     """
     async with asyncio.timeout(ANSWER_SECONDS):
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = kafka.admin()
         try:
             await admin.start()
             found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
@@ -50,15 +49,15 @@ async def ask_anew(bootstrap: str, topic: str, group: str) -> str:
                 return f"a cluster without the topic {topic}"
             if any(partition["leader"] < 0 for partition in found[topic]):
                 raise LeaderNotAvailableError(topic)
-            await _ask_leaders(bootstrap, [TopicPartition(topic, number["partition"]) for number in found[topic]])
+            await _ask_leaders(kafka, [TopicPartition(topic, number["partition"]) for number in found[topic]])
             await admin.list_consumer_group_offsets(group)
         finally:
             await admin.close()
     return "a cluster with all it takes"
 
 
-async def _ask_leaders(bootstrap: str, partitions: list[TopicPartition]) -> None:
-    consumer: AIOKafkaConsumer[bytes, bytes] = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+async def _ask_leaders(kafka: Kafka, partitions: list[TopicPartition]) -> None:
+    consumer = kafka.consumer()
     try:
         await consumer.start()
         await consumer.end_offsets(partitions)
@@ -69,11 +68,11 @@ async def _ask_leaders(bootstrap: str, partitions: list[TopicPartition]) -> None
 class Cluster:
     """What the watchdog knows of the cluster. ``limit`` is in seconds; all but the asking in the watchdog's thread."""
 
-    def __init__(self, ask: Ask, limit: float, conditions: Conditions, bootstrap: str) -> None:
+    def __init__(self, ask: Ask, limit: float, conditions: Conditions, kafka: Kafka) -> None:
         self._ask = ask
         self._limit = limit
         self._conditions = conditions
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._asking: threading.Thread | None = None
         self._asked_at = float("-inf")
         self._found: str | None = None
@@ -86,7 +85,7 @@ class Cluster:
 
     def silent(self, at: float, error: BaseException) -> None:
         """Note that this worker's own connections are not answered, and look whether those of others are."""
-        what = f"Kafka at {self._bootstrap} (CJ_KAFKA_BOOTSTRAP) does not answer this worker: {error!r}"
+        what = f"Kafka at {self._kafka.bootstrap} ({self._kafka.setting}) does not answer this worker: {error!r}"
         self._conditions.begin(ConditionKind.KAFKA_AWAY, SUBJECT, what, _MEANING)
         if self._asking is not None and not self._asking.is_alive():
             self._asking = None
@@ -101,9 +100,9 @@ class Cluster:
         seconds = self._elsewhere.seconds.get(SUBJECT, 0.0)
         if seconds > self._limit:
             end_process(
-                f"this worker's connections to Kafka are lost, but {self._found} answers at CJ_KAFKA_BOOTSTRAP: it has "
-                "to connect anew",
-                bootstrap=self._bootstrap,
+                f"this worker's connections to Kafka are lost, but {self._found} answers at {self._kafka.setting}: "
+                "it has to connect anew",
+                bootstrap=self._kafka.bootstrap,
                 seconds=round(seconds, 1),
                 error=repr(error),
             )
@@ -114,7 +113,9 @@ class Cluster:
         except (KafkaError, OSError, TimeoutError) as error:
             self._found = None
             log.info(
-                "Kafka does not answer anybody at its bootstrap address", bootstrap=self._bootstrap, why=repr(error)
+                "Kafka does not answer anybody at its bootstrap address",
+                bootstrap=self._kafka.bootstrap,
+                why=repr(error),
             )
 
 

@@ -6,22 +6,24 @@ Its records are known by their offsets: the topic has one partition, so an offse
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
-from cj_stream.contracts.fields import moment
-from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.clients import READ_COMMITTED, Consumer, Kafka
+from cj_stream.engine.dead_letters import Refusal
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
-from cj_stream.engine.overrides.isolation import READ_COMMITTED
 from cj_stream.engine.provisioning import partition_counts
+from cj_stream.engine.texts import moment
+
+LetterT = TypeVar("LetterT")
+Read = Callable[[Any, Any, Any], LetterT]
 
 _READ_SECONDS = 10.0
 _POLL_MS = 500
@@ -32,12 +34,12 @@ class DeadLetterError(Exception):
 
 
 @dataclass(frozen=True)
-class KeptLetter:
+class KeptLetter(Generic[LetterT]):
     """A record of the topic. ``letter`` is None where it is no dead letter of ours, and ``why_not`` says so."""
 
     number: int
     refused_at: datetime
-    letter: StoredDeadLetter | None
+    letter: LetterT | None
     why_not: str = ""
 
 
@@ -48,13 +50,14 @@ class Span(NamedTuple):
     end: int
 
 
-class DeadLetterTopic:
+class DeadLetterTopic(Generic[LetterT]):
     """The dead letters that the broker keeps; from `open_dead_letters`."""
 
-    def __init__(self, bootstrap: str, topic: str, consumer: AIOKafkaConsumer[bytes | None, bytes | None]) -> None:
+    def __init__(self, kafka: Kafka, topic: str, consumer: Consumer, read: Read[LetterT]) -> None:
         self._guard = FetchGuard(None, lambda _topic: True, time.time)
         self._guard.attach(consumer)
-        self._bootstrap = bootstrap
+        self._kafka = kafka
+        self._read = read
         self._at = TopicPartition(topic, 0)
         self._consumer = consumer
 
@@ -69,7 +72,7 @@ class DeadLetterTopic:
         found = await self._consumer.offsets_for_times({self._at: int(moment.timestamp() * 1000)})
         return (await self.span()).end if found[self._at] is None else found[self._at].offset
 
-    async def read(self, start: int, end: int) -> AsyncIterator[KeptLetter]:
+    async def read(self, start: int, end: int) -> AsyncIterator[KeptLetter[LetterT]]:
         """Yield the dead letters from ``start`` up to ``end``, without it, in order.
 
         A batch of records that cannot be read is one that is no dead letter of ours.
@@ -89,33 +92,34 @@ class DeadLetterTopic:
             if fetched or standing is not None:
                 deadline = time.monotonic() + _READ_SECONDS
             elif time.monotonic() > deadline:
-                raise DeadLetterError(f"Kafka at {self._bootstrap} does not answer: the dead letters end too early")
+                raise DeadLetterError(
+                    f"Kafka at {self._kafka.bootstrap} does not answer: the dead letters end too early"
+                )
             for record in fetched.get(self._at, ()):
                 if record.offset < end:
-                    yield _kept(record)
+                    yield self._kept(record)
 
     async def drop(self, end: int) -> None:
         """Delete all dead letters up to the number ``end``, without it, for good."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin = self._kafka.admin()
         try:
             await admin.start()
             await admin.delete_records({self._at: RecordsToDelete(before_offset=end)})
         finally:
             await admin.close()
 
-
-def _kept(record: Any) -> KeptLetter:
-    refused_at = moment(record.timestamp / 1000)
-    try:
-        letter = read_dead_letter(record.key, record.value, record.headers)
-    except Refused as refused:
-        return KeptLetter(record.offset, refused_at, None, refused.detail)
-    return KeptLetter(record.offset, refused_at, letter)
+    def _kept(self, record: Any) -> KeptLetter[LetterT]:
+        refused_at = moment(record.timestamp / 1000)
+        try:
+            letter = self._read(record.key, record.value, record.headers)
+        except Refusal as refused:
+            return KeptLetter(record.offset, refused_at, None, refused.detail)
+        return KeptLetter(record.offset, refused_at, letter)
 
 
 @asynccontextmanager
-async def open_dead_letters(bootstrap: str, topic: str) -> AsyncIterator[DeadLetterTopic]:
-    """Open the dead letters of ``topic``.
+async def open_dead_letters(kafka: Kafka, topic: str, read: Read[LetterT]) -> AsyncIterator[DeadLetterTopic[LetterT]]:
+    """Open the dead letters of ``topic``; ``read`` makes a letter of key, value and headers, or raises `Refusal`.
 
     Raises:
         DeadLetterError: there is no such topic, or Kafka refuses.
@@ -123,21 +127,19 @@ async def open_dead_letters(bootstrap: str, topic: str) -> AsyncIterator[DeadLet
 
     """
     # Asked first: a broker that creates topics on demand would create the one that is read.
-    if topic not in await partition_counts(bootstrap):
+    if topic not in await partition_counts(kafka):
         raise DeadLetterError(
-            f"there is no topic {topic} at {bootstrap}: create it with cj-stream topics create, or set "
-            "CJ_DEAD_LETTERS_TOPIC to its name"
+            f"there is no topic {topic} at {kafka.bootstrap}: create it with {kafka.names.command} topics create, "
+            f"or set {kafka.names.setting('dead_letters_topic')} to its name"
         )
-    consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level=READ_COMMITTED
-    )
+    consumer = kafka.consumer(isolation=READ_COMMITTED)
     try:
         await consumer.start()
         consumer.assign([TopicPartition(topic, 0)])
-        yield DeadLetterTopic(bootstrap, topic, consumer)
+        yield DeadLetterTopic(kafka, topic, consumer, read)
     except KafkaConnectionError as error:
-        raise DeadLetterError(f"Kafka at {bootstrap} does not answer any more: {error}") from error
+        raise DeadLetterError(f"Kafka at {kafka.bootstrap} does not answer any more: {error}") from error
     except KafkaError as error:
-        raise DeadLetterError(f"Kafka at {bootstrap} refused: {error}") from error
+        raise DeadLetterError(f"Kafka at {kafka.bootstrap} refused: {error}") from error
     finally:
         await consumer.stop()

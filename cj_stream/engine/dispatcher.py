@@ -1,41 +1,31 @@
-"""The dispatcher: carries out what batches have to do, outside every agent, each piece of work once at a time.
+"""The dispatcher: carries out what subjects have to do, outside every agent, each piece of work once at a time.
 
-It knows each live batch as of the last commit. An effect taken in hand stays there until its report has been applied
+It knows each live subject as of the last commit. An effect taken in hand stays there until its report has been applied
 and committed, so it is not started twice; one that got lost on the way is then still in `todo` and is started again.
-What a batch has to start changes only with the batch and with what is in hand of it: a batch is looked at after either,
-and `todo` is asked of no other one.
-Submissions share a bounded pool and are fair over the batches, in portions of one matching (n/2 pairs).
+What a subject has to start changes only with it and with what is in hand of it: it is looked at after either, and
+`todo` is asked of no other one. Effects of a class that has a pool share it, fair over the subjects, in portions.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from itertools import islice
+from typing import Generic, TypeVar
 
 import structlog
 
-from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import Event
-from cj_stream.domain.todo import (
-    Effect,
-    Publish,
-    Submit,
-    duties,
-    is_done,
-    still_wanted,
-    submissions,
-    submissions_allowed,
-)
-from cj_stream.engine.in_hand import InHand, Job, Key
+from cj_stream.engine.in_hand import InHand, Job
 from cj_stream.engine.process import ends_process
+from cj_stream.engine.work import EffectT, Pool, SubjectT, Work
 
 log = structlog.get_logger(__name__)
 
-Execute = Callable[[Effect, Batch, int], Awaitable[Event]]
-"""Carries out an effect of a batch that lives in a partition, and returns the event that reports it."""
-Report = Callable[[int, Event], Awaitable[int]]
+EventT = TypeVar("EventT")
+Execute = Callable[[EffectT, SubjectT, int], Awaitable[EventT]]
+"""Carries out an effect of a subject that lives in a partition, and returns the event that reports it."""
+Report = Callable[[int, EventT], Awaitable[int]]
 """Sends an event to a partition of the log and returns its offset, once the broker has it."""
 
 
@@ -47,41 +37,47 @@ class PostponedError(Exception):
         self.seconds = seconds
 
 
-class Dispatcher:
-    """Starts the effects of committed batches and reports what came of them."""
+class Dispatcher(Generic[SubjectT, EffectT, EventT]):
+    """Starts the effects of committed subjects and reports what came of them."""
 
-    def __init__(self, execute: Execute, report: Report, submission_workers: int) -> None:
+    def __init__(
+        self,
+        work: Work[SubjectT, EffectT],
+        execute: Execute[EffectT, SubjectT, EventT],
+        report: Report[EventT],
+    ) -> None:
+        self._work = work
         self._execute = execute
         self._report = report
-        self._workers = submission_workers
-        self._batches: dict[Key, tuple[int, Batch]] = {}
-        self._in_hand = InHand()
-        self._changed: dict[Key, None] = {}
-        """Batches not looked at since they, or what is in hand of them, changed: they may have something to start."""
-        self._submitting = 0
+        self._subjects: dict[Hashable, tuple[int, SubjectT]] = {}
+        self._in_hand = InHand[EffectT]()
+        self._changed: dict[Hashable, None] = {}
+        """Subjects not looked at since they, or what is in hand of them, changed: they may have something to start."""
+        self._pooled = 0
+        """Effects of the pool under way."""
         self._closed = False
-        self._turns: OrderedDict[Key, None] = OrderedDict()
-        self._resting: set[Key] = set()
-        self.postponed: dict[Key, str] = {}
-        """Batches whose work waits for somebody else, and why: for the operator."""
-        self._postponed_by: dict[Key, Effect] = {}
+        self._turns: OrderedDict[Hashable, None] = OrderedDict()
+        self._resting: set[Hashable] = set()
+        self.postponed: dict[Hashable, str] = {}
+        """Subjects whose work waits for somebody else, and why: for the operator."""
+        self._postponed_by: dict[Hashable, EffectT] = {}
 
-    def committed(self, partition: int, position: int, batches: Iterable[Batch]) -> None:
-        """Take over batches as they are after the commit of everything before ``position``."""
+    def committed(self, partition: int, position: int, subjects: Iterable[SubjectT]) -> None:
+        """Take over subjects as they are after the commit of everything before ``position``."""
         for job in self._in_hand.applied(partition, position):
             self._changed[job.key] = None
-        for batch in batches:
-            if is_done(batch):
-                self._forget(batch.key)
+        for subject in subjects:
+            if self._work.is_done(subject):
+                self._forget(subject.key)
             else:
-                self._batches[batch.key] = (partition, batch)
-                self._changed[batch.key] = None
+                self._subjects[subject.key] = (partition, subject)
+                self._changed[subject.key] = None
         self._start()
 
     async def drop(self, partitions: Iterable[int], patience: float) -> None:
         """Let go of partitions: start nothing more for them, and wait ``patience`` seconds for what is under way."""
         gone = set(partitions)
-        for key in [key for key, (partition, _) in self._batches.items() if partition in gone]:
+        for key in [key for key, (partition, _) in self._subjects.items() if partition in gone]:
             self._forget(key)
         jobs = [job for job in self._in_hand if job.partition in gone]
         running = [job.task for job in jobs if job.task is not None]
@@ -106,104 +102,105 @@ class Dispatcher:
         """Effects started whose reports are not yet applied and committed."""
         return len(self._in_hand)
 
-    def _forget(self, key: Key) -> None:
-        self._batches.pop(key, None)
+    def _forget(self, key: Hashable) -> None:
+        self._subjects.pop(key, None)
         self._no_longer_postponed(key)
 
-    def _no_longer_postponed(self, key: Key) -> None:
+    def _no_longer_postponed(self, key: Hashable) -> None:
         self.postponed.pop(key, None)
         self._postponed_by.pop(key, None)
 
     def _start(self) -> None:
-        """Start what the batches that changed have to do; their submissions when it is their turn."""
+        """Start what the subjects that changed have to do; what is of the pool when it is their turn."""
         for key in list(self._changed):
-            if not self._closed and key in self._batches and key not in self._resting:
-                self._start_batch(key)
+            if not self._closed and key in self._subjects and key not in self._resting:
+                self._start_subject(key)
             del self._changed[key]
         self._pump()
 
-    def _start_batch(self, key: Key) -> None:
-        partition, batch = self._batches[key]
-        in_hand = self._in_hand.of(key)
-        for effect in duties(batch):
+    def _start_subject(self, key: Hashable) -> None:
+        partition, subject = self._subjects[key]
+        in_hand, pool = self._in_hand.of(key), self._work.pool
+        for effect in self._work.todo(subject):
             if effect not in in_hand:
-                self._run(effect, partition, batch)
-        if any(effect not in in_hand for effect in submissions(batch)):
+                self._run(effect, partition, subject)
+        if pool is not None and any(effect not in in_hand for effect in pool.todo(subject)):
             self._turns.setdefault(key)
 
     def _pump(self) -> None:
-        while self._turns and self._submitting < self._workers and not self._closed:
+        pool = self._work.pool
+        while pool is not None and self._turns and self._pooled < pool.size and not self._closed:
             key, _ = self._turns.popitem(last=False)
-            if key in self._batches and key not in self._resting and self._take_turn(key):
+            if key in self._subjects and key not in self._resting and self._take_turn(pool, key):
                 self._turns[key] = None
 
-    def _take_turn(self, key: Key) -> bool:
-        """Start one portion of a batch's submissions; return whether it has more."""
-        partition, batch = self._batches[key]
-        portion = min(max(len(batch.usable) // 2, 1), self._workers - self._submitting)
+    def _take_turn(self, pool: Pool[SubjectT, EffectT], key: Hashable) -> bool:
+        """Start one portion of a subject's effects of the pool; return whether it has more."""
+        partition, subject = self._subjects[key]
+        portion = min(pool.portion(subject), pool.size - self._pooled)
         # One more than is started tells whether there is more.
-        waiting = list(islice(self._submissions(batch), portion + 1))
+        waiting = list(islice(self._waiting(pool, subject), portion + 1))
         for effect in waiting[:portion]:
-            self._submitting += 1
-            self._run(effect, partition, batch)
+            self._pooled += 1
+            self._run(effect, partition, subject)
         return len(waiting) > portion
 
-    def _submissions(self, batch: Batch) -> Iterator[Submit]:
-        """Iterate over the submissions to be started now, within the batch's limit."""
-        in_hand, allowed = self._in_hand.of(batch.key), submissions_allowed(batch)
-        waiting = (effect for effect in submissions(batch) if effect not in in_hand)
-        if allowed >= len(batch.progress.planned):
+    def _waiting(self, pool: Pool[SubjectT, EffectT], subject: SubjectT) -> Iterator[EffectT]:
+        """Iterate over the effects of the pool to be started now, within the subject's limit."""
+        in_hand, cap = self._in_hand.of(subject.key), pool.cap(subject)
+        waiting = (effect for effect in pool.todo(subject) if effect not in in_hand)
+        if cap is None:
             return waiting
-        # A retry may take the place of what is in hand already: that counts all the same.
-        started = sum(isinstance(effect, Submit) and still_wanted(batch, effect) for effect in in_hand)
-        return islice(waiting, max(allowed - started, 0))
+        # One that is left out because of the limit may be in hand already: that counts all the same.
+        started = sum(pool.takes(effect) and self._work.still_wanted(subject, effect) for effect in in_hand)
+        return islice(waiting, max(cap - started, 0))
 
-    def _run(self, effect: Effect, partition: int, batch: Batch) -> None:
-        job = self._in_hand.take(effect, batch.key, partition)
-        job.task = asyncio.get_running_loop().create_task(self._carry_out(job, batch))
+    def _is_pooled(self, effect: EffectT) -> bool:
+        return self._work.pool is not None and self._work.pool.takes(effect)
+
+    def _run(self, effect: EffectT, partition: int, subject: SubjectT) -> None:
+        job = self._in_hand.take(effect, subject.key, partition)
+        job.task = asyncio.get_running_loop().create_task(self._carry_out(job, subject))
         job.task.add_done_callback(lambda task: self._finished(job, task))
 
-    async def _carry_out(self, job: Job, batch: Batch) -> None:
-        event = await self._execute(job.effect, batch, job.partition)
+    async def _carry_out(self, job: Job[EffectT], subject: SubjectT) -> None:
+        event = await self._execute(job.effect, subject, job.partition)
         self._in_hand.reported(job, await self._report(job.partition, event))
 
     @ends_process("what follows an effect failed")
-    def _finished(self, job: Job, task: asyncio.Task[None]) -> None:
+    def _finished(self, job: Job[EffectT], task: asyncio.Task[None]) -> None:
         job.task = None
         effect, key = job.effect, job.key
-        if isinstance(effect, Submit):
-            self._submitting -= 1
+        if self._is_pooled(effect):
+            self._pooled -= 1
         error = None if task.cancelled() else task.exception()
         if (task.cancelled() or error is not None) and self._in_hand.let_go(job):
             self._changed[key] = None
         if error is not None:
             self._rest(key, effect, error)
-        elif not task.cancelled() and _clears(effect, self._postponed_by.get(key)):
+        elif not task.cancelled() and self._clears(key, effect):
             self._no_longer_postponed(key)
         self._pump()
 
-    def _rest(self, key: Key, effect: Effect, error: BaseException) -> None:
-        # Anything unforeseen rests too, so that it can neither spin nor stop the other batches.
+    def _clears(self, key: Hashable, effect: EffectT) -> bool:
+        return key in self._postponed_by and self._work.clears(effect, self._postponed_by[key])
+
+    def _rest(self, key: Hashable, effect: EffectT, error: BaseException) -> None:
+        # Anything unforeseen rests too, so that it can neither spin nor stop the other subjects.
         seconds = error.seconds if isinstance(error, PostponedError) else 30.0
         if not isinstance(error, PostponedError):
             log.error("effect failed", effect=repr(effect), exc_info=error)
-        if key in self._batches:
+        if key in self._subjects:
             self.postponed[key] = str(error) or repr(error)
             self._postponed_by[key] = effect
             self._resting.add(key)
             asyncio.get_running_loop().call_later(seconds, self._wake, key)
 
-    @ends_process("the effects of a batch were not taken up again")
-    def _wake(self, key: Key) -> None:
+    @ends_process("the effects of a subject were not taken up again")
+    def _wake(self, key: Hashable) -> None:
         self._resting.discard(key)
         effect = self._postponed_by.get(key)
-        if effect is not None and not still_wanted(self._batches[key][1], effect):
+        if effect is not None and not self._work.still_wanted(self._subjects[key][1], effect):
             self._no_longer_postponed(key)
         self._changed[key] = None
         self._start()
-
-
-def _clears(effect: Effect, postponed: Effect | None) -> bool:
-    """Return whether the success of ``effect`` says that what kept ``postponed`` back is gone."""
-    # Each outcome has a topic of its own; of submissions any one tells that the provider takes them again.
-    return effect == postponed or (type(effect) is type(postponed) and not isinstance(effect, Publish))

@@ -16,13 +16,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT
-from cj_stream.domain.events import Event
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.limits import (
+    EVENT_LIMIT,
+    GATHERED_LIMIT,
+)
+from cj_stream.engine.messages import EventCodec, encode_message
 from cj_stream.engine.process import end_process, ends_process
 from cj_stream.engine.sender import Sender
+
+EventT = TypeVar("EventT")
 
 
 class EventTooLargeError(Exception):
@@ -37,34 +41,33 @@ class _Gathering:
     size: int = 0
 
 
-class Forwarder:
+class Forwarder(Generic[EventT]):
     """Sends events to partitions of the events topic, after gathering for ``accumulate`` seconds."""
 
-    def __init__(self, sender: Sender, topic: str, accumulate: float) -> None:
+    def __init__(self, sender: Sender, topic: str, accumulate: float, codec: EventCodec[EventT]) -> None:
         self._sender = sender
         self._topic = topic
         self._accumulate = accumulate
+        self._codec = codec
         self._gathering: dict[int, _Gathering] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def forward(self, partition: int, event: Event) -> None:
+    def forward(self, partition: int, event: EventT) -> None:
         """Take over ``event``; commits wait until the broker has it. Raises `EventTooLargeError`."""
         self._gather(partition, event)
 
-    async def deliver(self, partition: int, event: Event) -> Any:
+    async def deliver(self, partition: int, event: EventT) -> Any:
         """Take over ``event``; return the metadata of its record once the broker has it. Raises `EventTooLargeError`.
 
         Whoever waits may be cancelled: the event is under way all the same.
         """
         return await asyncio.shield(self._gather(partition, event))
 
-    def _gather(self, partition: int, event: Event) -> asyncio.Future[Any]:
-        data = encode_event(event)
+    def _gather(self, partition: int, event: EventT) -> asyncio.Future[Any]:
+        data = self._codec.encode(event)
         if len(data) > EVENT_LIMIT:
-            raise EventTooLargeError(
-                f"{type(event).__name__} of batch {event.batch_id} has {len(data)} bytes, at most {EVENT_LIMIT} fit"
-            )
+            raise EventTooLargeError(f"{self._codec.name(event)} has {len(data)} bytes, at most {EVENT_LIMIT} fit")
         gathering = self._gathering.get(partition)
         if gathering is not None and gathering.size + len(data) > GATHERED_LIMIT:
             self._flush(partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.fence import Fence
@@ -20,7 +21,7 @@ class Engine:
 
     sender: Sender
     fence: Fence
-    releases: Releases
+    releases: Releases[Any]
     opener: Opener
     watchdog: Watchdog
     conditions: Conditions

@@ -16,13 +16,14 @@ from pathlib import Path
 from faust.stores.rocksdb import Store
 from rocksdict import AccessType, Options, Rdict
 
-from cj_stream.contracts.topics import TABLE
-from cj_stream.domain.records import Control
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, LOCAL_PREFIX
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    LOCAL_PREFIX,
+    RowKeys,
+)
 
 Row = tuple[bytes, bytes]
 """A key and its value, as they are in the changelog."""
-_NAME = re.compile(rf"{re.escape(TABLE)}-(\d+)\.db")
 
 
 class UnreadableCopyError(Exception):
@@ -38,30 +39,38 @@ class LocalCopy:
     offset: int
     """Offset of the last changelog record that is in it."""
     has_rows: bool
-    """Whether anything of a batch is in it."""
+    """Whether any row of the app is in it."""
+    keys: RowKeys
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows in the order in which they vouch for each other: those of a batch before its control row.
+        """Yield the rows in the order in which they vouch for each other: those that vouch for others after them.
 
         Raises `UnreadableCopyError`.
         """
-        control = KINDS[Control]
         for last in (False, True):
-            yield from (row for row in _items(self.path) if row[0].startswith(control) == last)
+            yield from (row for row in _items(self.path) if self.keys.vouches(row[0]) == last)
 
 
-def local_copies(databases: list[Path]) -> Iterator[LocalCopy | UnreadableCopyError]:
-    """Yield each copy in the folders of a store (`LocalStore.databases`), or why it cannot be read."""
-    for path in sorted(path for folder in databases for path in folder.glob(f"tables/{TABLE}-*.db")):
-        name = _NAME.fullmatch(path.name)
-        if name is None:
-            continue
-        try:
-            offset = _get(path, Store.offset_key)
-            if offset is not None:
-                yield LocalCopy(int(name[1]), path, int(offset), has_rows=any(_items(path)))
-        except UnreadableCopyError as error:
-            yield error
+@dataclass(frozen=True)
+class Copies:
+    """Finds the copies of one table."""
+
+    table: str
+    keys: RowKeys
+
+    def of(self, databases: list[Path]) -> Iterator[LocalCopy | UnreadableCopyError]:
+        """Yield each copy in the folders of a store (`LocalStore.databases`), or why it cannot be read."""
+        named = re.compile(rf"{re.escape(self.table)}-(\d+)\.db")
+        for path in sorted(path for folder in databases for path in folder.glob(f"tables/{self.table}-*.db")):
+            name = named.fullmatch(path.name)
+            if name is None:
+                continue
+            try:
+                offset = _get(path, Store.offset_key)
+                if offset is not None:
+                    yield LocalCopy(int(name[1]), path, int(offset), has_rows=any(_items(path)), keys=self.keys)
+            except UnreadableCopyError as error:
+                yield error
 
 
 def _get(path: Path, key: bytes) -> bytes | None:

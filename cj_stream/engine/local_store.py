@@ -17,6 +17,8 @@ from uuid import uuid4
 
 import structlog
 
+from cj_stream.engine.naming import Names
+
 ID_FILE = "changelog-id"
 """In the folder: the id of the changelog topic that its databases are copies of."""
 _PROBE_BYTES = 64 * 1024
@@ -25,14 +27,15 @@ log = structlog.get_logger(__name__)
 
 
 class FolderError(Exception):
-    """The folder cannot be used; the text says why, and names CJ_DATA_DIR."""
+    """The folder cannot be used; the text says why, and names the setting."""
 
 
 class LocalStore:
     """The folder of a worker's local database, locked while the worker runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Names) -> None:
         self.folder = folder
+        self._setting = names.setting("data_dir")
         self._marker = folder / "clean-stop"
         self._lock: IO[str] | None = None
 
@@ -47,13 +50,15 @@ class LocalStore:
             self._try_to_write()
         except OSError as error:
             raise FolderError(
-                f"CJ_DATA_DIR={self.folder} cannot be used ({error.strerror}): name a folder that this worker may "
+                f"{self._setting}={self.folder} cannot be used ({error.strerror}): name a folder that this worker may "
                 "write to, on a disk with room"
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise FolderError(f"another worker runs on {self.folder}: give each worker its own CJ_DATA_DIR") from error
+            raise FolderError(
+                f"another worker runs on {self.folder}: give each worker its own {self._setting}"
+            ) from error
 
     def open(self) -> None:
         """Empty the locked folder of databases, unless the last worker on it stopped cleanly."""

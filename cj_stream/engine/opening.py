@@ -17,10 +17,10 @@ import asyncio
 from collections.abc import Callable, Collection
 from uuid import uuid4
 
+import msgspec
 import structlog
 
-from cj_stream.domain.events import PartitionOpened
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.process import end_process
 from cj_stream.engine.sender import Sender
 
@@ -89,7 +89,7 @@ class Opener:
 
     async def _send(self, nonces: dict[int, str]) -> None:
         for partition, nonce in sorted(nonces.items()):
-            marker = encode_message([encode_event(PartitionOpened(batch_id="", nonce=nonce))])
+            marker = encode_message([msgspec.msgpack.encode(PartitionOpened(nonce=nonce))])
             await self._sender.send(self._topic, key=None, value=marker, partition=partition)
 
     def _finished(self, task: asyncio.Task[None]) -> None:

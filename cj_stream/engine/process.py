@@ -31,7 +31,7 @@ LAST_WORDS_SECONDS = 5.0
 """A process that ends is gone after this long, also when nobody takes what it logs: a full pipe, a hanging disk."""
 
 _WHAT_TO_DO = {
-    "No space left on device": "the disk of CJ_DATA_DIR is full: make room",
+    "No space left on device": "the disk of the data folder is full: make room",
     "Too many open files": "this process may not open more files: raise its limit (ulimit -n)",
     "MemoryError": "this machine has no more memory for the worker: give it some",
 }

@@ -13,15 +13,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT
-from cj_stream.contracts.topics import TopicSpec
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.limits import DEFAULT_TOPIC_LIMIT
+from cj_stream.engine.naming import Names
+from cj_stream.engine.topics import TopicSpec
 
 log = structlog.get_logger(__name__)
 
 _LEADERS_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _REPLICAS_FOR_TWO_IN_SYNC = 3
-_CREATE = "cj-stream topics create"
 
 
 class ProvisioningError(Exception):
@@ -32,7 +33,7 @@ class NoBrokerError(ProvisioningError):
     """Nothing that speaks Kafka answers at the address."""
 
 
-async def create_topics(bootstrap: str, specs: Sequence[TopicSpec], replication_factor: int) -> list[str]:
+async def create_topics(kafka: Kafka, specs: Sequence[TopicSpec], replication_factor: int) -> list[str]:
     """Create the topics that are missing, wait until they have leaders, and return their names.
 
     With three replicas or more, a write counts once two of them have it (``min.insync.replicas``).
@@ -41,7 +42,7 @@ async def create_topics(bootstrap: str, specs: Sequence[TopicSpec], replication_
         ProvisioningError: no broker answers, or it refused a topic.
 
     """
-    async with _admin(bootstrap) as admin:
+    async with _admin(kafka) as admin:
         present = await _partition_counts(admin)
         missing = [spec for spec in specs if spec.name not in present]
         if not missing:
@@ -52,8 +53,8 @@ async def create_topics(bootstrap: str, specs: Sequence[TopicSpec], replication_
         return created
 
 
-async def find_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
-    """Return a sentence, with its remedy, for each topic that is not as the service needs it.
+async def find_problems(kafka: Kafka, specs: Sequence[TopicSpec]) -> list[str]:
+    """Return a sentence, with its remedy, for each topic that is not as the app needs it.
 
     Every topic must exist. One of our own must also have its partition count and its cleanup policy.
 
@@ -61,14 +62,19 @@ async def find_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]
         ProvisioningError: no broker answers.
 
     """
-    async with _admin(bootstrap) as admin:
+    async with _admin(kafka) as admin:
         partitions = await _partition_counts(admin)
         missing = [spec for spec in specs if spec.name not in partitions]
         own = [spec for spec in specs if spec.name in partitions and not spec.external]
         configs = await _configs(admin, [spec.name for spec in own])
+    create = f"{kafka.names.command} topics create"
     return [
-        *(f"topic {spec.name} does not exist: create it with {_CREATE}" for spec in missing),
-        *(_wrong_count(spec, partitions[spec.name]) for spec in own if partitions[spec.name] != spec.partitions),
+        *(f"topic {spec.name} does not exist: create it with {create}" for spec in missing),
+        *(
+            _wrong_count(spec, partitions[spec.name], kafka.names)
+            for spec in own
+            if partitions[spec.name] != spec.partitions
+        ),
         *(
             _wrong_policy(spec, config["cleanup.policy"])
             for spec, config in ((spec, configs[spec.name]) for spec in own)
@@ -82,7 +88,7 @@ async def find_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]
     ]
 
 
-async def largest_records(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
+async def largest_records(kafka: Kafka, topics: Sequence[str]) -> dict[str, int]:
     """Return the largest record batch that each of these topics takes, in bytes, where the broker tells it.
 
     Raises:
@@ -90,7 +96,7 @@ async def largest_records(bootstrap: str, topics: Sequence[str]) -> dict[str, in
 
     """
     found = {}
-    async with _admin(bootstrap) as admin:
+    async with _admin(kafka) as admin:
         for topic in topics:
             try:
                 configs = await _configs(admin, [topic])
@@ -101,27 +107,27 @@ async def largest_records(bootstrap: str, topics: Sequence[str]) -> dict[str, in
     return found
 
 
-async def partition_counts(bootstrap: str) -> dict[str, int]:
+async def partition_counts(kafka: Kafka) -> dict[str, int]:
     """Return every topic of the cluster with its number of partitions.
 
     Raises:
         ProvisioningError: no broker answers.
 
     """
-    async with _admin(bootstrap) as admin:
+    async with _admin(kafka) as admin:
         return await _partition_counts(admin)
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _admin(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = kafka.admin()
     try:
         await admin.start()
         yield admin
     except (KafkaConnectionError, TimeoutError) as error:
-        raise NoBrokerError(f"no Kafka answers at {bootstrap} (CJ_KAFKA_BOOTSTRAP)") from error
+        raise NoBrokerError(f"no Kafka answers at {kafka.bootstrap} ({kafka.setting})") from error
     except KafkaError as error:
-        raise ProvisioningError(f"Kafka at {bootstrap} refused: {error}") from error
+        raise ProvisioningError(f"Kafka at {kafka.bootstrap} refused: {error}") from error
     finally:
         await admin.close()
 
@@ -179,11 +185,12 @@ def _has_leaders(topic: dict[str, Any]) -> bool:
     return bool(topic["partitions"]) and all(partition["leader"] >= 0 for partition in topic["partitions"])
 
 
-def _wrong_count(spec: TopicSpec, found: int) -> str:
+def _wrong_count(spec: TopicSpec, found: int, names: Names) -> str:
+    partitions, app_id = names.setting("partitions"), names.setting("app_id")
     return (
         f"topic {spec.name} has a partition count of {found} instead of {spec.partitions}, and it is fixed for life: "
-        f"start with the settings it was made with (CJ_PARTITIONS), name a new CJ_APP_ID and new topics, or delete it "
-        f"with all its records and run {_CREATE}"
+        f"start with the settings it was made with ({partitions}), name a new {app_id} and new topics, or delete it "
+        f"with all its records and run {names.command} topics create"
     )
 
 
@@ -197,7 +204,7 @@ def _wrong_policy(spec: TopicSpec, found: str) -> str:
 
 def _too_small(spec: TopicSpec, found: str) -> str:
     return (
-        f"topic {spec.name} takes records of at most {found} bytes, and the service writes up to "
+        f"topic {spec.name} takes records of at most {found} bytes, and this app writes up to "
         f"{spec.largest_record}: set it with kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
         f"--add-config max.message.bytes={DEFAULT_TOPIC_LIMIT}"
     )

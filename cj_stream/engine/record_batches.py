@@ -137,7 +137,7 @@ def _checked(view: memoryview, position: int, end: int) -> Header:
         raise FormatError(f"its header tells of {size} bytes, where {len(view)} follow")
     batch, header = view[:size], read_header(view)
     if header.magic != MAGIC:
-        raise FormatError(f"its format has version {header.magic}, and this version of cj-stream knows {MAGIC} only")
+        raise FormatError(f"its format has version {header.magic}, and this version knows {MAGIC} only")
     if header.crc != checksum(batch):
         raise FormatError("its checksum is wrong")
     if header.last_delta < 0 or header.records < 0:

@@ -1,12 +1,13 @@
 """Nobody else works on our input: another group that commits offsets of it is found, and the worker refuses to run.
 
-Two applications with the same topics each do everything, so every comparison is submitted, and paid for, twice. Nothing
+Two applications with the same topics each do everything, so every effect is carried out, and paid for, twice. Nothing
 in Kafka is against it: to the broker they are two groups that read one topic. So before a worker starts it looks for
-offsets that others have committed, of the request topic and of our own events topic; and once more when it has joined
+offsets that others have committed, of our inputs and of our own events topic; and once more when it has joined
 its own group, because two fleets that are started in the same moment have both committed nothing at the first look.
 
 Whether such a group lives does not matter, but it is told: what a dead one has read would be read again. Who knows what
-they do set ``CJ_SHARED_INPUT=yes``: it is said in the log, and nothing more. The callback topic is meant to be shared.
+they do set ``shared_input``: it is said in the log, and nothing more. An app leaves out an input that is meant to be
+shared.
 
 A member of our own group that is no worker of ours is never right: the broker would let neither join beside the other.
 
@@ -23,8 +24,10 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.overrides.brokers import broker_ids
 from cj_stream.engine.process import refuse_to_start
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +36,16 @@ PATIENCE_SECONDS = 20.0
 AT_ONCE = 20
 WORKERS_PROTOCOL = "faust"
 """How the members of our group divide the partitions; other consumers have other ways."""
-_STRANGER = "no worker of ours: give that program another group id, or this service another CJ_APP_ID"
+_STRANGER = "no worker of ours: give that program another group id, or this service another {app_id}"
+
+
+@dataclass(frozen=True)
+class OwnInput:
+    """The topics that nobody else may work on, the settings that name them, and what happens if somebody does."""
+
+    topics: tuple[str, ...]
+    settings: str
+    consequence: str
 
 
 @dataclass(frozen=True)
@@ -45,40 +57,39 @@ class OtherGroup:
     members: int
 
 
-async def check_shared_input(settings: Settings) -> None:
+async def check_shared_input(settings: EngineSettings, own: OwnInput) -> None:
     """End the process with exit code 78 if another group works on our input; who cannot be asked is only logged."""
-    ours = (settings.assessment_request_topic, settings.batch_events_topic)
+    names = settings.names
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            found = await other_groups(settings.kafka_bootstrap, settings.app_id, ours)
-            strangers = await strangers_in(settings.kafka_bootstrap, settings.app_id)
+            found = await other_groups(settings.kafka, settings.app_id, own.topics)
+            strangers = await strangers_in(settings.kafka, settings.app_id)
     except (KafkaError, TimeoutError) as error:
         log.warning("whether another group works on our input is not known", why=repr(error))
         return
-    problems = [f"{stranger} {_STRANGER}" for stranger in strangers]
+    problems = [f"{stranger} {_STRANGER.format(app_id=names.setting('app_id'))}" for stranger in strangers]
     if not settings.shared_input:
-        problems += [_refusal(group, settings) for group in found]
+        problems += [_refusal(group, settings, own) for group in found]
     if problems:
         refuse_to_start(problems)
     for group in found:
         log.warning("another group works on our input", group=group.name, topics=group.topics, members=group.members)
 
 
-async def other_groups(bootstrap: str, own: str, topics: Collection[str]) -> list[OtherGroup]:
+async def other_groups(kafka: Kafka, own: str, topics: Collection[str]) -> list[OtherGroup]:
     """Return the groups other than ``own`` that have committed offsets of ``topics``."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = kafka.admin()
     try:
         await admin.start()
-        brokers = sorted(broker.nodeId for broker in admin._client.cluster.brokers())  # noqa: SLF001 (aiokafka's admin lists groups without their broker)
-        found = [group for broker in brokers for group in await _groups_of(admin, broker, own, topics)]
+        found = [group for broker in broker_ids(admin) for group in await _groups_of(admin, broker, own, topics)]
     finally:
         await admin.close()
     return sorted(found, key=lambda group: group.name)
 
 
-async def strangers_in(bootstrap: str, own: str) -> list[str]:
+async def strangers_in(kafka: Kafka, own: str) -> list[str]:
     """Return who is in our group and is no worker of ours: each with its client id and its host."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = kafka.admin()
     try:
         await admin.start()
         (response,) = await admin.describe_consumer_groups([own])
@@ -122,12 +133,13 @@ async def _members(admin: AIOKafkaAdminClient, broker: int, name: str) -> int:
     return len(members)
 
 
-def _refusal(group: OtherGroup, settings: Settings) -> str:
+def _refusal(group: OtherGroup, settings: EngineSettings, own: OwnInput) -> str:
+    names = settings.names
     lives = f"and has members now ({group.members})" if group.members else "and has no members now"
     return (
         f"group {group.name} has committed offsets of {' and '.join(group.topics)} {lives}, and this is "
-        f"{settings.app_id}: both would do everything, and submit each comparison twice. If that is another service, "
-        "give this one topics of its own (CJ_ASSESSMENT_REQUEST_TOPIC, CJ_BATCH_EVENTS_TOPIC). If it is what is left "
-        f"of an earlier CJ_APP_ID, remove it: kafka-consumer-groups.sh --delete --group {group.name}. If both are "
-        "meant to read, set CJ_SHARED_INPUT=yes"
+        f"{settings.app_id}: both would do everything, and {own.consequence}. If that is another service, "
+        f"give this one topics of its own ({own.settings}). If it is what is left of an earlier "
+        f"{names.setting('app_id')}, remove it: kafka-consumer-groups.sh --delete --group {group.name}. If both are "
+        f"meant to read, set {names.setting('shared_input')}=yes"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from cj_stream.contracts.fields import clip
+from cj_stream.engine.texts import clip
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WHY_LIMIT = 500
@@ -63,6 +63,8 @@ class Standing:
     since: float
     assignment: Any
     """aiokafka's assignment that it was found in."""
+    command: str
+    """The command that goes on behind it."""
 
     @property
     def subject(self) -> str:
@@ -80,7 +82,7 @@ class Standing:
         flag = " (all workers stopped)" if self.is_changelog else ""
         return (
             f"partition {self.partition} of {self.topic} stands at offset {self.offset}: {self.why}. To go on without "
-            f"this batch of records: cj-stream partitions step-over {self.topic} {self.partition} {self.offset}{flag}"
+            f"this batch of records: {self.command} {self.topic} {self.partition} {self.offset}{flag}"
         )
 
     @property
@@ -89,6 +91,6 @@ class Standing:
         if self.is_changelog:
             return (
                 f"the table of partition {self.partition} cannot be rebuilt beyond it: who takes that partition over "
-                "does not serve its batches; all other partitions are served"
+                "does not serve it; all other partitions are served"
             )
         return "nothing behind it in this partition is read; all other partitions are served"

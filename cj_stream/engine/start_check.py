@@ -9,21 +9,23 @@ Tests: ``test_start_check.py``; ``tests/kafka/test_worker_start.py``, ``tests/ka
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TypeVar
 
 import structlog
 from yarl import URL
 
-from cj_stream.contracts.topics import changelog_topic, registry
 from cj_stream.engine.changelog import ChangelogError, compare, describe_changelog, note_id
+from cj_stream.engine.connections import why_closed
+from cj_stream.engine.local_copies import Copies
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.overrides import codecs
 from cj_stream.engine.process import refuse_to_start
 from cj_stream.engine.provisioning import ProvisioningError, find_problems, largest_records
-from cj_stream.operations.reachability import why_closed
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.rows import RowKeys
+from cj_stream.engine.settings import EngineSettings
+from cj_stream.engine.topics import TopicSpec
 
 Answer = TypeVar("Answer")
 
@@ -41,22 +43,21 @@ def check_codecs() -> None:
         refuse_to_start(problems)
 
 
-async def check_topics(settings: Settings) -> None:
+async def check_topics(settings: EngineSettings, specs: Sequence[TopicSpec]) -> None:
     """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
-    problems = await _patiently(settings, lambda: find_problems(settings.kafka_bootstrap, registry(settings)))
+    problems = await _patiently(settings, lambda: find_problems(settings.kafka, specs))
     if problems:
         refuse_to_start(problems)
 
 
-async def check_changelog(settings: Settings, store: LocalStore) -> None:
+async def check_changelog(settings: EngineSettings, store: LocalStore, keys: RowKeys) -> None:
     """End the process with exit code 78 if the locked ``store`` holds what the changelog does not.
 
     A store that does not go with the changelog, and holds nothing, is not trusted.
     """
-    changelog = await _patiently(
-        settings, lambda: describe_changelog(settings.kafka_bootstrap, changelog_topic(settings))
-    )
-    found = await asyncio.to_thread(compare, changelog, store.folder, store.databases())
+    changelog = await _patiently(settings, lambda: describe_changelog(settings.kafka, settings.changelog_topic))
+    copies = Copies(settings.table, keys)
+    found = await asyncio.to_thread(compare, changelog, store.folder, copies.of(store.databases()), settings.names)
     if found.losses:
         refuse_to_start(found.losses)
     if not found.fits:
@@ -64,7 +65,7 @@ async def check_changelog(settings: Settings, store: LocalStore) -> None:
     note_id(store.folder, changelog)
 
 
-async def _patiently(settings: Settings, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _patiently(settings: EngineSettings, ask: Callable[[], Awaitable[Answer]]) -> Answer:
     told_at = float("-inf")
     while True:
         try:
@@ -91,11 +92,10 @@ def _port(server: str) -> int:
     return URL(f"kafka://{server}").port or DEFAULT_PORT
 
 
-async def topic_limits(settings: Settings) -> dict[str, int]:
-    """Return the largest record that each outcome topic takes, in bytes, where the broker tells it."""
-    topics = (settings.assessment_completed_topic, settings.assessment_failed_topic, settings.assessment_result_topic)
+async def topic_limits(settings: EngineSettings, topics: Sequence[str]) -> dict[str, int]:
+    """Return the largest record that each of these topics takes, in bytes, where the broker tells it."""
     try:
-        return await largest_records(settings.kafka_bootstrap, topics)
+        return await largest_records(settings.kafka, topics)
     except ProvisioningError as error:
-        log.warning("the largest records of the outcome topics are not known", why=str(error))
+        log.warning("the largest records of topics are not known", topics=list(topics), why=str(error))
         return {}

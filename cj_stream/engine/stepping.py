@@ -13,23 +13,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, PolicyViolationError, for_code
 from aiokafka.structs import TopicPartition
 
-from cj_stream.contracts.dead_letters import dead_letter
-from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.changelog import ChangelogError, write_rows
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.dead_letters import NOT_READ_REASON, Envelope, Letter, Refusal, RefusedInput
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
-from cj_stream.engine.record_batches import Damage, salvaged_keys
-from cj_stream.tables.codec import HEARTBEAT_KEY, read_key, row_position
+from cj_stream.engine.record_batches import Damage
+from cj_stream.engine.rows import (
+    row_position,
+)
 
 POLL_MS = 500
 _OF_THE_TOPIC = 1
@@ -56,21 +57,10 @@ class Surviving:
         return [(key, value) for _, key, value in sorted(lying)]
 
 
-def batches_in(damage: Damage) -> list[str]:
-    """Return the runs of batches that a damaged record batch had rows of, as far as keys in it can still be read."""
-    found = set()
-    for key in salvaged_keys(damage.batch):
-        with suppress(ValueError, IndexError, UnicodeDecodeError):
-            if key != HEARTBEAT_KEY:
-                batch_id, run = read_key(key)
-                found.add(f"{batch_id}, run {run}")
-    return sorted(found)
-
-
-async def read_past(bootstrap: str, topic: str, partition: int) -> Surviving:
+async def read_past(kafka: Kafka, topic: str, partition: int) -> Surviving:
     """Read a partition of the changelog from its beginning to its end. Raises `ChangelogError`."""
     at, surviving = TopicPartition(topic, partition), Surviving()
-    async with _reading(bootstrap, at) as (consumer, guard):
+    async with _reading(kafka, at) as (consumer, guard):
         end = (await consumer.end_offsets([at]))[at]
         deadline = time.monotonic() + PATIENCE_SECONDS
         while await consumer.position(at) < end:
@@ -86,21 +76,23 @@ async def read_past(bootstrap: str, topic: str, partition: int) -> Surviving:
             if fetched or damage is not None:
                 deadline = time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() > deadline:
-                raise ChangelogError(f"Kafka at {bootstrap} does not answer: {topic}-{partition} ends too early")
+                raise ChangelogError(f"Kafka at {kafka.bootstrap} does not answer: {topic}-{partition} ends too early")
     return surviving
 
 
-async def step_over(bootstrap: str, at: TopicPartition, surviving: Surviving, damage: Damage, letters: str) -> int:
-    """Write the rows before ``damage`` again, the batch to the dead letters, and delete up to behind it.
+async def step_over(
+    kafka: Kafka, at: TopicPartition, surviving: Surviving, damage: Damage, letters: str, envelope: Envelope
+) -> int:
+    """Write the rows before ``damage`` again, the batch to the topic ``letters``, and delete up to behind it.
 
     Returns how many rows were written. Raises `ChangelogError`.
     """
     if damage.behind is None:
         raise ChangelogError(f"where the batch at offset {damage.offset} ends cannot be told")
-    written = await write_rows(bootstrap, at.topic, at.partition, surviving.rows_before(damage.offset))
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    written = await write_rows(kafka, at.topic, at.partition, surviving.rows_before(damage.offset))
+    admin = kafka.admin()
     try:
-        await _put(bootstrap, letters, at, damage)
+        await _put(kafka, letters, next(envelope(_refused(at, damage))))
         await admin.start()
         await _delete(admin, at, damage.behind)
     except (KafkaError, OSError, TimeoutError) as error:
@@ -144,24 +136,20 @@ async def _configure(admin: AIOKafkaAdminClient, topic: str, configs: dict[str, 
             raise for_code(code)(message)
 
 
-async def _put(bootstrap: str, letters: str, at: TopicPartition, damage: Damage) -> None:
+async def _put(kafka: Kafka, topic: str, letter: Letter) -> None:
+    async with kafka.producer() as producer:
+        await producer.send_and_wait(topic, letter.value, letter.key, headers=letter.headers)
+
+
+def _refused(at: TopicPartition, damage: Damage) -> RefusedInput:
     why = f"offsets {damage.offset} to {(damage.behind or 0) - 1} could not be read: {damage.why}"
-    letter = dead_letter(
-        key=None,
-        value=damage.batch,
-        topic=at.topic,
-        partition=at.partition,
-        offset=damage.offset,
-        timestamp=datetime.now(UTC),
-        refused=Refused("not_read", why),
-    )
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
-        await producer.send_and_wait(letters, letter.value, letter.key, headers=letter.headers)
+    refusal = Refusal(NOT_READ_REASON, why)
+    return RefusedInput(None, damage.batch, at.topic, at.partition, damage.offset, datetime.now(UTC), refusal)
 
 
 @asynccontextmanager
-async def _reading(bootstrap: str, at: TopicPartition) -> AsyncIterator[tuple[Any, FetchGuard]]:
-    consumer: AIOKafkaConsumer[bytes, bytes] = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+async def _reading(kafka: Kafka, at: TopicPartition) -> AsyncIterator[tuple[Any, FetchGuard]]:
+    consumer = kafka.consumer()
     guard = FetchGuard(None, lambda _topic: True, time.time)
     try:
         await consumer.start()
@@ -170,7 +158,7 @@ async def _reading(bootstrap: str, at: TopicPartition) -> AsyncIterator[tuple[An
         await consumer.seek_to_beginning(at)
         yield consumer, guard
     except (KafkaError, OSError, TimeoutError) as error:
-        raise ChangelogError(f"Kafka at {bootstrap} does not tell about {at.topic}: {error!r}") from error
+        raise ChangelogError(f"Kafka at {kafka.bootstrap} does not tell about {at.topic}: {error!r}") from error
     finally:
         await consumer.stop()
 

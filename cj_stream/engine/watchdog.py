@@ -18,9 +18,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import faulthandler
-import sys
 import threading
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +27,7 @@ from aiokafka.errors import KafkaError
 
 from cj_stream.engine.cluster import Cluster
 from cj_stream.engine.fence import Fence, now
+from cj_stream.engine.overrides.frames import stack_of
 from cj_stream.engine.overrides.sight import Eye, Sight
 from cj_stream.engine.process import end_process
 from cj_stream.engine.progress import Progress
@@ -69,8 +68,7 @@ class WatchedLoop:
 
     def stack(self) -> str:
         """Return where the loop's thread is now."""
-        frame = sys._current_frames().get(self.thread)  # noqa: SLF001 (there is no other way to see another thread)
-        return "".join(traceback.format_stack(frame)) if frame is not None else "the thread has ended"
+        return stack_of(self.thread)
 
     def _turned(self) -> None:
         self.turned_at = now()

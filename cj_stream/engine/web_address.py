@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import socket
 
+from cj_stream.engine.naming import Names
 
-def find_problems(host: str, port: int) -> list[str]:
+
+def find_problems(host: str, port: int, names: Names) -> list[str]:
     """Return a sentence for each reason why no server can listen on ``host`` and ``port``."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -20,7 +22,7 @@ def find_problems(host: str, port: int) -> list[str]:
             with socket.socket(family, kind, protocol) as probe:
                 _bind(probe, family, address)
     except (OSError, UnicodeError) as error:
-        return [_sentence(host, port, error)]
+        return [_sentence(host, port, error, names)]
     return []
 
 
@@ -33,10 +35,11 @@ def _bind(probe: socket.socket, family: int, address: object) -> None:
     probe.listen(1)
 
 
-def _sentence(host: str, port: int, error: OSError | UnicodeError) -> str:
+def _sentence(host: str, port: int, error: OSError | UnicodeError, names: Names) -> str:
+    web_host, web_port = names.setting("web_host"), names.setting("web_port")
     number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
     if number == errno.EADDRINUSE:
-        return f"something else listens on port {port} of {host}: end it, or set CJ_WEB_PORT to a free one"
+        return f"something else listens on port {port} of {host}: end it, or set {web_port} to a free one"
     if number in {errno.EACCES, errno.EPERM}:
-        return f"this user may not listen on port {port}: set CJ_WEB_PORT to one above 1023"
-    return f"CJ_WEB_HOST={host} is no address of this machine to listen on ({error}): 0.0.0.0 is all of them"
+        return f"this user may not listen on port {port}: set {web_port} to one above 1023"
+    return f"{web_host}={host} is no address of this machine to listen on ({error}): 0.0.0.0 is all of them"

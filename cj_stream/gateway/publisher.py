@@ -7,7 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
-from aiokafka import AIOKafkaProducer
+from cj_stream.engine.clients import Kafka
+from cj_stream.operations.settings import NAMES
 
 _STOP_SECONDS = 3.0
 
@@ -23,7 +24,7 @@ class KafkaPublisher:
     """Publishes to a Kafka cluster. Use it as ``async with KafkaPublisher(bootstrap) as publisher``."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
+        self._producer = Kafka(bootstrap, NAMES).producer(linger_ms=5)
 
     async def __aenter__(self) -> Self:
         """Connect to the cluster; raises KafkaError when there is none."""

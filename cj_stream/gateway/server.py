@@ -14,8 +14,8 @@ from cj_stream.contracts.comparison_api import (
     read_comparison_request,
     refusal_answer,
 )
-from cj_stream.contracts.fields import clip
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.texts import clip
 from cj_stream.gateway.desk import Desk, Job
 from cj_stream.gateway.faults import Fault
 from cj_stream.gateway.judges import Question

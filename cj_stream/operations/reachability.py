@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from yarl import URL
 
 from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.engine.connections import why_closed
 
-KNOCK_SECONDS = 3.0
 FAILURES = 2
 """One failure may be a restart; nothing is said of it."""
 
@@ -78,18 +77,3 @@ class Reachability:
         if self._failures[service.kind] >= FAILURES:
             what = f"Nobody takes connections at {subject}, where {service.name} should be ({service.setting}): {why}."
             self._conditions.begin(service.kind, subject, what, service.meaning)
-
-
-async def why_closed(url: URL) -> str | None:
-    """Return why no connection can be made to the host and port of ``url``, None if one can."""
-    try:
-        async with asyncio.timeout(KNOCK_SECONDS):
-            _, writer = await asyncio.open_connection(url.host, url.port)
-    except TimeoutError:
-        return f"no answer within {KNOCK_SECONDS:g} s"
-    except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return None

@@ -2,69 +2,64 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cj_stream.contracts.limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
-from cj_stream.operations.values import (
-    LONGEST_YEARS,
-    CheckKey,
-    ContentUrl,
+from cj_stream.engine.naming import Names
+from cj_stream.engine.settings import EngineSettings
+from cj_stream.engine.values import (
     Count,
-    Folder,
     Host,
-    Hours,
     HttpUrl,
     Positive,
-    Seconds,
-    Servers,
     Share,
     Text,
     Token,
     TopicName,
 )
+from cj_stream.operations.values import (
+    LONGEST_YEARS,
+    CheckKey,
+    ContentUrl,
+    Hours,
+)
 from cj_stream.scoring.pairing import PairingPolicy
 from cj_stream.scoring.stopping import StopRule
 
+NAMES = Names("CJ_", "cj-stream")
 
-class Settings(BaseSettings):
+
+class Settings(EngineSettings):
     """Settings of a worker, validated at start. ``CJ_BATCH_TIMEOUT_HOURS=6`` sets ``batch_timeout_hours``."""
 
-    model_config = SettingsConfigDict(env_prefix="CJ_", extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(env_prefix=NAMES.prefix)
+    names: ClassVar[Names] = NAMES
 
-    # --- Kafka ---------------------------------------------------------------------------------------------------
-    kafka_bootstrap: Servers = Field("localhost:9092", description="Bootstrap servers of the Kafka cluster.")
+    # --- Kafka: of the engine's, what is said otherwise ---------------------------------------------------------------
     app_id: Annotated[TopicName, Field(max_length=200)] = Field(
         "cj-stream", description="Consumer group and prefix of the changelog topic."
     )
     partitions: Annotated[Count, Field(le=MAX_PARTITIONS)] = Field(
         8, description="Partitions of the events topic and the changelog; fixed for life."
     )
-    replication_factor: Annotated[Count, Field(le=32_767)] = Field(
-        1, description="Replicas of our own topics; 3 in production."
-    )
-    standby_replicas: Annotated[int, Field(ge=0, le=1_000)] = Field(
-        1,
-        description="Workers that keep a copy of each partition's table besides its own, and so take over at once. "
-        "Each copy is read from the changelog all the time. The same for all workers.",
-    )
-    session_timeout_seconds: Seconds = Field(10, description="A worker silent for this long loses its partitions.")
-    heartbeat_seconds: Annotated[Positive, Field(ge=0.05)] = Field(0.5, description="Interval of the group heartbeats.")
-    commit_interval_seconds: Annotated[Positive, Field(ge=0.01, le=60)] = Field(
-        0.2, description="Offsets are committed, and effects released, this often."
-    )
-    accumulate_milliseconds: Annotated[Positive, Field(le=10_000)] = Field(
-        20, description="Ingress gathers events of one partition for this long."
-    )
-
     shared_input: bool = Field(
         False,
         description="yes: start although another group has committed offsets of the request or the events topic. Two "
         "services on one input submit every comparison twice.",
+    )
+    standing_minutes: Positive = Field(
+        10,
+        description="Minutes after which timeouts no longer wait for the callbacks behind a record batch that cannot "
+        "be read.",
+    )
+    advertised_host: Host | None = Field(
+        None,
+        description="Name or address under which other workers reach this one; unset: CJ_WEB_HOST, or the name of this "
+        "machine or container where that is every address.",
     )
 
     # --- Topics --------------------------------------------------------------------------------------------------
@@ -178,44 +173,7 @@ class Settings(BaseSettings):
         100, description="Fewer invalid ones among them never stop a worker, whatever their share."
     )
 
-    # --- When a worker ends itself, to be started again -----------------------------------------------------------
-    loop_stall_seconds: Seconds = Field(60, description="An event loop that does not turn for this long ends a worker.")
-    partition_stall_seconds: Seconds = Field(
-        120, description="A partition with unread messages that does not move for this long ends its worker."
-    )
-    standing_minutes: Positive = Field(
-        10,
-        description="Minutes after which timeouts no longer wait for the callbacks behind a record batch that cannot "
-        "be read.",
-    )
-    opening_stall_seconds: Seconds = Field(
-        300, description="Taking over partitions without a single step for this long ends a worker."
-    )
-    cluster_lost_seconds: Seconds = Field(
-        60,
-        description="A worker whose own connections to Kafka get no answer, while the bootstrap address answers, ends "
-        "after this long, to connect anew. Kafka away is no reason.",
-    )
-    stop_seconds: Seconds = Field(60, description="Limit on a stop in order; then a worker ends as it is.")
-
-    clock_tolerance_seconds: Positive = Field(
-        30,
-        description="A worker whose clock differs from the broker's by more than this is degraded. "
-        "The service goes by the broker's clock in any case.",
-    )
-
     # --- This worker ---------------------------------------------------------------------------------------------
-    worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
-        None, description="Name in the group, kept over restarts, one per worker; unset: kept in the data folder."
-    )
-    data_dir: Folder = Field(Path("var/worker"), description="Folder of the local database; one per worker.")
-    web_host: Host = Field("127.0.0.1", description="Address that the web views bind to.")
-    web_port: Annotated[int, Field(ge=1, le=65535)] = Field(6066, description="Port of the web views.")
-    advertised_host: Host | None = Field(
-        None,
-        description="Name or address under which other workers reach this one; unset: CJ_WEB_HOST, or the name of this "
-        "machine or container where that is every address.",
-    )
     operator_token: Token | None = Field(None, description="Bearer token of the commands; unset switches them off.")
     correlation_key: CheckKey = Field(
         SecretStr("cj-stream"),
@@ -223,6 +181,21 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field("console", description="Logs for people or for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+    @property
+    def log_topic(self) -> str:
+        """The topic of the events."""
+        return self.batch_events_topic
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of refused input."""
+        return self.dead_letters_topic
+
+    @property
+    def table(self) -> str:
+        """The name of the one table."""
+        return "batches"
 
     @field_validator("stop_rules", mode="before")
     @classmethod
@@ -267,16 +240,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{pairs} pairs would be planned at a time, at most {MOST_PLANNED_PAIRS} fit into a record: set "
                 "CJ_WAVE_SIZE, or lower CJ_COMPARISONS_PER_ESSAY, CJ_MAX_ESSAYS or CJ_MAX_COMPARISONS"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _session_outlives_a_late_heartbeat(self) -> Self:
-        if self.heartbeat_seconds > self.session_timeout_seconds / 4:
-            raise ValueError(
-                f"CJ_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}) must be at most a quarter of "
-                f"CJ_SESSION_TIMEOUT_SECONDS ({self.session_timeout_seconds:g}): a worker without an answer for half a "
-                "session ends itself, and one late answer is no reason to"
             )
         return self
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from cj_stream.operations.foreign_answers import RedirectedError
+from cj_stream.engine.foreign_answers import RedirectedError
 
 PATIENCE_SECONDS = 10.0
 """A failure among successes is no news."""

@@ -27,9 +27,13 @@ from cj_stream.contracts.comparison_api import (
     redirected_answer,
     unreadable_answer,
 )
-from cj_stream.contracts.fields import clip
 from cj_stream.domain.records import Overrides
-from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
+from cj_stream.engine.foreign_answers import (
+    AnswerTooLargeError,
+    RedirectedError,
+    body_of,
+)
+from cj_stream.engine.texts import clip
 from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import LastTrouble, Trouble, remedy_for, remedy_of, with_remedy
 from cj_stream.provider.breaker import BreakerState, CircuitBreaker

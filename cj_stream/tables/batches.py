@@ -10,24 +10,24 @@ from cj_stream.domain.draft import Change
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
 from cj_stream.engine.overrides.inputs import Applied
 from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    POSITIONS_APART,
+    encode_heartbeat,
+    heartbeat_base,
+    row_position,
+)
 from cj_stream.engine.sender import Sender
 from cj_stream.tables.codec import (
-    HEARTBEAT_KEY,
     decode_row,
-    encode_heartbeat,
     encode_row,
-    heartbeat_base,
     prefix,
     read_key,
     row_key,
-    row_position,
 )
 
 DELETION_ORDER: tuple[type[Row], ...] = (Scores, Comparison, Plan, Content, Control, Roster)
 """A deletion that was broken off is repeated as long as the control row is there."""
-
-POSITIONS_APART = 1_000_000
-"""How far the positions of a log that begins again are from those of the one before: more than is ever under way."""
 
 RowT = TypeVar("RowT", bound=Row)
 

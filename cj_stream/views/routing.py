@@ -19,9 +19,13 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from cj_stream.engine.foreign_answers import (
+    VIEW_LIMIT,
+    RedirectedError,
+    body_of,
+)
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.partitioning import home_partition
-from cj_stream.operations.foreign_answers import VIEW_LIMIT, RedirectedError, body_of
 from cj_stream.views.answers import SAFE_HEADERS, ApiError, Page, unavailable
 
 ROUTED = "X-CJ-Routed"

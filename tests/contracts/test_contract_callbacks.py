@@ -11,8 +11,8 @@ import pytest
 from contract_samples import ABSENT, changed_sample, document, encoded, raw, with_value
 
 from cj_stream.contracts.callbacks import JUSTIFICATION_LIMIT, Callback, read_callback
-from cj_stream.contracts.fields import CUT_MARK
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.texts import CUT_MARK
 
 SUCCESS = "callback_success.json"
 FAILURE = "callback_error_rate_limit.json"

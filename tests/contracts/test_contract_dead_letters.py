@@ -10,17 +10,18 @@ import pytest
 from contract_samples import MAX_ESSAYS, expectations, raw
 
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT, DeadLetter, dead_letter, read_dead_letter
+from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT, dead_letter, read_dead_letter
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
 from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
+from cj_stream.engine.dead_letters import Letter
 
 MOMENT = datetime(2026, 3, 4, 11, 0, 0, 1, UTC)
 REFUSED = Refused("not_json", "The message is no JSON: send JSON ö in UTF-8.")
 
 
-def letter(key: bytes | None, value: bytes | None, refused: Refused = REFUSED) -> DeadLetter:
+def letter(key: bytes | None, value: bytes | None, refused: Refused = REFUSED) -> Letter:
     return dead_letter(
         key=key, value=value, topic="requests", partition=2, offset=17, timestamp=MOMENT, refused=refused
     )

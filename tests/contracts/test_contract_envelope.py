@@ -10,8 +10,12 @@ import pytest
 from contract_samples import ABSENT, changed_sample, document, raw
 
 from cj_stream.contracts.envelope import read_envelope, read_object, write_envelope
-from cj_stream.contracts.fields import CUT_MARK, clip, wire_time
+from cj_stream.contracts.fields import wire_time
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.texts import (
+    CUT_MARK,
+    clip,
+)
 
 CURRENT = "request_current.json"
 MOMENT = datetime(2026, 3, 4, 9, 12, 0, tzinfo=UTC)

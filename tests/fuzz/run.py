@@ -22,7 +22,8 @@ from fuzz.mutations import internal_message, message
 from ingress import Fate, Ingress
 from story import requested
 
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.contracts.log import encode_event
+from cj_stream.engine.messages import encode_message
 
 _TIMES = (1772615520.0, 1772615520.0, 0.0, -0.001, 9.2e15)
 _SHOWN = 2_000

@@ -75,7 +75,7 @@ async def _make_anew(settings: Settings) -> None:
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
-    await create_topics(settings.kafka_bootstrap, registry(settings), 1)
+    await create_topics(settings.kafka, registry(settings), 1)
 
 
 async def _stopped(stage: Stage) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 async def test_the_example_of_the_documents_asks_for_a_ranking_and_gets_one(settings: Settings, tmp_path: Path) -> None:
     own = settings.model_copy(update={"assessment_request_topic": Settings().assessment_request_topic})
-    await create_topics(own.kafka_bootstrap, registry(own), 1)
+    await create_topics(own.kafka, registry(own), 1)
     async with staged(own, tmp_path) as stage:
         for number in range(4):
             (stage.content / f"text-{number}.txt").write_text(f"Text number {number}.")

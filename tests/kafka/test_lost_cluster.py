@@ -10,8 +10,9 @@ from relay import relay
 from cj_stream.contracts.topics import registry
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.provisioning import create_topics
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # most of it is the silence of a client that is not answered
 
@@ -23,7 +24,7 @@ async def test_a_worker_whose_cluster_has_moved_ends_itself_to_be_started_again(
     port, former = free_port(), LocalKafka(tmp_path / "kafka")
     try:
         address = await asyncio.to_thread(former.start, free_port())
-        await create_topics(address, registry(settings), 1)
+        await create_topics(Kafka(address, NAMES), registry(settings), 1)
         async with Fleet(settings, tmp_path) as fleet:
             worker = fleet.worker(kafka_bootstrap=f"127.0.0.1:{port}", cluster_lost_seconds=3)
             async with relay(port, address):

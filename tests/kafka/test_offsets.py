@@ -47,7 +47,7 @@ async def test_what_happened_to_the_logs_while_no_worker_ran_is_told_and_what_is
             await admin.delete_records({deleted: RecordsToDelete(before_offset=3)})
             # The rows of a live batch were made from a log that is no more.
             await admin.delete_topics([settings.batch_events_topic])
-        await create_topics(settings.kafka_bootstrap, registry(settings), 1)
+        await create_topics(settings.kafka, registry(settings), 1)
         # Committed beyond the end: a topic made anew, a lost tail, or somebody's hand.
         await stage.ask(new_request("unread", 2), partition=ahead.partition)
 

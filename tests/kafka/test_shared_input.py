@@ -70,7 +70,7 @@ async def test_a_worker_does_not_join_a_group_that_somebody_else_is_in(settings:
 
 async def _with_changelog(settings: Settings, app_id: str) -> None:
     specs = registry(settings.model_copy(update={"app_id": app_id}))
-    await create_topics(settings.kafka_bootstrap, specs, 1)
+    await create_topics(settings.kafka, specs, 1)
 
 
 async def _commit(settings: Settings, group: str, topic: str) -> None:

@@ -14,8 +14,9 @@ from stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.records import Comparison
+from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS
+from cj_stream.tables.codec import KINDS
 
 pytestmark = pytest.mark.kafka
 

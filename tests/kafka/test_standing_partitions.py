@@ -19,8 +19,11 @@ from cj_stream.contracts.topics import changelog_topic
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.engine.record_format import read_header, read_start
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    encode_heartbeat,
+)
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
 
 pytestmark = pytest.mark.kafka
 

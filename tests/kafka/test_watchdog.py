@@ -9,8 +9,11 @@ from fleet import SAFE_EXIT
 from stage import staged
 
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    encode_heartbeat,
+)
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
 
 pytestmark = pytest.mark.kafka
 

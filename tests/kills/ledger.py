@@ -13,6 +13,7 @@ from story import MemoryTable
 from topic_mailbox import Mailbox, Record
 
 from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
 from cj_stream.contracts.topics import changelog_topic
@@ -22,16 +23,23 @@ from cj_stream.domain.events import (
     Callback,
     Event,
     PairsPlanned,
-    PartitionOpened,
     SubmissionAccepted,
 )
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.records import Comparison, ComparisonStatus
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.messages import PartitionOpened, decode_message
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    row_position,
+)
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, read_key, row_position
+from cj_stream.tables.codec import (
+    KINDS,
+    decode_row,
+    read_key,
+)
 from cj_stream.worker import policy_of
 
 Key = tuple[str, int]

@@ -37,13 +37,14 @@ from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.log import encode_event
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, OperatorCommand, SubmissionAccepted
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.messages import encode_message
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing import PairingPolicy

@@ -11,16 +11,33 @@ import msgspec
 from faust.types import TP
 from simulation.broker import Record
 
+from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import BatchRequested, Callback, Event, PartitionOpened, SubmissionAccepted, TimeoutDue
+from cj_stream.domain.events import (
+    BatchRequested,
+    Callback,
+    Event,
+    SubmissionAccepted,
+    TimeoutDue,
+)
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Comparison, ComparisonStatus, Control, Row
 from cj_stream.domain.states import TERMINAL
 from cj_stream.domain.todo import Effect, Submit
-from cj_stream.engine.messages import decode_event, decode_message
+from cj_stream.engine.messages import PartitionOpened, decode_message
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    row_position,
+)
 from cj_stream.provider.client import Submission
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, encode_row, read_key, row_key, row_position
+from cj_stream.tables.codec import (
+    KINDS,
+    decode_row,
+    encode_row,
+    read_key,
+    row_key,
+)
 
 if TYPE_CHECKING:
     from simulation.process import Process
@@ -101,7 +118,7 @@ class Checks:
 
     def _within_cap(self, process: Process, effect: Submit, key: tuple[str, int]) -> None:
         dispatcher = process.worker.dispatcher
-        _, batch = dispatcher._batches.get(key, (0, None))
+        _, batch = dispatcher._subjects.get(key, (0, None))
         if batch is None:
             return
         # Not an earlier attempt: its answer has come, only the call is not over.

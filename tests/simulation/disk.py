@@ -10,7 +10,7 @@ from faust.stores.rocksdb import Store
 from faust.types import TP
 
 from cj_stream.engine.overrides.table import BatchTable
-from cj_stream.tables.codec import LOCAL_PREFIX
+from cj_stream.engine.rows import LOCAL_PREFIX, RowKeys
 
 
 class MemoryBatch:
@@ -125,7 +125,8 @@ class SimTable(BatchTable):
     data: Any = None
     changelog_topic_name: Any = ""
 
-    def __init__(self, app: Any, *, name: str, partitions: int) -> None:
+    def __init__(self, app: Any, *, name: str, partitions: int, keys: RowKeys) -> None:
+        self._keys = keys
         self.name = name
         self.number = partitions
         self.data = _Data(app.disk)

@@ -24,11 +24,12 @@ from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score, todo
+from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.codec import HEARTBEAT_KEY
 from cj_stream.worker import policy_of
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def _once(world: World, number: int) -> Iterator[tuple[float, Event]]:
                 if event.origin in seen:
                     continue
                 seen.add(event.origin)
-            if event.batch_id or hasattr(event, "correlation_id"):
+            if not isinstance(event, PartitionOpened):
                 yield record.timestamp, event
 
 

@@ -23,12 +23,18 @@ from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft
-from cj_stream.domain.events import Event, OutcomePublished, OutcomeRefused, PartitionOpened, VerdictReceived
+from cj_stream.domain.events import (
+    Event,
+    OutcomePublished,
+    OutcomeRefused,
+    VerdictReceived,
+)
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus, Control, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.engine.dispatcher import Dispatcher, PostponedError
 from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
@@ -267,7 +273,7 @@ async def give_up_at_once(self: Effects, effect: Publish, batch: Batch, partitio
 _publish = Effects._publish
 
 
-def all_submissions(self: Dispatcher, batch: Batch) -> list[Submit]:
+def all_submissions(self: Dispatcher, _pool: object, batch: Batch) -> list[Submit]:
     submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
     return [effect for effect in submits if effect not in self._in_hand.of(batch.key)]
 

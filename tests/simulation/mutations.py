@@ -218,7 +218,7 @@ MUTATIONS = (
     ),
     Mutation(
         "retries are started beyond the limit of a batch",
-        _replaced(Dispatcher, "_submissions", mistakes.all_submissions),
+        _replaced(Dispatcher, "_waiting", mistakes.all_submissions),
         (checks.POOL,),
     ),
     Mutation(

@@ -137,7 +137,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.Metrics": lambda *_: METRICS,
     "cj_stream.worker.Watchdog": _Watchdog,
     "cj_stream.worker.Reachability": lambda *_: SimpleNamespace(knock=_nothing),
-    "cj_stream.worker.LocalStore": lambda _: owner().node.disk,
+    "cj_stream.worker.LocalStore": lambda *_: owner().node.disk,
     "cj_stream.worker.add_views": lambda _: None,
     "cj_stream.worker.check_codecs": lambda: None,
     "cj_stream.worker.check_topics": _nothing,

@@ -10,14 +10,16 @@ Tests: ``test_barrier.py``; ``tests/kafka/test_lost_workers.py`` (a stopped work
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import faust
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 
-from cj_stream.contracts.limits import RECORD_LIMIT
 from cj_stream.engine.address import advertised_host
 from cj_stream.engine.hardening import Engine
+from cj_stream.engine.limits import RECORD_LIMIT
 from cj_stream.engine.local_store import FolderError, LocalStore
+from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.assignor import ExistingPartitionsAssignor
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.crashes import end_for
@@ -25,7 +27,7 @@ from cj_stream.engine.overrides.faust_worker import QuietWorker
 from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstTableManager
 from cj_stream.engine.process import refuse_to_start
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.settings import EngineSettings
 
 SETTLE_SECONDS = 10.0
 REQUEST_SECONDS = 90.0
@@ -43,6 +45,8 @@ class HardenedTransport(FaustTransport):
 class HardenedApp(faust.App):
     """Faust's app with the commit barrier, the fence and the safe recovery built in."""
 
+    names: Names
+    """What the app calls its settings."""
     engine: Engine
     draining = False
     """Whether the worker has begun to stop."""
@@ -60,9 +64,13 @@ class HardenedApp(faust.App):
     after_stop: Callable[[], Awaitable[None]]
     """Called once the last commit is made."""
 
+    def __init__(self, app_id: str, *, names: Names, **options: Any) -> None:
+        self.names = names
+        super().__init__(app_id, **options)
+
     def _crash(self, reason: BaseException) -> None:
         """End the process: mode marks every part as crashed, and would stop them one after the other."""
-        end_for(reason)
+        end_for(reason, self.names)
 
     async def on_first_start(self) -> None:
         """Lock the local store, and check what the worker needs, before any table is opened."""
@@ -101,10 +109,11 @@ class HardenedApp(faust.App):
         return HardenedTransport(self.conf.broker_producer, self)
 
 
-def new_app(settings: Settings) -> HardenedApp:
+def new_app(settings: EngineSettings) -> HardenedApp:
     """Return an app for ``settings``, without agents or tables yet."""
     return HardenedApp(
         settings.app_id,
+        names=settings.names,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap.split(",")],
         processing_guarantee="at_least_once",
         store="rocksdb://",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import codec as aiokafka_codec
 
-_SAMPLE = b"cj-stream " * 100
+_SAMPLE = b"a sample. " * 100
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _GZIP = 31
@@ -46,7 +46,7 @@ def unpack(number: int, data: memoryview, limit: int) -> Unpacked:
     """
     known = _CODECS.get(number)
     if known is None:
-        raise CodecError(f"codec {number} is not known: this version of cj-stream knows {', '.join(names())}")
+        raise CodecError(f"codec {number} is not known: this version knows {', '.join(names())}")
     try:
         return known.unpack(data, limit)
     except Exception as error:  # each library has errors of its own

@@ -27,11 +27,12 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP, Message
 
+from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.engine.fence import now
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.overrides.drain import DrainingConsumer, RunMessage
 from cj_stream.engine.overrides.inputs import Inputs
-from cj_stream.engine.overrides.isolation import READ_COMMITTED, written_ends
+from cj_stream.engine.overrides.isolation import written_ends
 from cj_stream.engine.overrides.membership import MembershipWatch
 from cj_stream.engine.process import end_process
 from cj_stream.engine.reading import Reading
@@ -50,8 +51,8 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         await super().on_start()
         coordinator = self._consumer._coordinator  # noqa: SLF001 (aiokafka has no hook for these answers)
         fence = cast("Any", self.app).engine.fence
-        conf = self.app.conf
-        watch = MembershipWatch(coordinator._send_req, fence, conf.consumer_group_instance_id, conf.id)  # noqa: SLF001 (as above)
+        conf, names = self.app.conf, cast("Any", self.app).names
+        watch = MembershipWatch(coordinator._send_req, fence, conf.consumer_group_instance_id, conf.id, names)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
         cast("Any", self.app).engine.watchdog.watch_loop()

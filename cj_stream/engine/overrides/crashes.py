@@ -23,23 +23,24 @@ from aiokafka.errors import (
 )
 from faust.exceptions import ImproperlyConfigured
 
+from cj_stream.engine.naming import Names
 from cj_stream.engine.process import end_process, refuse_to_start
 
 log = structlog.get_logger(__name__)
 
 _BY_KAFKA: dict[type[KafkaError], str] = {
-    GroupAuthorizationFailedError: "Kafka does not let this worker into the group of CJ_APP_ID: grant it READ",
+    GroupAuthorizationFailedError: "Kafka does not let this worker into the group of {app_id}: grant it READ",
     TopicAuthorizationFailedError: "Kafka does not let this worker use a topic: grant it READ or WRITE on it",
     ClusterAuthorizationFailedError: "Kafka does not let this worker write: grant it IDEMPOTENT_WRITE on the cluster",
-    UnsupportedVersionError: "the broker at CJ_KAFKA_BOOTSTRAP is too old for this worker: it needs Kafka 2.1 or newer",
+    UnsupportedVersionError: "the broker at {kafka_bootstrap} is too old for this worker: it needs Kafka 2.1 or newer",
 }
 _LOCKED = "While lock file"
 
 
-def end_for(error: BaseException) -> NoReturn:
+def end_for(error: BaseException, names: Names) -> NoReturn:
     """End the process because of an exception that nobody has handled, with its traceback in the log."""
     log.critical("the worker crashed", exc_info=error)
-    why = next(filter(None, map(_to_change, _chain(error))), None)
+    why = next(filter(None, (_to_change(cause, names) for cause in _chain(error))), None)
     if why is not None:
         refuse_to_start([why])
     end_process(
@@ -47,15 +48,17 @@ def end_for(error: BaseException) -> NoReturn:
     )
 
 
-def _to_change(error: BaseException) -> str | None:
+def _to_change(error: BaseException, names: Names) -> str | None:
     """Return what somebody has to change before another start helps, None if it may help by itself."""
     if isinstance(error, ImproperlyConfigured):
         return f"the settings do not fit together: {error}"
     for kind, sentence in _BY_KAFKA.items():
         if isinstance(error, kind):
-            return f"{sentence} ({error})"
+            told = sentence.format(app_id=names.setting("app_id"), kafka_bootstrap=names.setting("kafka_bootstrap"))
+            return f"{told} ({error})"
     if _LOCKED in str(error):
-        return f"another process has a database of CJ_DATA_DIR open: end it, or name another folder ({error})"
+        folder = names.setting("data_dir")
+        return f"another process has a database of {folder} open: end it, or name another folder ({error})"
     return None
 
 

@@ -8,10 +8,11 @@ Tests: ``test_crashes.py``; ``tests/kafka/test_endings.py``.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import faust.worker
 
+from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.crashes import end_for
 from cj_stream.engine.process import end_in_order
 
@@ -30,10 +31,15 @@ class QuietWorker(faust.worker.Worker):
         except SystemExit as ended:
             if not ended.code:
                 end_in_order()
-            end_for(ended.__context__ or ended)
+            end_for(ended.__context__ or ended, self._names)
         except Exception as error:  # noqa: BLE001 (whatever it is, it has its exit code)
-            end_for(error)
+            end_for(error, self._names)
         raise AssertionError("unreachable: mode ends with SystemExit")
+
+    @property
+    def _names(self) -> Names:
+        names: Names = cast("Any", self.app).names
+        return names
 
     async def _sentinel_task(self) -> None:
         """End with the event loop: mode waits another second, when everything is stopped and cancelled."""

@@ -58,12 +58,18 @@ class FetchGuard:
     """The guard of one worker's fetches, and what it knows of standing partitions; in the consumer's thread.
 
     `standing` may be asked in any thread. ``is_changelog`` says of a topic whether it is one. ``now`` returns seconds
-    since the epoch. Without ``conditions`` nobody is told: whoever reads asks.
+    since the epoch. Without ``conditions`` nobody is told: whoever reads asks. ``step_over`` is the command that people
+    are told of.
     """
 
     def __init__(
-        self, conditions: Conditions | None, is_changelog: Callable[[str], bool], now: Callable[[], float]
+        self,
+        conditions: Conditions | None,
+        is_changelog: Callable[[str], bool],
+        now: Callable[[], float],
+        step_over: str = "",
     ) -> None:
+        self._command = step_over
         self._conditions = conditions
         self._is_changelog = is_changelog
         self._now = now
@@ -216,7 +222,15 @@ class FetchGuard:
         self._marked.pop(at, None)
         self._damages[at] = damage
         self._standing[at] = Standing(
-            at.topic, at.partition, damage.offset, damage.behind, damage.why, is_changelog, since, assignment
+            at.topic,
+            at.partition,
+            damage.offset,
+            damage.behind,
+            damage.why,
+            is_changelog,
+            since,
+            assignment,
+            self._command,
         )
 
     async def _since(self, at: TopicPartition, offset: int) -> float:

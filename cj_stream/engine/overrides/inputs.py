@@ -10,13 +10,13 @@ So, whenever partitions are sought:
 
 - below the beginning, reading begins there, and what lies between is told as lost;
 - beyond the end, or when the topic has another id than the commit was made for, it begins at the beginning. What was
-  read before is read again, since nobody can tell which of it is new; the domain knows a second copy;
+  read before is read again, since nobody can tell which of it is new; the app knows a second copy;
 - where nothing is committed, it begins at the beginning, and that is committed at once: so what retention takes before
   the first message is read can be told too.
 
 Rows were made from our own events topic, and what it holds must not be applied twice. When its log is another one than
 they were made from, reading begins at the first record that is not older than the newest row, by the broker's clock;
-and what is read from there on gets positions beyond those of all rows (`tables.batches.begin_anew`), since a log that
+and what is read from there on gets positions beyond those of all rows (`positions`), since a log that
 begins at 0 again would lose against them.
 
 The new beginning is committed, with the id of the topic, so that all see it and it is told once. A worker that meets a
@@ -39,6 +39,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.isolation import written_ends
 from cj_stream.engine.overrides.topic_ids import topic_ids
 from cj_stream.engine.standing import read_topic_id
@@ -105,6 +106,7 @@ class Inputs:
     """The source partitions of one worker. All in the consumer's thread, but for `lost`."""
 
     conditions: Conditions
+    names: Names
     applied: dict[TopicPartition, Applied] = field(default_factory=dict)
     """By partition of the events topic; to be set before a seek, by who has the rows."""
     begun_anew: dict[TopicPartition, int] = field(default_factory=dict)
@@ -203,7 +205,7 @@ class Inputs:
         self.conditions.begin(
             ConditionKind.TOPIC_MISSING,
             topic,
-            f"topic {topic} does not exist any more: create it with cj-stream topics create",
+            f"topic {topic} does not exist any more: create it with {self.names.command} topics create",
             "nothing is read from it; when it is there again, it is read from its beginning within half a minute",
         )
 

@@ -22,8 +22,6 @@ from aiokafka.structs import TopicPartition
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.progress import Progress
 
-READ_COMMITTED = "read_committed"
-"""How every consumer reads."""
 TOLD_AFTER_SECONDS = 30.0
 LONGEST_STEP_SECONDS = 15.0
 

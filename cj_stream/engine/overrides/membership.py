@@ -37,9 +37,11 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from faust.assignor.client_assignment import ClientMetadata
 
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.fence import Fence, now
+from cj_stream.engine.foreign_answers import body_of
+from cj_stream.engine.naming import Names
 from cj_stream.engine.process import end_process, refuse_to_start
-from cj_stream.operations.foreign_answers import body_of
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +49,15 @@ GROUP_MAX_SIZE_REACHED = 81
 FENCED_INSTANCE_ID = 82
 """The broker's error code, unknown to aiokafka: another member has the name."""
 _SESSION = (
-    "the broker takes no session of CJ_SESSION_TIMEOUT_SECONDS={session:g}: choose one between its "
+    "the broker takes no session of {session_setting}={session:g}: choose one between its "
     "group.min.session.timeout.ms and group.max.session.timeout.ms, or change those"
 )
 _REFUSED = {
     InvalidSessionTimeoutError.errno: _SESSION,
-    InconsistentGroupProtocolError.errno: "another program uses the group of CJ_APP_ID={group}: choose another",
-    InvalidGroupIdError.errno: "CJ_APP_ID={group} is no name for a group to this broker: choose another",
-    GroupAuthorizationFailedError.errno: "Kafka refuses this worker the group of CJ_APP_ID={group}: grant it READ",
-    GROUP_MAX_SIZE_REACHED: "the group of CJ_APP_ID={group} has as many members as the broker allows (group.max.size)",
+    InconsistentGroupProtocolError.errno: "another program uses the group of {app_id}={group}: choose another",
+    InvalidGroupIdError.errno: "{app_id}={group} is no name for a group to this broker: choose another",
+    GroupAuthorizationFailedError.errno: "Kafka refuses this worker the group of {app_id}={group}: grant it READ",
+    GROUP_MAX_SIZE_REACHED: "the group of {app_id}={group} has as many members as the broker allows (group.max.size)",
 }
 """What the broker says to who may not join, by its error code; no other start helps before somebody changes it."""
 _MEMBER_STILL = {NoError.errno, RebalanceInProgressError.errno}
@@ -64,7 +66,7 @@ _UUID_SUFFIX = len("-00000000-0000-0000-0000-000000000000")
 _ANSWER = aiohttp.ClientTimeout(total=2.0)
 _HEALTH_LIMIT = 64 * 1024
 """Bytes of an answer of ``healthz/live`` that are read."""
-_OWN_NAME = "give each worker its own CJ_WORKER_ID, or none: its CJ_DATA_DIR then keeps one"
+_OWN_NAME = "give each worker its own {worker_id}, or none: its {data_dir} then keeps one"
 
 Send = Callable[[Any], Awaitable[Any]]
 
@@ -72,11 +74,12 @@ Send = Callable[[Any], Awaitable[Any]]
 class MembershipWatch:
     """Sees every answer of the group's coordinator: feeds the fence, and ends a worker that the group has dropped."""
 
-    def __init__(self, send: Send, fence: Fence, name: str, group: str) -> None:
+    def __init__(self, send: Send, fence: Fence, name: str, group: str, names: Names) -> None:
         self._send = send
         self._fence = fence
         self._name = name
         self._group = group
+        self._names = names
 
     async def send(self, request: Any) -> Any:
         """Send a request to the coordinator and look at its answer before anybody else does."""
@@ -101,7 +104,8 @@ class MembershipWatch:
         if code == FENCED_INSTANCE_ID:
             self._dropped()
         if code in _REFUSED:
-            refuse_to_start([_REFUSED[code].format(session=self._fence.session, group=self._group)])
+            facts = {"session": self._fence.session, "group": self._group}
+            refuse_to_start([_REFUSED[code].format(**facts, **_settings(self._names))])
 
     def _committing(self, codes: set[int]) -> None:
         # Not for an old generation: a commit that crosses a rebalance may have one.
@@ -111,7 +115,7 @@ class MembershipWatch:
     def _dropped(self) -> None:
         end_process(
             "the group has dropped this worker: its partitions belong to others. If the last answer is recent, another "
-            f"worker has joined under its name: {_OWN_NAME}",
+            f"worker has joined under its name: {_own_name(self._names)}",
             worker_id=self._name,
             last_answer_seconds_ago=round(self._fence.silence, 2),
         )
@@ -125,19 +129,19 @@ class Member:
     urls: frozenset[str]
 
 
-async def claim(bootstrap: str, group: str, name: str, own_url: str) -> None:
+async def claim(kafka: Kafka, group: str, name: str, own_url: str) -> None:
     """Make sure that no other worker goes by ``name``: end the process with exit code 78 if one does and answers.
 
     A member of that name that does not answer is what is left of this worker, and joining takes its place; with another
     address it would not fit in there, so it is taken out of the group.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = kafka.admin()
     try:
         await admin.start()
         for member in await _members(admin, group, name):
             for url in member.urls:
                 if await _answers(url, name):
-                    refuse_to_start([f"the worker at {url} has the name {name} and runs: {_OWN_NAME}"])
+                    refuse_to_start([f"the worker at {url} has the name {name} and runs: {_own_name(kafka.names)}"])
             if member.urls != {own_url}:
                 log.info("taking what is left of this worker out of the group", worker_id=name, was=sorted(member.urls))
                 await _send(admin, group, LeaveGroupRequest(group, member.member_id))
@@ -146,6 +150,14 @@ async def claim(bootstrap: str, group: str, name: str, own_url: str) -> None:
         log.info("the members of the group are not known", why=repr(error))
     finally:
         await admin.close()
+
+
+def _settings(names: Names) -> dict[str, str]:
+    return {"app_id": names.setting("app_id"), "session_setting": names.setting("session_timeout_seconds")}
+
+
+def _own_name(names: Names) -> str:
+    return _OWN_NAME.format(worker_id=names.setting("worker_id"), data_dir=names.setting("data_dir"))
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str, name: str) -> list[Member]:

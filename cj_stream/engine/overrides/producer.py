@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from faust.transport.drivers.aiokafka import Producer as FaustProducer
 
-from cj_stream.contracts.limits import PUBLISHED_LIMIT
 from cj_stream.engine.leaders import unhurried
+from cj_stream.engine.limits import PUBLISHED_LIMIT
 
 PUBLISH_SECONDS = 10.0
 """After this long without an acknowledgement a published record is given up; whoever wants to publishes it again."""

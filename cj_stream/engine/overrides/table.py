@@ -1,7 +1,7 @@
 """The one table: local RocksDB per partition, with a changelog that everything can be rebuilt from.
 
 Hazard in Faust 0.15.3: recovery applies changelog records in the order they stand there, so a record that a cut-off
-worker wrote late rolls the state back. Here recovery keeps the record with the highest position, see `codec`.
+worker wrote late rolls the state back. Here recovery keeps the record with the highest position, see `rows`.
 
 Hazard, ditto: a local copy that lacks a changelog record is not noticed by anybody: its offset is past it. So each
 record tells in a header the checksum of its writer's rows, the copy keeps the last one that it was told, and whoever
@@ -27,8 +27,12 @@ from rocksdict import WriteBatch
 
 from cj_stream.engine import checksums
 from cj_stream.engine.process import end_process
+from cj_stream.engine.rows import (
+    LOCAL_PREFIX,
+    RowKeys,
+    row_position,
+)
 from cj_stream.engine.sender import Sender
-from cj_stream.tables.codec import LOCAL_PREFIX, is_row, row_position
 
 STORE_OPTIONS = {
     # Faust's defaults are 2 GiB of block cache and three 64 MiB buffers for each partition.
@@ -50,7 +54,7 @@ _BEHIND_ALL_KEYS = b"\xff"
 class BatchTable(faust.Table):
     """A table of bytes, written with an explicit partition through the sender."""
 
-    def __init__(self, app: faust.App, *, name: str, partitions: int, **kwargs: Any) -> None:
+    def __init__(self, app: faust.App, *, name: str, partitions: int, keys: RowKeys, **kwargs: Any) -> None:
         super().__init__(
             app,
             name=name,
@@ -61,6 +65,7 @@ class BatchTable(faust.Table):
             options=dict(STORE_OPTIONS),
             **kwargs,
         )
+        self._keys = keys
         self._checksums: dict[int, int] = {}
         """Of partitions whose rows nobody but `write` has changed since they were summed up."""
 
@@ -117,7 +122,7 @@ class BatchTable(faust.Table):
         db = self._db(tp.partition)
         newest: dict[bytes, bytes | None] = {}
         taken = None
-        for record in _ours(records):
+        for record in self._ours(records):
             key, value = record.key, record.value
             before = newest[key] if key in newest else db.get(key)
             if value is None or before is None or row_position(value) >= row_position(before):
@@ -132,6 +137,22 @@ class BatchTable(faust.Table):
         _put(batch, self.data.offset_key, str(records[-1].offset).encode())
         db.write(batch)
         self._checksums.pop(tp.partition, None)
+
+    def _ours(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> Sequence[Any]:
+        """Return the records that are rows of ours, and say which are not."""
+        ours: list[ConsumerRecord[bytes, bytes]] = []
+        others: list[ConsumerRecord[bytes, bytes]] = []
+        for record in records:
+            (ours if self._keys.is_row(record.key, record.value) else others).append(record)
+        if others:
+            log.error(
+                "somebody else has written to the changelog: what is no row of ours is passed over",
+                topic=others[0].topic,
+                partition=others[0].partition,
+                first=others[0].offset,
+                records=len(others),
+            )
+        return ours
 
     # --- Is the copy complete? -----------------------------------------------------------------------------------
 
@@ -172,18 +193,3 @@ def _put(batch: Any, key: bytes, value: bytes | None) -> None:
         batch.delete(key)
     else:
         batch.put(key, value)
-
-
-def _ours(records: Sequence[ConsumerRecord[bytes, bytes]]) -> Sequence[Any]:
-    """Return the records that are rows of ours, and say which are not."""
-    ours = [record for record in records if is_row(record.key, record.value)]
-    if len(ours) < len(records):
-        first = next(record for record in records if not is_row(record.key, record.value))
-        log.error(
-            "somebody else has written to the changelog: what is no row of ours is passed over",
-            topic=first.topic,
-            partition=first.partition,
-            first=first.offset,
-            records=len(records) - len(ours),
-        )
-    return ours

@@ -14,8 +14,9 @@ from cj_stream.agents import invalid_share
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.contracts.log import encode_event
 from cj_stream.domain.draft import Change, unchanged
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.messages import encode_message
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings

@@ -14,19 +14,24 @@ from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.contracts.log import encode_event
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import Action, Event, OperatorCommand, PartitionOpened
+from cj_stream.domain.events import (
+    Action,
+    Event,
+    OperatorCommand,
+)
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import Applied
 from cj_stream.engine.publisher import Deliveries
+from cj_stream.engine.rows import row_position
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.codec import row_position
 
 CANCEL = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
 
@@ -96,8 +101,8 @@ async def test_what_is_read_before_the_marker_starts_nothing_and_the_marker_star
 ) -> None:
     owner = Owner(table)
     assert await owner.read(0, requested(3)) == []
-    assert await owner.read(1, PartitionOpened(batch_id="", nonce="of another worker")) == []
-    (batch,) = await owner.read(2, PartitionOpened(batch_id="", nonce="ours"))
+    assert await owner.read(1, PartitionOpened(nonce="of another worker")) == []
+    (batch,) = await owner.read(2, PartitionOpened(nonce="ours"))
     assert batch.key == (BATCH, 1)
     (other,) = await owner.read(3, requested(3, batch_id="another"))
     assert other.key == ("another", 1)
@@ -106,7 +111,7 @@ async def test_what_is_read_before_the_marker_starts_nothing_and_the_marker_star
 async def test_the_marker_may_lie_in_the_middle_of_a_run(table: MemoryTable) -> None:
     owner = Owner(table)
     assert await owner.read_run({0: [requested(3)], 1: [requested(3, batch_id="another")]}) == []
-    opened = PartitionOpened(batch_id="", nonce="ours")
+    opened = PartitionOpened(nonce="ours")
     after = requested(3, batch_id="a third")
     released = await owner.read_run({2: [CANCEL], 3: [opened], 4: [after]})
     newest = {batch.batch_id: batch.state for batch in released}
@@ -146,7 +151,7 @@ async def test_rows_made_from_a_log_made_anew_win_over_all_that_were_there(table
     newest = max(row_position(value) for _, value in table.scan(PARTITION, b""))
     await owner.rows.begin_anew(PARTITION, 7)
     assert owner.rows.applied(PARTITION) == Applied(newest + 1 - owner.rows._base(PARTITION), START + 5_000)
-    await owner.read(7, requested(3, batch_id="another"), PartitionOpened(batch_id="", nonce="ours"))
+    await owner.read(7, requested(3, batch_id="another"), PartitionOpened(nonce="ours"))
     assert owner.rows.applied(PARTITION) == Applied(7, START + 5_000)
     assert owner.rows.position_of(PARTITION, 7) > newest + 1
     positions = sorted(row_position(value) for _, value in table.scan(PARTITION, b""))

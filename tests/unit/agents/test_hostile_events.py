@@ -11,8 +11,12 @@ from event_log import EVENTS, TOPIC, EventLog
 from story import BATCH, START
 
 from cj_stream.agents import batches
+from cj_stream.contracts.log import encode_event
 from cj_stream.domain.events import Callback
-from cj_stream.engine.messages import VERSION, encode_event, encode_message
+from cj_stream.engine.messages import (
+    VERSION,
+    encode_message,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,13 @@ import pytest
 from contract_samples import document, encoded, raw, with_value
 from ingress import Ingress
 
-from cj_stream.contracts.limits import CALLBACK_LIMIT, EVENT_LIMIT, MOST_ESSAYS, REQUEST_LIMIT
+from cj_stream.contracts.limits import (
+    CALLBACK_LIMIT,
+    MOST_ESSAYS,
+    REQUEST_LIMIT,
+)
 from cj_stream.domain.events import BatchRequested, Callback
+from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.operations.settings import Settings
 
 REQUEST, CALLBACK = "request_current.json", "callback_success.json"

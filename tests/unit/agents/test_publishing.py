@@ -16,7 +16,8 @@ from cj_stream.agents import answers as answers_module
 from cj_stream.agents.answers import Answers
 from cj_stream.agents.effects import Effects
 from cj_stream.content.client import TextMissing
-from cj_stream.contracts.limits import EVENT_LIMIT, REASONS_LIMIT
+from cj_stream.contracts.limits import REASONS_LIMIT
+from cj_stream.contracts.log import encode_event
 from cj_stream.contracts.outcomes import OutgoingEvent
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
@@ -26,7 +27,7 @@ from cj_stream.domain.todo import LoadContent, Publish
 from cj_stream.engine import publisher as publisher_module
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
-from cj_stream.engine.messages import encode_event
+from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings

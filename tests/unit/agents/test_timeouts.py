@@ -14,10 +14,15 @@ from cj_stream.agents.timeouts import TimeoutsAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
-from cj_stream.domain.events import Action, OperatorCommand, PartitionOpened, TimeoutDue
+from cj_stream.domain.events import (
+    Action,
+    OperatorCommand,
+    TimeoutDue,
+)
 from cj_stream.domain.identifiers import timeout_event_id
 from cj_stream.domain.policy import Policy
 from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
 from cj_stream.operations.metrics import Metrics
@@ -52,7 +57,7 @@ class Timer:
     def open(self) -> None:
         """Take the partition over, and read its marker."""
         self.opener.assigned({PARTITION})
-        self.opener.read(PARTITION, PartitionOpened(batch_id="", nonce=self.opener._nonces[PARTITION]))
+        self.opener.read(PARTITION, PartitionOpened(nonce=self.opener._nonces[PARTITION]))
 
     async def look(self, after: float) -> list[TimeoutDue]:
         """Let the windows close ``after`` more seconds, and return what was sent because of it."""

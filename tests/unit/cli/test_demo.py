@@ -9,11 +9,11 @@ from command_runs import run_command
 from fake_views import detail, result
 
 from cj_stream.cli import demo_batches as module
-from cj_stream.cli import demo_outcomes
 from cj_stream.cli.demo_batches import DemoBatch, Scale, demo_batches, find_examples
 from cj_stream.cli.demo_outcomes import read_outcomes
 from cj_stream.cli.ended import Ended
 from cj_stream.cli.submission import Text
+from cj_stream.engine import clients
 from cj_stream.gateway.specs import read_benches
 from cj_stream.operations.settings import Settings
 
@@ -119,7 +119,7 @@ def record(topic: str, offset: int) -> ConsumerRecord[bytes, bytes]:
 async def test_outcomes_are_read_until_the_expected_ones_are_there_or_time_is_up(
     monkeypatch: pytest.MonkeyPatch, expected: set[tuple[str, str]], read: int
 ) -> None:
-    monkeypatch.setattr(demo_outcomes, "AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr(clients, "AIOKafkaConsumer", Consumer)
     outcomes = await read_outcomes(Settings(), expected, seconds=1)
     assert [(outcome.kind, outcome.offset) for outcome in outcomes] == [("completed", 0), ("failed", 1)][:read]
     assert outcomes[0].event_id == "00000000-0000-0000-0000-000000000000"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cj_stream.cli.dlq_rendering import full_row, letter_row, letters_table, print_letter, visible
 from cj_stream.cli.dlq_selection import Filters, Moment
-from cj_stream.contracts.dead_letters import dead_letter, read_dead_letter
+from cj_stream.contracts.dead_letters import StoredDeadLetter, dead_letter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.dead_letter_topic import KeptLetter
 
@@ -21,7 +21,9 @@ MOMENT = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)
 HOSTILE = b"\x1b]0;owned\x07\x9b2J\xff [red]\xe2\x80\xae"
 
 
-def kept(value: bytes | None = b"{}", *, key: bytes | None = None, reason: str = "not_json") -> KeptLetter:
+def kept(
+    value: bytes | None = b"{}", *, key: bytes | None = None, reason: str = "not_json"
+) -> KeptLetter[StoredDeadLetter]:
     refused = Refused(reason, "It is \x1b[31mno JSON[/]: send JSON.", batch_id="batch-1")
     written = dead_letter(
         key=key, value=value, topic="requests", partition=2, offset=17, timestamp=MOMENT, refused=refused
@@ -32,7 +34,7 @@ def kept(value: bytes | None = b"{}", *, key: bytes | None = None, reason: str =
 UNREADABLE = KeptLetter(6, MOMENT, None, "headers.reason: Field required")
 
 
-def printed(letter: KeptLetter, shown: int = 2_000) -> str:
+def printed(letter: KeptLetter[StoredDeadLetter], shown: int = 2_000) -> str:
     file = io.StringIO()
     print_letter(Console(file=file, force_terminal=True, no_color=True), letter, shown)
     return file.getvalue()
@@ -44,7 +46,7 @@ def test_bytes_are_shown_as_text_with_escapes_for_what_cannot_be_printed() -> No
 
 
 @pytest.mark.parametrize("letter", [kept(HOSTILE, key=HOSTILE), kept(HOSTILE * 10_000), UNREADABLE])
-def test_nothing_of_a_dead_letter_reaches_the_terminal_uninterpreted(letter: KeptLetter) -> None:
+def test_nothing_of_a_dead_letter_reaches_the_terminal_uninterpreted(letter: KeptLetter[StoredDeadLetter]) -> None:
     text = printed(letter)
     assert all(char.isprintable() or char == "\n" for char in text)
     listed = io.StringIO()

@@ -84,7 +84,7 @@ class Changelog:
         async def read(*_: Any) -> Surviving:
             return surviving
 
-        async def step(_bootstrap: str, at: TopicPartition, _surviving: Surviving, found: Damage, _: str) -> int:
+        async def step(_kafka: object, at: TopicPartition, _surviving: Surviving, found: Damage, *_: object) -> int:
             self.stepped.append((at, found.offset))
             return 11
 

@@ -13,10 +13,10 @@ from command_runs import Run
 from fake_views import FakeViews, detail, result
 
 from cj_stream.agents.requests import requested
-from cj_stream.cli import submission
 from cj_stream.cli.submission import Text, Wishes, read_texts, store, submit
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import AssessmentRequest, Essay, read_request
+from cj_stream.engine import clients
 from cj_stream.operations.settings import Settings
 
 CORRELATION = UUID("70d20bdd-79e1-409d-961f-8469230b5ac5")
@@ -45,7 +45,7 @@ class SentMessages:
 @pytest.fixture(autouse=True)
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes, bytes]]:
     monkeypatch.setattr(SentMessages, "sent", [])
-    monkeypatch.setattr(submission, "AIOKafkaProducer", SentMessages)
+    monkeypatch.setattr(clients, "AIOKafkaProducer", SentMessages)
     return SentMessages.sent
 
 

@@ -6,13 +6,18 @@ import pytest
 from copies import leave_copy
 
 from cj_stream.engine.changelog import Changelog, ChangelogError, best_copies, compare, note_id
+from cj_stream.engine.local_copies import Copies
+from cj_stream.operations.settings import NAMES
+from cj_stream.tables.codec import ROW_KEYS
 
 ROWS = [(b"ca\0", b"control")]
 NOW = Changelog("the-changelog", "id-1", {0: 10, 1: 10})
 
+COPIES = Copies("batches", ROW_KEYS)
+
 
 def compared(folder: Path, changelog: Changelog = NOW) -> tuple[bool, str]:
-    found = compare(changelog, folder, [folder / "v1"])
+    found = compare(changelog, folder, COPIES.of([folder / "v1"]), NAMES)
     return found.fits, "; ".join(found.losses)
 
 
@@ -66,7 +71,7 @@ def test_each_partition_is_taken_from_the_copy_that_goes_furthest(tmp_path: Path
     leave_copy(first, 0, offset=5, rows=ROWS)
     newer = leave_copy(second, 0, offset=6, rows=ROWS)
     only = leave_copy(first, 1, offset=1)
-    best = best_copies({folder: [folder / "v1"] for folder in (first, second)})
+    best = best_copies({folder: COPIES.of([folder / "v1"]) for folder in (first, second)})
     assert {partition: copy.path for partition, copy in best.items()} == {0: newer, 1: only}
 
 
@@ -75,4 +80,4 @@ def test_copies_of_different_topics_are_not_mixed(tmp_path: Path) -> None:
         leave_copy(tmp_path / name, 0, offset=5, rows=ROWS)
         note_id(tmp_path / name, Changelog("the-changelog", known, {}))
     with pytest.raises(ChangelogError, match="copies of different topics"):
-        best_copies({tmp_path / name: [tmp_path / name / "v1"] for name in ("first", "second")})
+        best_copies({tmp_path / name: COPIES.of([tmp_path / name / "v1"]) for name in ("first", "second")})

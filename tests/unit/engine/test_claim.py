@@ -8,8 +8,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from cj_stream.engine import clients
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.overrides import membership
 from cj_stream.engine.overrides.membership import Member, claim
+from cj_stream.operations.settings import NAMES
 
 NAME = "worker-1"
 OWN = "http://here:6066"
@@ -50,11 +53,11 @@ async def claimed(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(problems: list[str]) -> None:
         raise RefusedError(problems[0])
 
-    monkeypatch.setattr(membership, "AIOKafkaAdminClient", lambda **_: group)
+    monkeypatch.setattr(clients, "AIOKafkaAdminClient", lambda **_: group)
     monkeypatch.setattr(membership, "_member", lambda member_id, url, *_: Member(member_id, frozenset({url})))
     monkeypatch.setattr(membership, "refuse_to_start", refuse)
     try:
-        await claim("broker", "group", NAME, OWN)
+        await claim(Kafka("broker", NAMES), "group", NAME, OWN)
     finally:
         assert group.closed
 

@@ -4,8 +4,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from fake_producer import ProcessEndedError, no_exit
 
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.cluster import Cluster
 from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.operations.settings import NAMES
 
 LIMIT = 60.0
 LOST = KafkaConnectionError("no answer")
@@ -32,7 +34,7 @@ class Known:
         self.at = 1000.0
         self.bootstrap = Bootstrap()
         self.conditions = Conditions(lambda: self.at)
-        self.cluster = Cluster(self.bootstrap.ask, LIMIT, self.conditions, "kafka:9092")
+        self.cluster = Cluster(self.bootstrap.ask, LIMIT, self.conditions, Kafka("kafka:9092", NAMES))
 
     def silent(self, seconds: float) -> None:
         for _ in range(round(seconds)):

@@ -12,6 +12,7 @@ from faust.exceptions import ImproperlyConfigured
 from cj_stream.engine import process
 from cj_stream.engine.overrides.crashes import end_for
 from cj_stream.engine.process import EXIT_CODE, NOT_CONFIGURED
+from cj_stream.operations.settings import NAMES
 
 
 class Ended(BaseException):
@@ -40,7 +41,7 @@ def wrapped(error: Exception) -> Exception:
         (ImproperlyConfigured("session"), NOT_CONFIGURED, "the settings do not fit together"),
         (wrapped(TopicAuthorizationFailedError("requests")), NOT_CONFIGURED, "requests"),
         (Exception("IO error: While lock file: /data/LOCK: busy"), NOT_CONFIGURED, "CJ_DATA_DIR"),
-        (OSError(errno.ENOSPC, "No space left on device"), EXIT_CODE, "the disk of CJ_DATA_DIR is full"),
+        (OSError(errno.ENOSPC, "No space left on device"), EXIT_CODE, "the disk of the data folder is full"),
         (Exception("IO error: No space left on device: while appending"), EXIT_CODE, "is full: make room"),
         (OSError(errno.EMFILE, "Too many open files"), EXIT_CODE, "ulimit -n"),
         (wrapped(MemoryError()), EXIT_CODE, "no more memory"),
@@ -50,7 +51,7 @@ def test_a_crash_ends_with_a_code_that_is_named_and_says_why(
     error: Exception, code: int, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(Ended, match=str(code)):
-        end_for(error)
+        end_for(error, NAMES)
     assert named in capsys.readouterr().out
 
 

@@ -63,7 +63,9 @@ class Guarded:
         self.at = 1000.0
         self.broker = Broker()
         self.conditions = Conditions(lambda: self.at)
-        self.guard = FetchGuard(self.conditions, lambda topic: topic == "changelog", lambda: self.at)
+        self.guard = FetchGuard(
+            self.conditions, lambda topic: topic == "changelog", lambda: self.at, "cj-stream partitions step-over"
+        )
         self.guard.attach(self.broker)
 
     async def fetch(self) -> dict[TopicPartition, bytes]:

@@ -11,6 +11,7 @@ from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.overrides.consumer import FencedConsumerThread
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.reading import Reading
+from cj_stream.operations.settings import NAMES
 
 EVENTS, CALLBACKS, CHANGELOG = TP("events", 0), TP("callbacks", 0), TP("changelog", 0)
 
@@ -43,7 +44,7 @@ class Fetching:
         self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
         self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
         acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
-        engine = SimpleNamespace(inputs=Inputs(Conditions(lambda: 0.0)))
+        engine = SimpleNamespace(inputs=Inputs(Conditions(lambda: 0.0), NAMES))
         self.thread.app = cast("Any", SimpleNamespace(topics=acked, engine=engine))
 
     async def begin(self, active: set[TP]) -> asyncio.Task[Any]:

@@ -7,9 +7,14 @@ import pytest
 from fake_producer import FakeProducer, no_exit
 from until import until
 
-from cj_stream.contracts.limits import EVENT_LIMIT, GATHERED_LIMIT, RECORD_LIMIT
+from cj_stream.contracts.log import EVENTS
 from cj_stream.domain.events import OutcomePublished, VerdictReceived
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
+from cj_stream.engine.limits import (
+    EVENT_LIMIT,
+    GATHERED_LIMIT,
+    RECORD_LIMIT,
+)
 from cj_stream.engine.sender import Sender
 
 SOON = 0.01  # seconds of gathering
@@ -30,7 +35,7 @@ def judged(size: int) -> VerdictReceived:
 
 
 def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
-    return Forwarder(sender, "events", accumulate)
+    return Forwarder(sender, "events", accumulate, EVENTS)
 
 
 async def test_events_of_one_partition_gathered_in_time_travel_in_one_message(producer: FakeProducer) -> None:

@@ -14,6 +14,7 @@ from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.overrides import inputs as inputs_module
 from cj_stream.engine.overrides.inputs import DELETED, MADE_ANEW, SHORTER, Applied, Gone, Inputs, Log, begin
 from cj_stream.engine.standing import Mark
+from cj_stream.operations.settings import NAMES
 
 FIRST, SECOND = TopicPartition("requests", 0), TopicPartition("requests", 1)
 OLD, NEW = str(uuid4()), str(uuid4())
@@ -121,7 +122,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 
 def new_inputs() -> Inputs:
-    return Inputs(Conditions(lambda: 0.0))
+    return Inputs(Conditions(lambda: 0.0), NAMES)
 
 
 def told(logs: Any) -> list[tuple[int, Any, Any]]:

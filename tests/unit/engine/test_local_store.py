@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from cj_stream.engine.local_store import FolderError, LocalStore
+from cj_stream.operations.settings import NAMES
 
 
 def opened(folder: Path) -> LocalStore:
-    store = LocalStore(folder)
+    store = LocalStore(folder, NAMES)
     store.lock()
     store.open()
     return store
@@ -82,7 +83,7 @@ def test_a_folder_that_cannot_be_used_is_refused_by_name(tmp_path: Path, place: 
 
 def test_what_is_put_aside_is_kept_where_no_worker_looks_for_it(tmp_path: Path) -> None:
     leave(tmp_path, clean=True)
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, NAMES)
     assert store.put_aside("today") == tmp_path / "before-rebuild-today"
     assert store.databases() == []
     assert (tmp_path / "before-rebuild-today" / "v1" / "tables" / "batches-0.db").exists()
@@ -91,7 +92,7 @@ def test_what_is_put_aside_is_kept_where_no_worker_looks_for_it(tmp_path: Path) 
 
 def test_a_clean_database_that_is_not_trusted_is_thrown_away(tmp_path: Path) -> None:
     database = leave(tmp_path, clean=True)
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, NAMES)
     store.lock()
     store.distrust()
     store.open()

@@ -21,6 +21,7 @@ from cj_stream.engine import fence, process
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.overrides.consumer import FencedConsumerThread
 from cj_stream.engine.overrides.membership import FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED, MembershipWatch
+from cj_stream.operations.settings import NAMES
 
 HEARTBEAT = HeartbeatRequest("group", 1, "member")
 JOIN = JoinGroupRequest("group", 10_000, 60_000, "member", "worker-1", "consumer", [])
@@ -48,7 +49,7 @@ class Coordinator:
         self.clock = 0.0
         with self.time():
             self.fence = Fence(session_timeout=10)
-        self.watch = MembershipWatch(self._send, self.fence, "worker-1", "the-group")
+        self.watch = MembershipWatch(self._send, self.fence, "worker-1", "the-group", NAMES)
 
     def time(self) -> Any:
         return patch.object(fence.time, "clock_gettime", lambda _: self.clock)

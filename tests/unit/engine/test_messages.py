@@ -5,6 +5,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from cj_stream.contracts.log import (
+    decode_event,
+    encode_event,
+)
 from cj_stream.domain import events as domain_events
 from cj_stream.domain.events import (
     Action,
@@ -19,7 +23,6 @@ from cj_stream.domain.events import (
     OutcomePublished,
     OutcomeRefused,
     PairsPlanned,
-    PartitionOpened,
     RunEvent,
     ScoresComputed,
     SubmissionAccepted,
@@ -30,9 +33,8 @@ from cj_stream.domain.records import Context, Essay, Origin, Overrides, Scores
 from cj_stream.engine.messages import (
     VERSION,
     NewerVersionError,
-    decode_event,
+    PartitionOpened,
     decode_message,
-    encode_event,
     encode_message,
 )
 
@@ -73,7 +75,7 @@ EVERY_KIND: list[Event] = [
     TimeoutDue(**RUN, due_at=1.5, opened_at=0.5),
     OperatorCommand(batch_id="b", action=Action.FINALIZE, reason="enough"),
     BatchPoisoned(batch_id="b", error="a bug"),
-    PartitionOpened(batch_id="", nonce="n"),
+    PartitionOpened(nonce="n"),
 ]
 
 # A message as version 1 has written it: topics hold such messages when a new version starts.
@@ -81,6 +83,8 @@ GOLDEN_MESSAGE = (
     "920191c44085a474797065b25375626d697373696f6e4163636570746564a372756e02a5696e64657811a7617474656d707403a862617463"
     "685f6964a862617463682dc3a5"
 )
+# The marker as version 1 has written it.
+GOLDEN_MARKER = "83a474797065af506172746974696f6e4f70656e6564a56e6f6e6365a16ea862617463685f6964a0"
 # A request as version 1 writes it, and as it did before the origin was noted.
 GOLDEN_REQUEST = (
     "89a474797065ae4261746368526571756573746564ae636f7272656c6174696f6e5f6964a163a6646967657374a164a66573736179739192"
@@ -96,7 +100,7 @@ GOLDEN_REQUEST_WITHOUT_ORIGIN = (
 
 
 def test_every_kind_of_event_travels() -> None:
-    assert {type(event) for event in EVERY_KIND} == set(get_args(AnyEvent))
+    assert {type(event) for event in EVERY_KIND} == {*get_args(AnyEvent), PartitionOpened}
     defined = {kind for kind in vars(domain_events).values() if isinstance(kind, type) and issubclass(kind, Event)}
     assert set(get_args(AnyEvent)) == defined - {Event, RunEvent}
 
@@ -145,3 +149,8 @@ def test_a_request_is_read_and_written_as_it_was_with_its_origin_or_from_before_
     assert decode_event(bytes.fromhex(GOLDEN_REQUEST)) == request
     assert encode_event(without).hex() == GOLDEN_REQUEST_WITHOUT_ORIGIN
     assert decode_event(bytes.fromhex(GOLDEN_REQUEST_WITHOUT_ORIGIN)) == without
+
+
+def test_the_opening_marker_is_written_and_read_as_version_1_has_it() -> None:
+    assert encode_event(PartitionOpened(nonce="n")).hex() == GOLDEN_MARKER
+    assert decode_event(bytes.fromhex(GOLDEN_MARKER)) == PartitionOpened(nonce="n")

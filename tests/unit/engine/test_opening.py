@@ -4,7 +4,7 @@ import pytest
 from fake_producer import FakeProducer, no_exit
 from until import until
 
-from cj_stream.domain.events import PartitionOpened
+from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener
 
 NOW = 1000.0
@@ -59,7 +59,7 @@ async def test_the_marker_of_another_worker_partition_or_assignment_opens_nothin
     sent = await markers(producer, 2)
     assert not opens.read(0, sent[2])
     assert not opens.read(7, sent[0])
-    assert not opens.read(0, PartitionOpened(batch_id="", nonce="of another worker"))
+    assert not opens.read(0, PartitionOpened(nonce="of another worker"))
     opens.revoked()
     assert not opens.read(0, sent[0])
     opens.assigned({0})

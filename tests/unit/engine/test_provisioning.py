@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from aiokafka.errors import TopicAlreadyExistsError
 
-from cj_stream.contracts.limits import DEFAULT_TOPIC_LIMIT
 from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
+from cj_stream.engine.clients import Kafka
+from cj_stream.engine.limits import DEFAULT_TOPIC_LIMIT
 from cj_stream.engine.provisioning import ProvisioningError, create_topics, find_problems
-from cj_stream.operations.settings import Settings
+from cj_stream.operations.settings import NAMES, Settings
 
 OWN = next(spec for spec in registry(Settings()) if not spec.external)
+
+BROKER = Kafka("broker", NAMES)
 
 
 class Cluster:
@@ -55,7 +58,7 @@ async def test_with_three_replicas_two_must_have_a_write(
 ) -> None:
     cluster = Cluster([], [1])
     reached(cluster, monkeypatch)
-    assert await create_topics("broker", [OWN], replicas) == [OWN.name]
+    assert await create_topics(BROKER, [OWN], replicas) == [OWN.name]
     (topic,) = cluster.created
     assert (topic.replication_factor, topic.topic_configs.get("min.insync.replicas")) == (replicas, in_sync)
 
@@ -63,7 +66,7 @@ async def test_with_three_replicas_two_must_have_a_write(
 async def test_a_topic_is_there_once_every_partition_has_a_leader(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster([], [1, -1], [1, 2])
     reached(cluster, monkeypatch)
-    await create_topics("broker", [OWN], 1)
+    await create_topics(BROKER, [OWN], 1)
     assert cluster.seen == [1, 2]
 
 
@@ -71,7 +74,7 @@ async def test_a_topic_that_another_process_creates_first_is_no_error(monkeypatc
     cluster = Cluster([], [1])
     cluster.answer = (OWN.name, TopicAlreadyExistsError.errno, "")
     reached(cluster, monkeypatch)
-    assert await create_topics("broker", [OWN], 1) == []
+    assert await create_topics(BROKER, [OWN], 1) == []
 
 
 async def test_a_topic_that_the_broker_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +82,7 @@ async def test_a_topic_that_the_broker_refuses_is_named(monkeypatch: pytest.Monk
     cluster.answer = (OWN.name, 38, "replication factor 3 is larger than 1")
     reached(cluster, monkeypatch)
     with pytest.raises(ProvisioningError, match=f"{OWN.name} .*larger than 1"):
-        await create_topics("broker", [OWN], 3)
+        await create_topics(BROKER, [OWN], 3)
 
 
 @pytest.mark.parametrize("found", [OWN.partitions - 1, OWN.partitions + 1])
@@ -87,28 +90,28 @@ async def test_a_topic_with_too_few_or_too_many_partitions_is_a_problem(
     found: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached(Cluster([1] * found), monkeypatch)
-    (problem,) = await find_problems("broker", [OWN])
+    (problem,) = await find_problems(BROKER, [OWN])
     assert f"partition count of {found} instead of {OWN.partitions}" in problem
 
 
 @pytest.mark.parametrize("policy", ["delete,compact", "other"])
 async def test_a_topic_with_another_cleanup_policy_is_a_problem(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reached(Cluster([1] * OWN.partitions), monkeypatch)
-    (problem,) = await find_problems("broker", [replace(OWN, cleanup=policy)])
+    (problem,) = await find_problems(BROKER, [replace(OWN, cleanup=policy)])
     assert f"instead of {policy}" in problem
 
 
 async def test_a_log_that_does_not_take_the_largest_record_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster([1] * OWN.partitions)
     reached(cluster, monkeypatch)
-    assert await find_problems("broker", [OWN]) == []
+    assert await find_problems(BROKER, [OWN]) == []
     cluster.largest = OWN.largest_record - 1
-    (problem,) = await find_problems("broker", [OWN])
+    (problem,) = await find_problems(BROKER, [OWN])
     assert f"at most {OWN.largest_record - 1} bytes" in problem
     assert "--add-config max.message.bytes=" in problem
-    assert await find_problems("broker", [replace(OWN, largest_record=0)]) == []
+    assert await find_problems(BROKER, [replace(OWN, largest_record=0)]) == []
 
 
 async def test_a_topic_of_the_platform_may_be_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
     reached(Cluster([1] * (OWN.partitions + 1)), monkeypatch)
-    assert await find_problems("broker", [replace(OWN, external=True, cleanup="other")]) == []
+    assert await find_problems(BROKER, [replace(OWN, external=True, cleanup="other")]) == []

@@ -9,9 +9,10 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from structlog.testing import capture_logs
 
-from cj_stream.engine import shared_input
+from cj_stream.engine import clients, shared_input
 from cj_stream.engine.shared_input import check_shared_input
 from cj_stream.operations.settings import Settings
+from cj_stream.worker import own_input
 
 SETTINGS = Settings(app_id="ours")
 REQUESTS, EVENTS = SETTINGS.assessment_request_topic, SETTINGS.batch_events_topic
@@ -63,7 +64,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     def refuse(problems: list[str]) -> None:
         raise RefusedError("; ".join(problems))
 
-    monkeypatch.setattr(shared_input, "AIOKafkaAdminClient", lambda **_: cluster)
+    monkeypatch.setattr(clients, "AIOKafkaAdminClient", lambda **_: cluster)
     monkeypatch.setattr(shared_input, "refuse_to_start", refuse)
     return cluster
 
@@ -71,7 +72,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 async def test_an_input_that_nobody_else_reads_is_no_matter(cluster: Cluster) -> None:
     cluster.groups[2] = {"gateway": {SETTINGS.llm_provider_callback_topic: 9}, "idle": {REQUESTS: -1}}
     with capture_logs() as logs:
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
     assert logs == []
 
 
@@ -79,25 +80,25 @@ async def test_an_input_that_nobody_else_reads_is_no_matter(cluster: Cluster) ->
 async def test_another_group_on_the_input_is_refused_and_named_with_its_topic(cluster: Cluster, topic: str) -> None:
     cluster.groups[2] = {"theirs": {topic: 0}}
     with pytest.raises(RefusedError, match=f"group theirs has committed offsets of {topic} and has no members now"):
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
     cluster.members["theirs"] = [("member", "client", "/host", b"", b"")]
     with pytest.raises(RefusedError, match=r"and has members now \(1\).*CJ_SHARED_INPUT=yes"):
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
 
 
 async def test_who_shares_on_purpose_is_told_and_starts(cluster: Cluster) -> None:
     cluster.groups[1]["theirs"] = {REQUESTS: 7}
     with capture_logs() as logs:
-        await check_shared_input(SETTINGS.model_copy(update={"shared_input": True}))
+        await check_shared_input(SETTINGS.model_copy(update={"shared_input": True}), own_input(SETTINGS))
     assert [(entry["group"], entry["topics"], entry["members"]) for entry in logs] == [("theirs", (REQUESTS,), 0)]
 
 
 async def test_a_stranger_in_our_own_group_is_refused_whatever_is_shared(cluster: Cluster) -> None:
     cluster.members["ours"] = [("member", "their-client", "/10.0.0.9", b"", b"")]
-    await check_shared_input(SETTINGS)
+    await check_shared_input(SETTINGS, own_input(SETTINGS))
     cluster.protocol = "range"
     with pytest.raises(RefusedError, match=r"their-client at /10\.0\.0\.9 is a member of group ours"):
-        await check_shared_input(SETTINGS.model_copy(update={"shared_input": True}))
+        await check_shared_input(SETTINGS.model_copy(update={"shared_input": True}), own_input(SETTINGS))
 
 
 async def test_a_group_that_may_not_be_asked_is_named_and_hides_no_other(cluster: Cluster) -> None:
@@ -105,7 +106,7 @@ async def test_a_group_that_may_not_be_asked_is_named_and_hides_no_other(cluster
     cluster.groups[2] = {"theirs": {REQUESTS: 1}}
     cluster.secret = {"secret"}
     with capture_logs() as logs, pytest.raises(RefusedError, match="theirs"):
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
     assert [entry["group"] for entry in logs] == ["secret"]
 
 
@@ -115,7 +116,7 @@ async def test_a_broker_that_does_not_tell_is_said_and_keeps_no_worker_from_star
 ) -> None:
     cluster.error = error
     with capture_logs() as logs:
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
     assert [entry["event"] for entry in logs] == ["whether another group works on our input is not known"]
 
 
@@ -125,5 +126,5 @@ async def test_a_cluster_that_takes_too_long_to_tell_is_not_waited_for(
     monkeypatch.setattr(shared_input, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(cluster, "start", lambda: asyncio.sleep(60))
     with capture_logs() as logs:
-        await check_shared_input(SETTINGS)
+        await check_shared_input(SETTINGS, own_input(SETTINGS))
     assert [entry["event"] for entry in logs] == ["whether another group works on our input is not known"]

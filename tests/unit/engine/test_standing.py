@@ -28,8 +28,8 @@ def test_what_others_commit_beside_an_offset_is_no_mark(metadata: str) -> None:
 
 
 def test_a_changelog_is_told_apart() -> None:
-    source = Standing("callbacks", 1, 7, 9, "why", False, 0.0, None)
-    changelog = Standing("changelog", 1, 7, 9, "why", True, 0.0, None)
+    source = Standing("callbacks", 1, 7, 9, "why", False, 0.0, None, "cj-stream partitions step-over")
+    changelog = Standing("changelog", 1, 7, 9, "why", True, 0.0, None, "cj-stream partitions step-over")
     assert "all workers stopped" in changelog.what
     assert "all workers stopped" not in source.what
     assert "is read" in source.meaning

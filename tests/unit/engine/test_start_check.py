@@ -47,7 +47,7 @@ async def test_a_worker_waits_for_kafka_and_says_so_now_and_then(
     monkeypatch.setattr(start_check, "find_problems", broker.find_problems)
     monkeypatch.setattr(start_check, "monotonic", lambda: next(seconds))
     with capture_logs() as logs:
-        await start_check.check_topics(Settings(kafka_bootstrap="127.0.0.1:1, no-such-host.invalid:9092"))
+        await start_check.check_topics(Settings(kafka_bootstrap="127.0.0.1:1, no-such-host.invalid:9092"), [])
     assert broker.answers == []
     assert [entry["why"] for entry in logs] == ["no Kafka answers"] * 2
     assert refused == []
@@ -60,7 +60,7 @@ async def test_what_takes_connections_and_is_no_kafka_is_told(
 ) -> None:
     monkeypatch.setattr(start_check, "find_problems", Broker(None, []).find_problems)
     with socket.create_server(("127.0.0.1", 0)) as server, capture_logs() as logs:
-        await start_check.check_topics(Settings(kafka_bootstrap=f"127.0.0.1:{server.getsockname()[1]}"))
+        await start_check.check_topics(Settings(kafka_bootstrap=f"127.0.0.1:{server.getsockname()[1]}"), [])
     assert "takes connections, but does not answer as Kafka without TLS does" in logs[0]["found"]
     assert refused == []
 
@@ -69,7 +69,7 @@ async def test_a_wrong_topic_keeps_the_worker_from_starting_also_after_a_wait(
     refused: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start_check, "find_problems", Broker(None, ["a topic is missing"]).find_problems)
-    await start_check.check_topics(Settings())
+    await start_check.check_topics(Settings(), [])
     assert refused == ["a topic is missing"]
 
 

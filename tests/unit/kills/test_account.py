@@ -14,13 +14,22 @@ from msgspec.structs import replace
 from scripted_judges import judges
 from story import BATCH, IDS, PARTITION, Story
 
+from cj_stream.contracts.log import encode_event
 from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import Event, PartitionOpened, SubmissionAccepted
+from cj_stream.domain.events import (
+    Event,
+    SubmissionAccepted,
+)
 from cj_stream.domain.records import Comparison
-from cj_stream.engine.messages import encode_event, encode_message
+from cj_stream.engine.messages import PartitionOpened, encode_message
+from cj_stream.engine.rows import row_position
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import KINDS, encode_row, row_key, row_position
+from cj_stream.tables.codec import (
+    KINDS,
+    encode_row,
+    row_key,
+)
 
 SETTINGS = Settings(correlation_key=IDS.key.decode())
 
@@ -66,7 +75,7 @@ class Remains:
     def open_before(self, what: type[Event]) -> None:
         """Put a change of owner before the first event of a kind."""
         place = next(place for place, events in enumerate(self.events) if isinstance(events[0], what))
-        self.events.insert(place, (PartitionOpened(batch_id="", nonce="another owner"),))
+        self.events.insert(place, (PartitionOpened(nonce="another owner"),))
         self.committed = {tp: offset + 1 for tp, offset in self.committed.items()}
 
 

@@ -8,10 +8,14 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from cj_stream.contracts.limits import EVENT_LIMIT, MOST_ESSAYS, MOST_PLANNED_PAIRS
+from cj_stream.contracts.limits import (
+    MOST_ESSAYS,
+    MOST_PLANNED_PAIRS,
+)
+from cj_stream.contracts.log import encode_event
 from cj_stream.domain.events import BatchRequested, PairsPlanned
 from cj_stream.domain.records import Context, Essay
-from cj_stream.engine.messages import encode_event
+from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.operations.settings import Settings
 
 LONGEST_BATCH_ID = "\U0001f600" * 255

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from cj_stream.operations.foreign_answers import RedirectedError
+from cj_stream.engine.foreign_answers import RedirectedError
 from cj_stream.operations.troubles import PATIENCE_SECONDS, SOMEBODY_HAS_TO, LastTrouble, Trouble, remedy_for, remedy_of
 
 KEY: Any = aiohttp.client_reqrep.ConnectionKey("host", 443, True, None, None, None, None, None)

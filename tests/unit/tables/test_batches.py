@@ -9,7 +9,14 @@ from cj_stream.domain.records import Comparison, Plan, Scores
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Submit
 from cj_stream.engine.overrides.table import Put
-from cj_stream.tables.codec import HEARTBEAT_KEY, encode_row, row_key, row_position
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    row_position,
+)
+from cj_stream.tables.codec import (
+    encode_row,
+    row_key,
+)
 
 
 def erring_at_first(story: Story, submit: Submit) -> Replies:

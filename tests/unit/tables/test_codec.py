@@ -23,19 +23,21 @@ from cj_stream.domain.records import (
     Unpublishable,
 )
 from cj_stream.domain.states import BatchState
-from cj_stream.tables.codec import (
+from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
+    NewerRowError,
+    encode_heartbeat,
+    heartbeat_base,
+    row_position,
+)
+from cj_stream.tables.codec import (
     KINDS,
     VERSION,
-    NewerRowError,
     decode_row,
-    encode_heartbeat,
     encode_row,
-    heartbeat_base,
     prefix,
     read_key,
     row_key,
-    row_position,
 )
 
 POSITION = 1_234_567

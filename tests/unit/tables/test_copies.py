@@ -12,8 +12,11 @@ from faust.types import TP
 from structlog.testing import capture_logs
 
 from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    encode_heartbeat,
+)
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.codec import HEARTBEAT_KEY, encode_heartbeat
 from cj_stream.worker import Worker
 
 PARTITION = 3

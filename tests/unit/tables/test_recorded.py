@@ -19,6 +19,10 @@ from cj_stream.agents.outcomes import outcome_message
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.log import (
+    decode_event,
+    encode_event,
+)
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
 from cj_stream.domain.batch import Batch
@@ -27,13 +31,23 @@ from cj_stream.domain.identifiers import CorrelationIds, batch_seed
 from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
-from cj_stream.engine.messages import decode_event, decode_message, encode_event
+from cj_stream.engine.messages import decode_message
 from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
+    row_position,
+)
 from cj_stream.engine.sender import Sender
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
-from cj_stream.tables.codec import HEARTBEAT_KEY, KINDS, decode_row, encode_row, read_key, row_key, row_position
+from cj_stream.tables.codec import (
+    KINDS,
+    decode_row,
+    encode_row,
+    read_key,
+    row_key,
+)
 from cj_stream.views.comparisons import comparisons_page
 from cj_stream.views.result import result
 from cj_stream.views.summary import Place, detail

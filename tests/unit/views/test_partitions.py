@@ -15,7 +15,9 @@ EVENTS = "cj.batch.events.v1"
 def stand(served: Served, topic: str, *, behind: int | None = 9, is_changelog: bool = False) -> list[tuple[int, int]]:
     """Have partition 3 of ``topic`` stand at offset 7 for this worker; return what is stepped over."""
     stepped: list[tuple[int, int]] = []
-    found = Standing(topic, 3, 7, behind, "its checksum is wrong", is_changelog, 1000.0, None)
+    found = Standing(
+        topic, 3, 7, behind, "its checksum is wrong", is_changelog, 1000.0, None, "cj-stream partitions step-over"
+    )
     guard: Any = served.worker.engine.guard
     guard.standing = lambda: {TopicPartition(topic, 3): found}
     guard.step_over = lambda _at, offset, goes_on: stepped.append((offset, goes_on))

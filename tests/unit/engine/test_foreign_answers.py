@@ -16,8 +16,12 @@ from hostile_http import BOMB_BYTES, HostileServer, bomb
 from cj_stream.cli.client import ViewError, ViewsClient
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import NotAccepted
+from cj_stream.engine.foreign_answers import (
+    AnswerTooLargeError,
+    RedirectedError,
+    body_of,
+)
 from cj_stream.engine.overrides.membership import _answers
-from cj_stream.operations.foreign_answers import AnswerTooLargeError, RedirectedError, body_of
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.breaker import BreakerState
 from cj_stream.provider.client import ProviderClient, Submission

@@ -15,9 +15,10 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from cj_stream.operations import values
+from cj_stream.engine.values import Folder, Host, HttpUrl, Servers, Token, TopicName
 from cj_stream.operations.environment import WEB_URL
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.values import CheckKey, ContentUrl
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -130,14 +131,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 KINDS: tuple[tuple[Any, str], ...] = (
-    (values.Servers, "`host:port`, or several separated by commas"),
-    (values.TopicName, "a name that Kafka takes"),
-    (values.ContentUrl, "`http(s)://host[:port][/path]` or `file:/folder`"),
-    (values.HttpUrl, "`http(s)://host[:port][/path]`"),
-    (values.Host, "a host name or an address"),
-    (values.Folder, "a folder"),
-    (values.CheckKey, "a secret of 1 to 64 bytes"),
-    (values.Token, "a secret of printable ASCII"),
+    (Servers, "`host:port`, or several separated by commas"),
+    (TopicName, "a name that Kafka takes"),
+    (ContentUrl, "`http(s)://host[:port][/path]` or `file:/folder`"),
+    (HttpUrl, "`http(s)://host[:port][/path]`"),
+    (Host, "a host name or an address"),
+    (Folder, "a folder"),
+    (CheckKey, "a secret of 1 to 64 bytes"),
+    (Token, "a secret of printable ASCII"),
 )
 LARGEST = 2**31 - 1
 """A limit from here on is that of the number's type and says nothing."""

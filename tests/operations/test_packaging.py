@@ -188,3 +188,11 @@ def test_every_example_essay_has_a_quality_and_the_names_do_not_give_the_order_a
 def test_every_example_essay_has_80_to_130_words() -> None:
     lengths = {path.name: len(path.read_text().split()) for path in (ROOT / "examples" / "essays").glob("*.txt")}
     assert {name: words for name, words in lengths.items() if not 80 <= words <= 130} == {}
+
+
+def test_what_the_package_needs_besides_its_modules_is_shipped_with_it() -> None:
+    package = ROOT / "cj_stream"
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    shipped = {file for pattern in setup["package-data"]["cj_stream"] for file in package.glob(pattern)}
+    needed = {file for file in tracked_files() if package in file.parents and file.suffix != ".py"}
+    assert needed == shipped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -214,8 +213,8 @@ class Worker:
 
     def states(self) -> Mapping[BatchState, int]:
         """Return how many of the batches served here are in each state."""
-        found = Counter(batch.state for batches in self.batches.partitions.values() for batch in batches)
-        return {state: found[state] for state in BatchState}
+        partitions = self.batches.partitions.values()
+        return {state: sum(batches.states[state] for batches in partitions) for state in BatchState}
 
     def before_seek(self, partitions: set[int]) -> None:
         """Say how far the events topic was applied to the rows of these partitions."""

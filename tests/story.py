@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -125,6 +126,7 @@ class Story:
             changes.append(change)
             self.history.check(event, change)
             gathered.add(change)
+        assert +self.batches.states == Counter(batch.state for batch in self.batches)
         for change in gathered:
             _at_once(self.rows.store(PARTITION, change, len(self.log)))
         self.log.append((moment, events))

@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from cj_stream.domain.events import (
 )
 from cj_stream.domain.identifiers import Attempt, CorrelationIds, Seal, batch_tag, read_correlation_id
 from cj_stream.domain.policy import Policy
+from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
 
 Key = tuple[str, int]
@@ -56,6 +58,8 @@ class PartitionBatches:
         self._seals: dict[Key, Seal] = {}
         self._done: set[Key] = set()
         self._moment = 0.0
+        self.states: Counter[BatchState] = Counter()
+        """How many of the live batches are in each state."""
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(list(self._live.values()))
@@ -171,9 +175,14 @@ class PartitionBatches:
 
     def _keep(self, batch: Batch) -> None:
         key = batch.key
-        if key not in self._live:
+        before = self._live.get(key)
+        if before is None:
             self._runs.setdefault(batch.batch_id, []).append(batch.run)
             self._by_tag.setdefault(batch_tag(*key), []).append(key)
+            self.states[batch.state] += 1
+        elif before.state is not batch.state:
+            self.states[before.state] -= 1
+            self.states[batch.state] += 1
         self._live[key] = batch
         if is_done(batch):
             self._done.add(key)
@@ -190,8 +199,10 @@ class PartitionBatches:
     def _let_go(self, key: Key) -> None:
         self._done.discard(key)
         self._seals.pop(key, None)
-        if self._live.pop(key, None):
+        batch = self._live.pop(key, None)
+        if batch is not None:
             batch_id, run = key
+            self.states[batch.state] -= 1
             _remove(self._runs, batch_id, run)
             _remove(self._by_tag, batch_tag(batch_id, run), key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.messages import decode_message
 from cj_stream.engine.publisher import Publisher
-from cj_stream.engine.sender import Sender
+from cj_stream.engine.sender import Sender, Unsent
 
 CREATE_TIME = 0
 
@@ -76,6 +77,17 @@ class FakeProducer:
         headers: list[tuple[str, bytes]] | None,
     ) -> asyncio.Future[Any]:
         return await self._produce(topic, key, value, partition, headers)
+
+    async def append(self, topic: str, partition: int, records: Sequence[Unsent]) -> asyncio.Future[Any]:
+        if self.failure is not None:
+            raise self.failure
+        promise: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.records += [
+            Produced(topic, key, value, partition, list(headers), promise) for key, value, headers in records
+        ]
+        if self._prompt:
+            self.acknowledge(len(self.records) - 1)
+        return promise
 
     async def publish(
         self,

@@ -6,14 +6,20 @@ Hazards in Faust 0.15.3: a failed produce is only logged and the source offset c
 outstanding (see ``consumer.py``), and a record that cannot be delivered ends the process. What is for others is
 published by `publisher`; where a commit has to wait for it, there is a promise of it here.
 
-Test: ``test_sender.py``.
+Hazard in aiokafka 0.14.0: ``send_batch`` waits until the record batch before it on that partition has left
+(``producer/message_accumulator.py``, ``add_batch``), and of two that wait either may come first. So the flushes of a
+partition wait here, in a lane, and are handed to the producer one after the other.
+
+Tests: ``test_sender.py``, ``test_flush.py``; the mutation "flush without promise" in ``tests/simulation``.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, cast
 
 import faust
 
@@ -31,9 +37,29 @@ _LATE = (
 _LATE_MEANING = (
     "Nothing is committed meanwhile, so nothing new begins; it goes on by itself, or the worker is started again."
 )
+LANE_FLUSHES = 4
+"""So many flushes of a partition may wait for the producer before whoever writes waits too."""
 Headers = Sequence[tuple[str, bytes]]
+Unsent = tuple[bytes | None, bytes | None, Headers]
+"""A record to be written: key, value, headers."""
+OnAck = Callable[[Any], None]
 GOES_BY = {Scope.LATER, Scope.PRODUCER, Scope.MISTAKE}
 """What a worker that starts again may not meet again."""
+
+
+class _Flush(NamedTuple):
+    records: Sequence[Unsent]
+    promise: asyncio.Future[Any]
+    on_ack: OnAck | None
+
+
+@dataclass
+class _Lane:
+    """The flushes of a partition that the producer has not taken yet, and the task that hands them over."""
+
+    flushes: deque[_Flush] = field(default_factory=deque)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    moving: asyncio.Task[None] | None = None
 
 
 class Sender:
@@ -46,6 +72,7 @@ class Sender:
         self._outstanding: set[asyncio.Future[Any]] = set()
         self._sent: dict[asyncio.Future[Any], tuple[str, float]] = {}
         self._late: set[str] = set()
+        self._lanes: dict[tuple[str, int], _Lane] = defaultdict(_Lane)
         self.interrupted = False
         """Whether producing was ever cancelled halfway."""
 
@@ -57,7 +84,7 @@ class Sender:
         value: bytes | None,
         partition: int | None = None,
         headers: Headers = (),
-        on_ack: Callable[[Any], None] | None = None,
+        on_ack: OnAck | None = None,
     ) -> asyncio.Future[Any]:
         """Produce a record. Returns once it is buffered; the future resolves when the broker has it.
 
@@ -65,8 +92,7 @@ class Sender:
         """
         # Whoever sends may have begun long ago, before this process or its machine stood still.
         self._fence.check()
-        promise = self.promise(f"a record for {topic}")
-        self._sent[promise] = (topic, asyncio.get_running_loop().time())
+        promise = self._promise_to(topic)
         sent_at = self._clock.own()
         try:
             sent = await self._app.producer.send(topic, key, value, partition, None, list(headers) or None)
@@ -78,9 +104,50 @@ class Sender:
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the record is not delivered)
             _undeliverable(f"could not produce to {topic}", error, partition)
-        sent.add_done_callback(lambda done: self._settle(done, promise, (topic, partition, sent_at), on_ack))
+        self._settle_with(sent, promise, (topic, partition, sent_at), on_ack)
         # Shielded: whoever waits may be cancelled, the record is under way all the same.
         return asyncio.shield(promise)
+
+    async def flush(
+        self, topic: str, partition: int, records: Sequence[Unsent], on_ack: OnAck | None = None
+    ) -> asyncio.Future[Any]:
+        """Write records to a partition as one: behind all flushes before it, in record batches that are appended whole.
+
+        Up to the size of a record batch they become visible together; what is larger comes in several, in order.
+        Returns once it is taken over; the one future for all of them resolves when the broker has the last one.
+        ``on_ack`` is called with the metadata of the last record. Ends the process when they cannot be delivered.
+        """
+        self._fence.check()
+        promise = self._promise_to(topic)
+        lane = self._lanes[topic, partition]
+        lane.flushes.append(_Flush(records, promise, on_ack))
+        if lane.moving is None:
+            lane.moving = asyncio.get_running_loop().create_task(self._move(topic, partition, lane))
+            lane.moving.add_done_callback(self._moved)
+        # It is taken over already: whoever is cancelled here leaves nothing undone.
+        while len(lane.flushes) > LANE_FLUSHES:
+            lane.room.clear()
+            await lane.room.wait()
+        return asyncio.shield(promise)
+
+    async def _move(self, topic: str, partition: int, lane: _Lane) -> None:
+        while lane.flushes:
+            # It may have waited long, and this process or its machine stood still.
+            self._fence.check()
+            records, promise, on_ack = lane.flushes[0]
+            sent_at = self._clock.own()
+            try:
+                sent = await cast("Any", self._app.producer).append(topic, partition, records)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the records are not delivered)
+                _undeliverable(f"could not produce to {topic}", error, partition)
+            lane.flushes.popleft()
+            lane.room.set()
+            self._settle_with(sent, promise, (topic, partition, sent_at), on_ack)
+        del self._lanes[topic, partition]
+
+    def _moved(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception():
+            end_process("records were not handed to the producer", error=repr(task))
 
     def promise(self, what: str) -> asyncio.Future[Any]:
         """Return a future that commits wait for: for what will be acknowledged later than the agent's turn."""
@@ -112,6 +179,20 @@ class Sender:
         _, pending = await asyncio.wait(waiting, timeout=patience)
         return not pending
 
+    def _promise_to(self, topic: str) -> asyncio.Future[Any]:
+        promise = self.promise(f"a record for {topic}")
+        self._sent[promise] = (topic, asyncio.get_running_loop().time())
+        return promise
+
+    def _settle_with(
+        self,
+        sent: asyncio.Future[Any],
+        promise: asyncio.Future[Any],
+        where: tuple[str, int | None, float],
+        on_ack: OnAck | None,
+    ) -> None:
+        sent.add_done_callback(lambda done: self._settle(done, promise, where, on_ack))
+
     def _forget(self, done: asyncio.Future[Any], what: str) -> None:
         self._outstanding.discard(done)
         self._sent.pop(done, None)
@@ -123,7 +204,7 @@ class Sender:
         done: asyncio.Future[Any],
         promise: asyncio.Future[Any],
         sent: tuple[str, int | None, float],
-        on_ack: Callable[[Any], None] | None,
+        on_ack: OnAck | None,
     ) -> None:
         topic, partition, sent_at = sent
         error = asyncio.CancelledError() if done.cancelled() else done.exception()

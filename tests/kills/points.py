@@ -12,13 +12,13 @@ import pickle
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cj_stream import worker
-from cj_stream.agents import computing
+from cj_stream.agents import batches, callbacks, computing, requests
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import DeadLetters
@@ -29,22 +29,26 @@ from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
-from cj_stream.engine.overrides.consumer import BarrierConsumer, FaustConsumer, FencedConsumerThread
+from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
+from cj_stream.engine.overrides.drain import FaustConsumer
 from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.releases import Releases
+from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.engine.sender import Sender
 from cj_stream.provider.client import ProviderClient
 from cj_stream.worker import Worker
 
 IN_TRAFFIC = {
     "put": "rows are in the local store, none of them was sent",
-    "torn": "all rows of a decision are acknowledged but the last one",
+    "torn": "all rows of a flush are acknowledged but the last one, as when it is larger than a record batch",
     "unacknowledged": "rows are on their way, none is acknowledged",
     "rows held": "rows go into the local store for a while, and to nobody else",
     "inputs held": "inputs are read for a while, and nobody gets them",
-    "in hand": "messages are with the agents for a while, and not handled",
+    "in hand": "runs are with the agents for a while, and not handled",
+    "in a run": "a record of a run is handled, those behind it are not",
+    "flushed": "the rows of a run are acknowledged, the run itself is not",
     "applied": "rows are acknowledged, the offset is not committed",
     "committed": "the offset is committed, what it releases is not started",
     "submitting": "a comparison is on its way to the provider, its answer is not here",
@@ -152,7 +156,7 @@ def _die() -> NoReturn:
 class _NothingSent:
     """A sender that ends the process instead of sending."""
 
-    async def send(self, *_: Any, **__: Any) -> NoReturn:
+    async def flush(self, *_: Any, **__: Any) -> NoReturn:
         _die()
 
 
@@ -202,25 +206,50 @@ async def _report_and_pass(self: Worker, partition: int, event: Event) -> int:
     return offset
 
 
-_send = IdempotentProducer.send
+_send, _append = IdempotentProducer.send, IdempotentProducer.append
 
 
 async def _send_or_hold(self: IdempotentProducer, topic: str, *args: Any, **kwargs: Any) -> Any:
-    point = "rows held" if topic.endswith("-changelog") else "inputs held"
-    if topic.endswith(("-changelog", "events.v1")) and _is_held(point):
+    if topic.endswith("events.v1") and _is_held("inputs held"):
         return asyncio.get_running_loop().create_future()
     return await _send(self, topic, *args, **kwargs)
+
+
+async def _append_or_hold(self: IdempotentProducer, *args: Any) -> Any:
+    if _is_held("rows held"):
+        return asyncio.get_running_loop().create_future()
+    return await _append(self, *args)
 
 
 def _handle_or_hold(agent: Any) -> None:
     handle = agent.handle
 
-    async def handled(self: Any, message: Any) -> None:
+    async def handled(self: Any, run: Any) -> None:
         if _is_held("in hand"):
             await asyncio.Event().wait()
-        await handle(self, message)
+        await handle(self, run)
 
     agent.handle = handled
+
+
+_handle_batches = BatchesAgent.handle
+
+
+async def _handle_and_flush(self: BatchesAgent, run: Run) -> None:
+    await _handle_batches(self, run)
+    if _is_due("flushed"):
+        await self._engine.sender.settled(10)
+        _die()
+
+
+async def _in_portions_and_pass(records: Iterable[Record]) -> AsyncIterator[Record]:
+    """Die between the records of a run: not before its first one, and not behind its last."""
+    first = True
+    async for record in in_portions(records):
+        if not first:
+            passing("in a run")
+        yield record
+        first = False
 
 
 def _is_held(point: str) -> bool:
@@ -270,6 +299,10 @@ def arm() -> None:
     """Put all points into the code of this process, before the worker is built."""
     computing.SMALL_ESSAYS = SMALL_ESSAYS
     IdempotentProducer.send = _send_or_hold
+    IdempotentProducer.append = _append_or_hold
+    BatchesAgent.handle = _handle_and_flush
+    for module in (requests, callbacks, batches):
+        module.in_portions = _in_portions_and_pass
     BatchTable.write = _write_and_pass
     ProviderClient.submit = _submit_and_pass
     Worker._report = _report_and_pass

@@ -18,9 +18,10 @@ from kills.points import (
 
 SHORT: Waves = (
     (Kill(1, "rows held"), Kill(2, "submitted", 2), Kill(3, "in hand", 2)),
-    (Freeze(1), Kill(2, "torn", 3)),
+    (Freeze(1), Kill(2, "torn", 3), Kill(3, "in a run")),
     (KillInRebalance(3, 3, "recovering"), Kill(1, "reported", 2), Kill(2, "inputs held")),
     (Outage(8),),
+    (Kill(1, "flushed", 2),),
     (KeptThenEmpty(2, "put", 2),),
 )
 """Each kind of fault once."""
@@ -31,7 +32,7 @@ UNHARMED: Waves = ((Scale(3),), (Scale(1),))
 LONG_OUTAGE_SECONDS = 60.0
 MOST_PASSAGES = 6
 AFTER_A_RESTART = sorted(AT_A_START.keys() | IN_A_REBALANCE.keys() - {"revoked", "given up"})
-WHILE_WRITING = ("put", "torn", "unacknowledged", "rows held", "applied")
+WHILE_WRITING = ("put", "torn", "unacknowledged", "rows held", "flushed", "applied")
 
 
 def random_schedule(seed: int) -> Waves:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -14,11 +14,15 @@ from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 from simulation.clock_loop import ClockLoop, Scheduler
 
+from cj_stream.engine.sender import Unsent
+
 SLOWEST_ANSWER = 0.01
 PRODUCER_PATIENCE = 30.0
 """Seconds after which a producer gives a record up."""
 LOG_APPEND_TIME = 1
 """Of a record's metadata: its time is the broker's."""
+SEVERAL_BATCHES = 0.1
+"""Share of the flushes that are too large for one record batch."""
 BUFFER_FULL = 0.1
 """Share of the records for which the producer makes its caller wait."""
 
@@ -84,13 +88,11 @@ class Broker:
 
 @dataclass(eq=False)
 class Flight:
-    """A record on its way. ``cause``: the offset of the event that its partition's writer was handling."""
+    """Records on their way, which arrive together. ``cause``: the first offset of the run that they come of."""
 
     topic: str
     partition: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    records: Sequence[Unsent]
     due: float
     future: asyncio.Future[Any]
     cause: int
@@ -117,7 +119,8 @@ class SimProducer:
         self._dead = False
         self.produced = 0
         self.on_produce: Callable[[str], None] = lambda _: None
-        self.cause: Callable[[str, int | None], int] = lambda *_: -1
+        self.cause: Callable[[int], int] = lambda _: -1
+        """Returns the cause of the next flush of a partition."""
         self.refusal: Callable[[str, bytes | None], Exception | None] = lambda *_: None
         """Says why a topic does not take a record, None when it does."""
 
@@ -131,6 +134,18 @@ class SimProducer:
         headers: list[tuple[str, bytes]] | None,
     ) -> asyncio.Future[Any]:
         """Take a record; the future resolves when the broker has acknowledged it."""
+        return await self._take(topic, partition, [(key, value, headers or ())], cause=-1)
+
+    async def append(self, topic: str, partition: int, records: Sequence[Unsent]) -> asyncio.Future[Any]:
+        """Take records that arrive together; now and then they are too many for one record batch."""
+        chance, cause = self._scheduler.chance, self.cause(partition)
+        cut = chance.randrange(len(records)) if chance.random() < SEVERAL_BATCHES else 0
+        sent = [await self._take(topic, partition, part, cause) for part in (records[:cut], records[cut:]) if part]
+        return asyncio.ensure_future(_last(sent))
+
+    async def _take(
+        self, topic: str, partition: int | None, records: Sequence[Unsent], cause: int
+    ) -> asyncio.Future[Any]:
         chance, now = self._scheduler.chance, self._scheduler.clock.now
         if chance.random() < BUFFER_FULL:
             await asyncio.sleep(chance.choice((0.0, 0.002, 0.02)))
@@ -141,7 +156,7 @@ class SimProducer:
             due = max(queue.last_due, now + 0.001)
         queue.last_due = due
         future = self._loop.create_future()
-        flight = Flight(topic, partition, key, value, tuple(headers or ()), due, future, self.cause(topic, partition))
+        flight = Flight(topic, partition, records, due, future, cause)
         if not self._dead:
             queue.flights.append(flight)
             self._scheduler.after(due - now, self._land, queue)
@@ -207,13 +222,14 @@ class SimProducer:
             flight = queue.flights.popleft()
             if queue.landable is not None:
                 queue.landable -= 1
-            answer = self.refusal(flight.topic, flight.value) or self._append(flight)
+            answer = self.refusal(flight.topic, flight.records[0][1]) or self._append(flight)
             # Answers come in order too: each later than the one before it.
             queue.last_answer = max(queue.last_answer, now + self._scheduler.chance.random() * SLOWEST_ANSWER)
             self._scheduler.after(queue.last_answer - now, self._acknowledge, flight, answer)
 
     def _append(self, flight: Flight) -> SimpleNamespace:
-        record = self._broker.append(flight.topic, flight.partition, flight.key, flight.value, flight.headers)
+        for key, value, headers in flight.records:
+            record = self._broker.append(flight.topic, flight.partition, key, value, tuple(headers))
         return SimpleNamespace(
             topic=record.topic,
             partition=record.partition,
@@ -224,6 +240,10 @@ class SimProducer:
 
     def _acknowledge(self, flight: Flight, answer: SimpleNamespace | Exception) -> None:
         self._loop.call_soon(_resolve, flight.future, answer)
+
+
+async def _last(sent: Sequence[asyncio.Future[Any]]) -> Any:
+    return (await asyncio.gather(*sent))[-1]
 
 
 def _give_up(future: asyncio.Future[Any]) -> None:

@@ -167,9 +167,9 @@ class Checks:
         for tp, at in offsets.items():
             if tp.topic == self._settings.batch_events_topic:
                 flights = process.producer.in_flight(changelog_topic(self._settings), tp.partition)
-                early = [flight for flight in flights if flight.cause < at]
-                if early:
-                    self._violated(ROWS_FIRST, f"{process.name} commits {tp.partition}@{at}, rows of {early[0].cause}")
+                causes = [*(flight.cause for flight in flights), *process.app.table.causes[tp.partition]]
+                if any(cause < at for cause in causes):
+                    self._violated(ROWS_FIRST, f"{process.name} commits {tp.partition}@{at}, rows of {min(causes)}")
             for offset in range(self._world.broker.committed.get(tp, 0), at):
                 tag = self._expected.get((tp, offset))
                 refused = (*tp, offset) in self.poison

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from faust.stores.rocksdb import Store
 from faust.types import TP
 
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import BatchTable, Put
 from cj_stream.engine.rows import LOCAL_PREFIX, RowKeys
+from cj_stream.engine.sender import Sender
 
 
 class MemoryBatch:
@@ -132,6 +134,13 @@ class SimTable(BatchTable):
         self.data = _Data(app.disk)
         self.changelog_topic_name = app.changelog_topic
         self._checksums = {}
+        self.causes: dict[int, deque[int]] = defaultdict(deque)
+        """Of the flushes that wait for the producer: the first offset of the run that was being handled."""
+        self._cause = app.process.cause
+
+    async def write(self, sender: Sender, partition: int, puts: Sequence[Put]) -> None:
+        self.causes[partition].append(self._cause(partition))
+        await super().write(sender, partition, puts)
 
     async def on_recovery_completed(self, *_: Any, **__: Any) -> None:
         """Nothing to do."""

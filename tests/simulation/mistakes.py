@@ -166,6 +166,17 @@ async def up_to_the_poisoned(records: Iterable[Record]) -> AsyncIterator[Record]
             return
 
 
+_flush = Sender.flush
+
+
+async def flush_without_promise(self: Sender, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    """No commit waits for what is flushed."""
+    before = set(self._outstanding)
+    promise = await _flush(self, *args, **kwargs)
+    self._outstanding &= before
+    return promise
+
+
 # --- Rows -----------------------------------------------------------------------------------------------------------
 
 _store = BatchRows.store

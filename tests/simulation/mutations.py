@@ -79,6 +79,7 @@ MUTATIONS = (
         _replaced(Reading, "_in_hand", mistakes.begun_is_handled),
         (checks.FORWARDED_FIRST, checks.ROWS_FIRST, ENDS, end_checks.LOG_DECIDES),
     ),
+    Mutation("flush without promise", _replaced(Sender, "flush", mistakes.flush_without_promise), (checks.ROWS_FIRST,)),
     Mutation(
         "a run stops at its poisoned record",
         lambda: patch("cj_stream.agents.callbacks.in_portions", mistakes.up_to_the_poisoned),

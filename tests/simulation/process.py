@@ -62,7 +62,7 @@ class Process:
         self.app: SimApp = self.worker.app  # type: ignore[assignment]
         self.consumer.app = self.app
         self.recovery = SimRecovery(self.app)
-        self.producer.cause = self._cause
+        self.producer.cause = lambda partition: self.app.table.causes[partition].popleft()
         self.producer.refusal = world.refusal
         self.spawn(self._main())
 
@@ -337,9 +337,10 @@ class Process:
         if not isinstance(error, ProcessEnded):
             self.world.history.violated("no unexpected exception", f"{self.name}: {context.get('message')} {error!r}")
 
-    def _cause(self, topic: str, partition: int | None) -> int:
+    def cause(self, partition: int) -> int:
+        """Return the first offset of the run that is being handled of a partition of events."""
         events = self._streams.get(self.world.settings.batch_events_topic)
-        handling = events.handling if events and topic == self.app.changelog_topic else None
+        handling = events.handling if events else None
         return handling.offset if handling is not None and handling.partition == partition else -1
 
 

@@ -103,11 +103,11 @@ RELIED_ON: Mapping[str, Mapping[str, str]] = {
         "TopicPartitionState": "consumed_to has_valid_position position reset_to seek",
     },
     "aiokafka.producer.message_accumulator": {
-        "BatchBuilder": "append",
-        "MessageAccumulator": "_pop_batch add_message drain_by_nodes",
-        "MessageBatch": "done failure",
+        "BatchBuilder": "append close record_count",
+        "MessageAccumulator": "_pop_batch add_batch add_message create_builder drain_by_nodes reenqueue",
+        "MessageBatch": "done drain_ready failure remaining_linger wait_drain",
     },
-    "aiokafka.producer.producer": {"AIOKafkaProducer": "_serialize send"},
+    "aiokafka.producer.producer": {"AIOKafkaProducer": "_serialize create_batch send send_batch"},
     "aiokafka.protocol.fetch": {"FetchRequest": "__init__ build topics"},
     "aiokafka.producer.sender": {
         "SendProduceReqHandler": "_can_retry handle_response",

@@ -70,14 +70,13 @@ class BatchTable(faust.Table):
         """Of partitions whose rows nobody but `write` has changed since they were summed up."""
 
     async def write(self, sender: Sender, partition: int, puts: Sequence[Put]) -> None:
-        """Write rows to the local store and, in the same order, to the changelog, each with the checksum so far."""
+        """Write rows to the local store and, in the same order, to the changelog, each with the checksum so far.
+
+        All of them in one flush, so that a row becomes visible together with those that vouch for it.
+        """
         sums = self._apply(partition, puts)
-        for number, ((key, value), told) in enumerate(zip(puts, sums, strict=True), 1):
-            on_ack = self._persisted if number == len(puts) else None
-            headers = [(checksums.HEADER, told)]
-            await sender.send(
-                self.changelog_topic_name, key=key, value=value, partition=partition, headers=headers, on_ack=on_ack
-            )
+        records = [(key, value, [(checksums.HEADER, told)]) for (key, value), told in zip(puts, sums, strict=True)]
+        await sender.flush(self.changelog_topic_name, partition, records, on_ack=self._persisted)
 
     def _apply(self, partition: int, puts: Sequence[Put]) -> list[bytes]:
         """Write rows to the local store; return the encoded checksum after each of them."""

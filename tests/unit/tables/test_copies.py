@@ -51,7 +51,13 @@ class Copies:
 
     async def write(self, *history: list[Put]) -> None:
         for puts in history:
-            await self.owner.write(self.producer.sender(), PARTITION, puts)
+            await self.written(self.owner, puts)
+
+    async def written(self, table: BatchTable, puts: list[Put]) -> None:
+        """Have a table write, and wait until the changelog has it."""
+        sender = self.producer.sender()
+        await table.write(sender, PARTITION, puts)
+        assert await sender.settled(10)
 
     @property
     def log(self) -> list[Any]:
@@ -160,7 +166,7 @@ def test_records_without_a_checksum_say_nothing_about_the_copy(copies: Copies) -
 async def test_who_goes_on_after_another_writer_tells_of_all_rows(copies: Copies) -> None:
     copy = copies.table("copy")
     copies.apply(copy, copies.log)
-    await copy.write(copies.producer.sender(), PARTITION, [row(b"mb\0\1", 6, b"more"), (b"mb\0\2", None)])
+    await copies.written(copy, [row(b"mb\0\1", 6, b"more"), (b"mb\0\2", None)])
     third = copies.table("third")
     copies.apply(third, copies.log)
     assert third.is_complete(PARTITION)

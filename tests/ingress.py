@@ -124,6 +124,7 @@ class _Handled:
 
 
 def _orphans() -> float:
+    METRICS.exposition()  # what was noted is counted when somebody looks
     return METRICS.callbacks_ignored.labels("orphan")._value.get()
 
 

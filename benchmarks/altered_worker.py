@@ -22,6 +22,6 @@ configure_logs(settings.log_format, settings.log_level)
 stock.take_out(filter(None, os.environ.get("BENCH_WITHOUT", "").split(",")))
 if "BENCH_GATES" in os.environ:
     faults.inject(Path(os.environ["BENCH_GATES"]), settings)
-app = stock.built(build_worker(settings)).app
+app = stock.built(build_worker(settings)).faust
 for name, value in json.loads(os.environ.get("BENCH_FAUST", "{}")).items():
     setattr(app.conf, name, value)

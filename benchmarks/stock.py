@@ -12,17 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import faust
 from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from rocksdict import WriteBatch
 
+import cj_stream.engine.app
 import cj_stream.engine.overrides.table
-import cj_stream.worker
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import Event
 from cj_stream.domain.todo import is_done
+from cj_stream.engine.app import App
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
@@ -37,9 +39,11 @@ from cj_stream.engine.sender import Sender
 from cj_stream.engine.watchdog import Watchdog
 from cj_stream.worker import Worker
 
+WorkerApp: TypeAlias = App[Event, Worker]
+
 log = logging.getLogger(__name__)
-_BUILT: list[Worker] = []
-"""The one worker of this process, once it is built: what the replaced parts need of it."""
+_BUILT: list[WorkerApp] = []
+"""The app of the one worker of this process, once it is built: what the replaced parts need of it."""
 
 
 def replace(owner: object, name: str, value: object) -> None:
@@ -148,24 +152,25 @@ def fence() -> None:
 def membership() -> None:
     """Join the group without a name, as a new member after every start."""
 
-    async def nameless(_: Worker) -> None: ...
+    async def nameless(_: WorkerApp) -> None: ...
 
-    replace(Worker, "take_name", nameless)
+    replace(App, "before_join", nameless)
 
 
 def drain() -> None:
     """Finish nothing before partitions are given up, or before the process stops."""
 
-    async def revoked(self: Worker, partitions: set[int]) -> None:
-        partitions = partitions | set(self.batches.partitions)
+    async def revoked(self: WorkerApp, partitions: set[int]) -> None:
+        worker = self.service
+        partitions = partitions | set(worker.batches.partitions)
         self.engine.opener.revoked()
         self.engine.releases.drop(partitions)
-        await self.dispatcher.drop(partitions, 0)
-        self.timeouts.drop(partitions)
+        await worker.dispatcher.drop(partitions, 0)
+        worker.windows.drop(partitions)
         for partition in partitions:
-            self.batches.partitions.pop(partition, None)
+            worker.batches.partitions.pop(partition, None)
 
-    replace(Worker, "revoked", revoked)
+    replace(App, "revoked", revoked)
     inherit(HardenedApp, "stop")
 
 
@@ -176,11 +181,11 @@ def marker() -> None:
         self._nonces = dict.fromkeys(partitions, "")
         self._opened_at = dict.fromkeys(partitions, time.time())
         self._assigned = True
-        worker = _BUILT[0]
+        app, worker = _BUILT[0], _BUILT[0].service
         for partition in partitions:
             live = worker.batches._batches(partition)  # noqa: SLF001 -- what the marker makes the agent do
             done = [head for head in worker.rows.heads(partition) if is_done(head)]
-            worker.released(partition, 0, [*live, *done])
+            app.released(partition, 0, [*live, *done])
 
     replace(Opener, "assigned", assigned)
 
@@ -243,8 +248,8 @@ def exceptions() -> None:
     def leave(_why: str, **_: object) -> NoReturn:
         raise sys.exception() or RuntimeError("no exception is being handled")
 
-    replace(cj_stream.worker, "end_process", leave)
-    replace(cj_stream.worker, "ends_process", lambda _why: nullcontext())
+    replace(cj_stream.engine.app, "end_process", leave)
+    replace(cj_stream.engine.app, "ends_process", lambda _why: nullcontext())
 
 
 def watchdog() -> None:
@@ -254,10 +259,10 @@ def watchdog() -> None:
 
 def settings() -> None:
     """Take Faust's settings: no linger, 16 KiB at once, and a commit every 2.8 seconds."""
-    new_app = cj_stream.worker.new_app
+    made = HardenedApp.__init__
 
-    def changed(own: Any) -> HardenedApp:
-        app = new_app(own)
+    def changed(app: HardenedApp, *built_with: Any) -> None:
+        made(app, *built_with)
         stock = faust.App("stock", autodiscover=False).conf
         for name in (
             "producer_linger",
@@ -266,9 +271,8 @@ def settings() -> None:
             "broker_commit_interval",
         ):
             setattr(app.conf, name, getattr(stock, name))
-        return app
 
-    replace(cj_stream.worker, "new_app", changed)
+    replace(HardenedApp, "__init__", changed)
 
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -290,7 +294,7 @@ def take_out(names: Iterable[str]) -> None:
         PARTS[name]()
 
 
-def built(worker: Worker) -> Worker:
-    """Remember the worker of this process for the parts that need it."""
-    _BUILT.append(worker)
-    return worker
+def built(app: WorkerApp) -> WorkerApp:
+    """Remember the app of this process for the parts that need it."""
+    _BUILT.append(app)
+    return app

@@ -33,7 +33,7 @@ def _app() -> HardenedApp:
     try:
         settings = _settings()
         verify_sources()
-        return build_worker(settings).app
+        return build_worker(settings).faust
     except Exception as error:  # noqa: BLE001 (Faust's command line would end with exit code 1)
         end_for(error, NAMES)
 

@@ -10,12 +10,13 @@ from ingress import METRICS
 from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
 
 from cj_stream.agents.batches import BatchesAgent
-from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.dead_letters import StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.domain.events import Action, Callback, ContentLoaded, OperatorCommand, PairsPlanned, VerdictReceived
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
@@ -47,7 +48,7 @@ class EventLog:
             releases=SimpleNamespace(hold=lambda _, offset, __: self.held.append(offset)),
         )
         share, deliveries = InvalidShare(Settings(invalid_input_share=1)), Deliveries(self.sender.promise)
-        letters = DeadLetters(self.producer.publisher(), deliveries, "letters", METRICS, share)
+        letters = DeadLetters(self.producer.publisher(), deliveries, "letters", envelope, InputWatch(METRICS, share))
         self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
 
     def _batches(self, partition: int) -> PartitionBatches:

@@ -12,14 +12,21 @@ from fake_producer import FakeProducer, Produced
 
 from cj_stream.agents.answers import Answers
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.agents.requests import RequestsAgent
-from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, WHOLE_VALUE_LIMIT, StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.dead_letters import (
+    CUT_VALUE_LIMIT,
+    WHOLE_VALUE_LIMIT,
+    StoredDeadLetter,
+    envelope,
+    read_dead_letter,
+)
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.log import EVENTS
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
@@ -65,7 +72,7 @@ class Ingress:
         self.sender = self.producer.sender()
         publisher, deliveries = self.producer.publisher(), Deliveries(self.sender.promise)
         self.letters = letters = DeadLetters(
-            publisher, deliveries, settings.dead_letters_topic, METRICS, InvalidShare(settings)
+            publisher, deliveries, settings.dead_letters_topic, envelope, InputWatch(METRICS, InvalidShare(settings))
         )
         answers = Answers(publisher, deliveries, settings.assessment_failed_topic, METRICS)
         forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000, EVENTS)

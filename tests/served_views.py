@@ -31,8 +31,8 @@ class Served:
         # A story keeps its rows under a partition of its own.
         worker.rows.heads = lambda partition: self._stories[partition].rows.heads(PARTITION)
         worker.rows.load = lambda partition, *key: self._stories[partition].rows.load(PARTITION, *key)
-        worker.forwarder._gather = self._gather
-        worker.app.conf.canonical_url = URL(self.url)
+        worker.engine.forwarder._gather = self._gather
+        worker.engine.faust.conf.canonical_url = URL(self.url)
 
     def assign(self, *partitions: int) -> None:
         """Assign partitions, recovered and not yet open."""
@@ -50,7 +50,7 @@ class Served:
         """Let the worker know the partitions of all workers, by base URL."""
         topic = changelog_topic(self.worker.settings)
         told = {url: {topic: partitions} for url, partitions in group.items()}
-        self.worker.app.assignor.table_metadata = {topic: told}.__getitem__
+        self.worker.engine.faust.assignor.table_metadata = {topic: told}.__getitem__
 
     async def ask(self, path: str, method: str = "GET", **sent: Any) -> tuple[int, Any]:
         """Return status and JSON of the answer; ``path`` goes over the wire as it is."""

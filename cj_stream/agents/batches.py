@@ -12,7 +12,6 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
@@ -20,6 +19,7 @@ from cj_stream.domain.draft import Change, Changes, NoteKind, unchanged
 from cj_stream.domain.events import Event
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.todo import is_done
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.messages import (
     NewerVersionError,
@@ -42,7 +42,7 @@ class BatchesAgent:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine[Event],
         rows: BatchRows,
         dead_letters: DeadLetters,
         metrics: Metrics,
@@ -54,6 +54,11 @@ class BatchesAgent:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._new_partition = new_partition
+
+    @property
+    def homes(self) -> dict[int, PartitionBatches]:
+        """The batches of each partition that is served."""
+        return self.partitions
 
     async def handle(self, run: Run) -> None:
         """Apply the events of all messages of a run."""
@@ -136,7 +141,7 @@ class BatchesAgent:
         """
         if message.partition in self._engine.opener.opened_at:
             return False
-        here = self._rows.position_of(message.partition, int(message.offset))
+        here = self._rows.positions.of(message.partition, int(message.offset))
         return self._rows.position(message.partition, batch) >= here
 
     def _observe(self, change: Change) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.contracts.callbacks import Callback as WireCallback
 from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.events import Callback, Event
 from cj_stream.domain.identifiers import read_correlation_id
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.runs import Record, Run, in_portions

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.dead_letters import Refusal
 from cj_stream.engine.process import end_for_bad_input
 from cj_stream.engine.runs import Record
 from cj_stream.operations.settings import Settings
@@ -44,7 +44,7 @@ class InvalidShare:
         """Count a valid input of ``topic``; what is well formed and meant for somebody else is valid too."""
         self._add(topic, None)
 
-    def refused(self, record: Record, refused: Refused) -> None:
+    def refused(self, record: Record, refused: Refusal) -> None:
         """Count an invalid input; ends the process, with an explanation, when it is one too many."""
         recent = self._add(record.topic, _Invalid(record.partition, record.offset, refused.reason))
         if recent.invalid >= self._minimum and recent.invalid > self._share * len(recent.inputs):

@@ -1,14 +1,15 @@
-"""A wheel of time windows: which batches fall due in which window, and what is due when a window closes."""
+"""A wheel of time windows: which subjects fall due in which window, and what is due when a window closes."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from math import floor
 
-Key = tuple[str, int]
+Key = Hashable
 
 
 class Wheel:
-    """Windows of ``width`` seconds. A batch is in one window at a time, the one its next deadline falls into."""
+    """Windows of ``width`` seconds. A subject is in one window at a time, the one its next deadline falls into."""
 
     def __init__(self, width: float) -> None:
         self._width = width
@@ -23,7 +24,7 @@ class Wheel:
         return self._due.get(key)
 
     def keys(self) -> list[Key]:
-        """Return the batches on the wheel."""
+        """Return the keys on the wheel."""
         return list(self._due)
 
     def put(self, key: Key, due: float) -> None:
@@ -44,4 +45,6 @@ class Wheel:
     def closed(self, now: float) -> list[tuple[Key, float]]:
         """Return the keys and deadlines in windows that have closed by ``now``, earliest first. They stay there."""
         ended = (keys for window, keys in self._windows.items() if (window + 1) * self._width <= now)
-        return sorted(((key, self._due[key]) for keys in ended for key in keys), key=lambda item: (item[1], item[0]))
+        return sorted(
+            ((key, self._due[key]) for keys in ended for key in keys), key=lambda item: (item[1], repr(item[0]))
+        )

@@ -8,13 +8,9 @@ from typing import TypeVar, cast
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.draft import Change
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
-from cj_stream.engine.overrides.inputs import Applied
 from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.positions import Newest, Positions
 from cj_stream.engine.rows import (
-    HEARTBEAT_KEY,
-    POSITIONS_APART,
-    encode_heartbeat,
-    heartbeat_base,
     row_position,
 )
 from cj_stream.engine.sender import Sender
@@ -38,54 +34,32 @@ class BatchRows:
     def __init__(self, table: BatchTable, sender: Sender) -> None:
         self._table = table
         self._sender = sender
+        self.positions = Positions(table, self.newest)
 
     async def store(self, partition: int, change: Change, offset: int) -> None:
         """Write what the event at ``offset`` changed: details first, the control row last."""
         puts: list[Put] = []
         if change.deleted is not None:
             puts = [(key, None) for key in self._keys(partition, change.deleted)]
-            puts.append(self._heartbeat(partition, offset))
+            puts.append(self.positions.heartbeat(partition, offset))
         elif change.batch is not None:
             batch_id, run = change.batch.key
-            position = max(self.position_of(partition, offset), self.position(partition, change.batch))
+            position = max(self.positions.of(partition, offset), self.position(partition, change.batch))
             puts = [(row_key(batch_id, run, row), encode_row(row, position)) for row in change.rows]
         if puts:
             await self._table.write(self._sender, partition, puts)
 
     async def heartbeat(self, partition: int, offset: int) -> None:
         """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""
-        await self._table.write(self._sender, partition, [self._heartbeat(partition, offset)])
+        await self._table.write(self._sender, partition, [self.positions.heartbeat(partition, offset)])
 
-    def _heartbeat(self, partition: int, offset: int) -> Put:
-        # Not below the one before: an event that is read again may be older than the marker that was read last.
-        value = self._table.read(partition, HEARTBEAT_KEY)
-        base = self._base(partition)
-        return HEARTBEAT_KEY, encode_heartbeat(max(base + offset, -1 if value is None else row_position(value)), base)
-
-    def position_of(self, partition: int, offset: int) -> int:
-        """Return the position of what the event at ``offset`` causes."""
-        return self._base(partition) + offset
-
-    def applied(self, partition: int) -> Applied | None:
-        """Return how far the log was applied to the rows of a partition, None when there are no rows."""
-        value = self._table.read(partition, HEARTBEAT_KEY)
-        newest, at = (-1, 0.0) if value is None else (row_position(value), 0.0)
+    def newest(self, partition: int) -> Newest:
+        """Return the highest position of the rows of a partition, and the time of their newest event."""
+        position, at = -1, 0.0
         for key, row in self._table.scan(partition, prefix(Control)):
             control = cast("Control", decode_row(key, row))
-            newest, at = max(newest, row_position(row)), max(at, control.activity_at, control.state_since)
-        return None if newest < 0 else Applied(newest - self._base(partition), at)
-
-    async def begin_anew(self, partition: int, offset: int) -> None:
-        """Have whatever the log holds from ``offset`` on get positions beyond those of all rows there are."""
-        applied = self.applied(partition)
-        position = 0 if applied is None else self.position_of(partition, applied.offset)
-        # What was under way may have left rows a little beyond.
-        base = max(position + POSITIONS_APART - offset, 0)
-        await self._table.write(self._sender, partition, [(HEARTBEAT_KEY, encode_heartbeat(position + 1, base))])
-
-    def _base(self, partition: int) -> int:
-        value = self._table.read(partition, HEARTBEAT_KEY)
-        return 0 if value is None else heartbeat_base(value)
+            position, at = max(position, row_position(row)), max(at, control.activity_at, control.state_since)
+        return Newest(position, at)
 
     def position(self, partition: int, batch: Batch) -> int:
         """Return the position of the batch's control row, -1 for a batch without one."""

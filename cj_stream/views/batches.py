@@ -13,9 +13,15 @@ from cj_stream.domain.commands import objection
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.views.answers import ApiError, Page, bad_request, json_answer, unavailable
+from cj_stream.engine.answers import (
+    ApiError,
+    Page,
+    bad_request,
+    json_answer,
+    unavailable,
+)
+from cj_stream.engine.health import degraded
 from cj_stream.views.comparisons import comparisons_page
-from cj_stream.views.degraded import degraded
 from cj_stream.views.explain import explain
 from cj_stream.views.listing import Listing
 from cj_stream.views.parameters import check_token, integer, member, reason_of, run_number
@@ -143,7 +149,7 @@ class BatchPages:
 
     async def _send(self, command: OperatorCommand) -> None:
         """Put the command into the log of the batch, and wait for the broker."""
-        delivered = self._worker.forwarder.deliver(self._routing.home(command.batch_id), command)
+        delivered = self._worker.engine.forwarder.deliver(self._routing.home(command.batch_id), command)
         try:
             await asyncio.wait_for(delivered, ACKNOWLEDGE_SECONDS)
         except TimeoutError:

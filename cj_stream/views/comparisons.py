@@ -8,7 +8,7 @@ from uuid import UUID
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.records import Comparison, ComparisonStatus
-from cj_stream.views.times import iso_time_or_none
+from cj_stream.engine.times import iso_time_or_none
 
 
 def comparisons_page(

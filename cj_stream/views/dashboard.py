@@ -9,7 +9,10 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from cj_stream.views.answers import SAFE_HEADERS, Page
+from cj_stream.engine.answers import (
+    SAFE_HEADERS,
+    Page,
+)
 
 
 def dashboard_page() -> Page:

@@ -5,24 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cj_stream.engine.conditions import Conditions
-from cj_stream.views.times import iso_time
-
 Answer = dict[str, Any]
-
-
-def degraded(conditions: Conditions) -> list[Answer]:
-    """Return the conditions of a worker, the oldest first."""
-    return [
-        {
-            "kind": condition.kind.value,
-            "subject": condition.subject,
-            "what": condition.what,
-            "meaning": condition.meaning,
-            "since": iso_time(condition.since),
-        }
-        for condition in conditions.current
-    ]
 
 
 def without_repeats(found: Iterable[Answer]) -> list[Answer]:

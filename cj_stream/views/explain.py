@@ -11,8 +11,11 @@ from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, todo
+from cj_stream.engine.times import (
+    iso_time,
+    iso_time_or_none,
+)
 from cj_stream.views.hints import hints
-from cj_stream.views.times import iso_time, iso_time_or_none
 
 EFFECTS_SHOWN = 20
 ERRORS_SHOWN = 5

@@ -18,8 +18,9 @@ from cj_stream.agents.batches import BatchesAgent
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import Conditions
+from cj_stream.engine.health import degraded
 from cj_stream.tables.batches import BatchRows
-from cj_stream.views.degraded import degraded, without_repeats
+from cj_stream.views.degraded import without_repeats
 from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.routing import Routing
 from cj_stream.views.summary import Place, summary

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faust.web import View
-from faust.web.base import BlueprintManager
-
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.events import Action
-from cj_stream.views.answers import Page, errors_as_json
+from cj_stream.engine.answers import (
+    Page,
+)
 from cj_stream.views.batches import BatchPages
 from cj_stream.views.dashboard import dashboard_page
-from cj_stream.views.health import HealthPages
+from cj_stream.views.metrics import metrics_page
 from cj_stream.views.partitions import PartitionPages
 from cj_stream.views.routing import Routing
 
@@ -25,21 +23,14 @@ BATCH = "/batches/{batch_id:[^/]+}"
 PARTITION = "/partitions/{topic:[^/]+}/{partition:[^/]+}"
 
 
-def add_views(worker: Worker) -> None:
-    """Serve the views of ``worker`` on its Faust app, and nothing of Faust's own."""
-    server = worker.app.web
-    # Faust's pages (index, statistics, table data, router) are blueprints, applied when the server starts.
-    server.blueprints = BlueprintManager()
-    server.web_app.middlewares.append(errors_as_json)
-    settings = worker.settings
-    routing = Routing(worker.app, worker.engine.opener, settings.partitions, changelog_topic(settings))
-    batches, health = BatchPages(worker, routing), HealthPages(worker)
-    partitions = PartitionPages(worker, routing)
+def pages(worker: Worker) -> tuple[dict[str, Page], dict[str, Page]]:
+    """Return what is served about the batches of ``worker``: the pages to be read, and those of the commands."""
+    settings, engine = worker.settings, worker.engine
+    routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic)
+    batches, partitions = BatchPages(worker, routing), PartitionPages(worker, routing)
     gets = {
         "/": dashboard_page(),
-        "/metrics": health.metrics,
-        "/healthz/live": health.live,
-        "/healthz/ready": health.ready,
+        "/metrics": metrics_page(worker.metrics),
         "/partitions": partitions.overview,
         "/batches": batches.list,
         BATCH: routing.at_home("", batches.detail),
@@ -47,14 +38,5 @@ def add_views(worker: Worker) -> None:
         f"{BATCH}/result": routing.at_home("/result", batches.result),
         f"{BATCH}/explain": routing.at_home("/explain", batches.explain),
     }
-    for path, page in gets.items():
-        _add(worker, "get", path, page)
-    for action in Action:
-        _add(worker, "post", f"{BATCH}/{action}", batches.command(action))
-
-    _add(worker, "post", f"{PARTITION}/step-over", partitions.step_over)
-
-
-def _add(worker: Worker, method: str, path: str, page: Page) -> None:
-    # Static: to Faust a page is a method of a class of its own, to us it belongs to the pages it stands with.
-    worker.app.page(path, name=f"{method} {path}")(type("Page", (View,), {method: staticmethod(page)}))
+    posts = {f"{BATCH}/{action}": batches.command(action) for action in Action}
+    return gets, {**posts, f"{PARTITION}/step-over": partitions.step_over}

@@ -10,7 +10,10 @@ from typing import TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from cj_stream.views.answers import ApiError, bad_request
+from cj_stream.engine.answers import (
+    ApiError,
+    bad_request,
+)
 
 EnumT = TypeVar("EnumT", bound=Enum)
 

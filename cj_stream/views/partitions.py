@@ -12,11 +12,15 @@ import msgspec
 from aiohttp import web
 from aiokafka.structs import TopicPartition
 
+from cj_stream.engine.answers import (
+    ApiError,
+    bad_request,
+    json_answer,
+)
 from cj_stream.engine.standing import Standing
-from cj_stream.views.answers import ApiError, bad_request, json_answer
+from cj_stream.engine.times import iso_time
 from cj_stream.views.parameters import check_token
 from cj_stream.views.routing import ROUTED, Routing
-from cj_stream.views.times import iso_time
 
 if TYPE_CHECKING:
     from cj_stream.worker import Worker

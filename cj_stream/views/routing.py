@@ -19,6 +19,12 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from cj_stream.engine.answers import (
+    SAFE_HEADERS,
+    ApiError,
+    Page,
+    unavailable,
+)
 from cj_stream.engine.foreign_answers import (
     VIEW_LIMIT,
     RedirectedError,
@@ -26,7 +32,6 @@ from cj_stream.engine.foreign_answers import (
 )
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.partitioning import home_partition
-from cj_stream.views.answers import SAFE_HEADERS, ApiError, Page, unavailable
 
 ROUTED = "X-CJ-Routed"
 HOP_SECONDS = 5.0

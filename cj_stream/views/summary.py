@@ -12,7 +12,10 @@ from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.views.times import iso_time, iso_time_or_none
+from cj_stream.engine.times import (
+    iso_time,
+    iso_time_or_none,
+)
 
 
 @dataclass(frozen=True)

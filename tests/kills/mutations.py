@@ -19,6 +19,7 @@ from cj_stream.domain.decider import HANDLERS
 from cj_stream.domain.draft import Change, Draft
 from cj_stream.domain.events import VerdictReceived
 from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.engine.app import App
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer
@@ -78,19 +79,19 @@ def _trust_the_local_store() -> None:
 
 
 def _start_before_the_marker_is_read() -> None:
-    build, assigned = Worker.__init__, Opener.assigned
-    workers: list[Worker] = []
+    build, assigned = App.__init__, Opener.assigned
+    apps: list[App[Any, Worker]] = []
 
-    def built(self: Worker, *args: Any) -> None:
+    def built(self: App[Any, Worker], *args: Any) -> None:
         build(self, *args)
-        workers.append(self)
+        apps.append(self)
 
     def started(self: Opener, partitions: set[int]) -> None:
         assigned(self, partitions)
         for partition in partitions:
-            workers[0].released(partition, 0, list(workers[0].batches._batches(partition)))
+            apps[0].released(partition, 0, list(apps[0].service.batches._batches(partition)))
 
-    Worker.__init__ = built
+    App.__init__ = built
     Opener.assigned = started
 
 

@@ -21,10 +21,11 @@ from cj_stream import worker
 from cj_stream.agents import batches, callbacks, computing, requests
 from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.agents.dead_letters import DeadLetters
 from cj_stream.agents.effects import Effects
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
+from cj_stream.engine.app import App
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
@@ -35,10 +36,10 @@ from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.releases import Releases
+from cj_stream.engine.reports import Reports
 from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.engine.sender import Sender
 from cj_stream.provider.client import ProviderClient
-from cj_stream.worker import Worker
 
 IN_TRAFFIC = {
     "put": "rows are in the local store, none of them was sent",
@@ -196,10 +197,10 @@ def _empty_or_half(self: LocalStore) -> None:
     _empty(self)
 
 
-_report = Worker._report
+_report = Reports.send
 
 
-async def _report_and_pass(self: Worker, partition: int, event: Event) -> int:
+async def _report_and_pass(self: Reports[Event], partition: int, event: Event) -> int:
     offset = await _report(self, partition, event)
     if isinstance(event, SubmissionAccepted):
         passing("reported")
@@ -305,7 +306,7 @@ def arm() -> None:
         module.in_portions = _in_portions_and_pass
     BatchTable.write = _write_and_pass
     ProviderClient.submit = _submit_and_pass
-    Worker._report = _report_and_pass
+    Reports.send = _report_and_pass
     LocalStore._empty = _empty_or_half
     for agent in (RequestsAgent, CallbacksAgent, BatchesAgent):
         _handle_or_hold(agent)
@@ -324,7 +325,7 @@ BEFORE: tuple[Place, ...] = (
     (FaustConsumer, "_commit_offsets", "applied"),
     (Releases, "committed", "committed"),
     (pickle, "load", "computing"),
-    (Worker, "revoked", "revoked"),
+    (App, "revoked", "revoked"),
     (SeekFirstRecovery, "on_rebalance", "assigned"),
     (Opener, "assigned", "recovered"),
     (Dispatcher, "close", "draining"),
@@ -345,7 +346,7 @@ AFTER_AWAITING: tuple[Place, ...] = (
     (Effects, "_publish", "published"),
     (DeadLetters, "put", "refused"),
     (worker, "claim", "claimed"),
-    (Worker, "revoked", "given up"),
+    (App, "revoked", "given up"),
     (BarrierConsumer, "perform_seek", "sought"),
     (Opener, "_send", "marked"),
     (Dispatcher, "close", "drained"),

@@ -111,10 +111,10 @@ class _FaustApp(faust.App):  # type: ignore[misc]
 class SimApp(HardenedApp, _FaustApp):
     """The real app on the model of Faust's."""
 
-    def __init__(self, process: Process, changelog_topic: str) -> None:
+    def __init__(self, process: Process, settings: Any, *built_with: Any) -> None:
         self.process = process
         self.disk = process.node.disk
-        self.changelog_topic = changelog_topic
+        self.changelog_topic = settings.changelog_topic
         self.producer = process.producer
         self.consumer = process.consumer
         self.agents_by_topic: dict[str, Callable[[Stream], Awaitable[None]]] = {}
@@ -129,6 +129,7 @@ class SimApp(HardenedApp, _FaustApp):
         self._fetcher = SimpleNamespace(maybe_start=_nothing_soon)
         self.flow_control = FlowControlEvent()
         self.table: Any = None
+        self._harden(settings, *built_with)
 
     def __hash__(self) -> int:
         return id(self)

@@ -139,7 +139,7 @@ def start_when_assigned(self: Opener, partitions: set[int]) -> None:
     _assigned(self, partitions)
     worker = owner().worker
     for partition in sorted(partitions):
-        worker.released(partition, 0, list(worker.batches._batches(partition)))
+        worker.engine.faust.life.released(partition, 0, list(worker.batches._batches(partition)))
 
 
 def restore_nothing(_self: Any, _batches: Iterable[Batch]) -> None:

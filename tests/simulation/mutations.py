@@ -179,7 +179,7 @@ MUTATIONS = (
     ),
     Mutation(
         "timeouts do not wait for unread callbacks",
-        lambda: patch("cj_stream.worker.caught_up", mistakes.always_read),
+        lambda: patch("cj_stream.engine.all_read.caught_up", mistakes.always_read),
         (checks.READ_FIRST,),
     ),
     Mutation(

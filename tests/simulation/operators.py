@@ -30,4 +30,4 @@ class Operators:
                 self._world.history.note("operator", f"{action} {batch_id}")
                 self.commanded.add(batch_id)
                 command = OperatorCommand(batch_id=batch_id, action=action, reason="because")
-                process.loop.call_soon(process.worker.forwarder.forward, home, command)
+                process.loop.call_soon(process.worker.engine.forwarder.forward, home, command)

@@ -59,7 +59,7 @@ class Process:
         self._fetching = self._fetching_changelogs = False
         self._streams: dict[str, Stream] = {}
         self.worker: Worker = world.build(self)
-        self.app: SimApp = self.worker.app  # type: ignore[assignment]
+        self.app: SimApp = self.worker.engine.faust  # type: ignore[assignment]
         self.consumer.app = self.app
         self.recovery = SimRecovery(self.app)
         self.producer.cause = lambda partition: self.app.table.causes[partition].popleft()

@@ -18,7 +18,6 @@ from simulation.faust_model import SimApp
 from simulation.world import World, owner
 
 from cj_stream.agents.effects import Effects
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect, Submit
@@ -128,25 +127,26 @@ def _logged(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 REPLACED: dict[str, Any] = {
-    "cj_stream.worker.new_app": lambda settings: SimApp(owner(), changelog_topic(settings)),
-    "cj_stream.worker.BatchTable": SimTable,
+    "cj_stream.engine.app.HardenedApp": lambda *built_with: SimApp(owner(), *built_with),
+    "cj_stream.engine.hardening.BatchTable": SimTable,
     "cj_stream.worker.ContentClient": _Outside,
     "cj_stream.worker.ProviderClient": _Outside,
     "cj_stream.worker.Effects": CheckedEffects,
     "cj_stream.worker.PartitionBatches": CheckedBatches,
     "cj_stream.worker.Metrics": lambda *_: METRICS,
-    "cj_stream.worker.Watchdog": _Watchdog,
+    "cj_stream.engine.hardening.Watchdog": _Watchdog,
     "cj_stream.worker.Reachability": lambda *_: SimpleNamespace(knock=_nothing),
-    "cj_stream.worker.LocalStore": lambda *_: owner().node.disk,
-    "cj_stream.worker.add_views": lambda _: None,
-    "cj_stream.worker.check_codecs": lambda: None,
-    "cj_stream.worker.check_topics": _nothing,
-    "cj_stream.worker.check_changelog": _nothing,
-    "cj_stream.worker.check_shared_input": _nothing,
+    "cj_stream.engine.hardening.LocalStore": lambda *_: owner().node.disk,
+    "cj_stream.worker.pages": lambda _: ({}, {}),
+    "cj_stream.engine.app.serve": lambda *_: None,
+    "cj_stream.engine.app.check_codecs": lambda: None,
+    "cj_stream.engine.app.check_topics": _nothing,
+    "cj_stream.engine.app.check_changelog": _nothing,
+    "cj_stream.engine.app.check_shared_input": _nothing,
     "cj_stream.worker.topic_limits": _no_limits,
     "cj_stream.worker.recall": _nothing,
-    "cj_stream.worker.claim": _nothing,
-    "cj_stream.worker.time": SimpleNamespace(time=_now),
+    "cj_stream.engine.app.claim": _nothing,
+    "cj_stream.engine.hardening.time": SimpleNamespace(time=_now),
     "cj_stream.agents.callbacks.time": SimpleNamespace(time=_now),
     "cj_stream.engine.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),
     "cj_stream.engine.process.os": SimpleNamespace(_exit=_exit),

@@ -112,7 +112,7 @@ class World:
         """Return the real worker of a process."""
         self.building = process
         try:
-            return build_worker(self.settings)
+            return build_worker(self.settings).service
         finally:
             self.building = None
 

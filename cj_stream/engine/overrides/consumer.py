@@ -29,7 +29,7 @@ from faust.types import TP, Message
 
 from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.engine.fence import now
-from cj_stream.engine.hardening import Engine
+from cj_stream.engine.hardening import engine_of
 from cj_stream.engine.overrides.drain import DrainingConsumer, RunMessage
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.overrides.isolation import written_ends
@@ -50,19 +50,19 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         """Start the consumer and watch what the group's coordinator answers."""
         await super().on_start()
         coordinator = self._consumer._coordinator  # noqa: SLF001 (aiokafka has no hook for these answers)
-        fence = cast("Any", self.app).engine.fence
-        conf, names = self.app.conf, cast("Any", self.app).names
+        fence = engine_of(self.app).fence
+        conf, names = self.app.conf, engine_of(self.app).settings.names
         watch = MembershipWatch(coordinator._send_req, fence, conf.consumer_group_instance_id, conf.id, names)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
         fence.contact(now())
-        cast("Any", self.app).engine.watchdog.watch_loop()
+        engine_of(self.app).watchdog.watch_loop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 (Faust has it for its own transactions only)
-        cast("Any", self.app).engine.guard.attach(consumer)
+        engine_of(self.app).guard.attach(consumer)
         client, send, commit = consumer._client, consumer._client.send, consumer.commit  # noqa: SLF001 (no hook for answers)
 
         async def sent(node_id: int, request: Any, **kwargs: Any) -> Any:
@@ -96,8 +96,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
 
     @property
     def _inputs(self) -> Inputs:
-        inputs: Inputs = cast("Any", self.app).engine.inputs
-        return inputs
+        return engine_of(self.app).inputs
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         # Faust takes the stable ends: rows of ours that lie behind somebody's open transaction would not be recovered.
@@ -161,7 +160,7 @@ class BarrierConsumer(DrainingConsumer):
         # Faust's own book of them is not asked, so nobody else would empty it.
         self._acked.clear()
         self._acked_index.clear()
-        unmarked = cast("Any", self.app).engine.guard.unmarked()
+        unmarked = engine_of(self.app).guard.unmarked()
         found = self.reading.committable(unmarked)
         owned = self.assignment() if found else ()
         offsets = {tp: offset for tp, offset in found.items() if tp in owned}
@@ -181,7 +180,7 @@ class BarrierConsumer(DrainingConsumer):
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        engine: Engine = cast("Any", self.app).engine
+        engine = engine_of(self.app)
         generation = self.app.consumer_generation_id
         while not await engine.sender.settled(PATIENCE_SECONDS):
             engine.fence.check()

@@ -8,10 +8,11 @@ Tests: ``test_crashes.py``; ``tests/kafka/test_endings.py``.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import faust.worker
 
+from cj_stream.engine.hardening import engine_of
 from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.crashes import end_for
 from cj_stream.engine.process import end_in_order
@@ -38,8 +39,7 @@ class QuietWorker(faust.worker.Worker):
 
     @property
     def _names(self) -> Names:
-        names: Names = cast("Any", self.app).names
-        return names
+        return engine_of(self.app).settings.names
 
     async def _sentinel_task(self) -> None:
         """End with the event loop: mode waits another second, when everything is stopped and cancelled."""

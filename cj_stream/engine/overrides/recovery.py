@@ -42,7 +42,7 @@ from faust.types import TP
 from mode import Service
 
 from cj_stream.engine.fence import now
-from cj_stream.engine.hardening import Engine
+from cj_stream.engine.hardening import Engine, engine_of
 from cj_stream.engine.overrides.consumer import positions
 
 log = structlog.get_logger(__name__)
@@ -180,9 +180,9 @@ class SeekFirstRecovery(Recovery):
         sources = {tp for tp in consumer.assignment() if not self._is_changelog_tp(tp)} - closed
         events = {tp.partition for tp in sources if tp.topic == self._engine.events_topic}
         if sources:
-            cast("Any", app).before_seek(events)
+            self._engine.faust.life.before_seek(events)
             await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
-            await cast("Any", app).after_seek()
+            await self._engine.faust.life.after_seek()
         if self._is_past(generation_id):
             self.log.warning("the partitions were taken away during the seek")
             return
@@ -361,9 +361,8 @@ class SeekFirstRecovery(Recovery):
         return tp in self._engine.guard.standing() and self.active_remaining()[tp] > 0
 
     @property
-    def _engine(self) -> Engine:
-        engine: Engine = cast("Any", self.app).engine
-        return engine
+    def _engine(self) -> Engine[Any]:
+        return engine_of(self.app)
 
     async def _tell(self, table: Any) -> None:
         await table.on_recovery_completed(self.actives_for_table[table], self.standbys_for_table[table])

@@ -12,10 +12,12 @@ from story import requested
 
 from cj_stream.agents import invalid_share
 from cj_stream.agents.batches import BatchesAgent
-from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.contracts.dead_letters import envelope
 from cj_stream.contracts.log import encode_event
 from cj_stream.domain.draft import Change, unchanged
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.messages import encode_message
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
@@ -53,7 +55,7 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
     sender = producer.sender()
     deliveries = Deliveries(sender.promise)
     share = InvalidShare(Settings(invalid_input_minimum=LIMIT))
-    letters = DeadLetters(producer.publisher(), deliveries, "letters", METRICS, share)
+    letters = DeadLetters(producer.publisher(), deliveries, "letters", envelope, InputWatch(METRICS, share))
     rows: Any = SimpleNamespace(heads=lambda _: [])
     broken: Any = SimpleNamespace(
         decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list

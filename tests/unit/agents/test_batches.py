@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fake_producer import FakeProducer
@@ -12,8 +12,9 @@ from ingress import METRICS
 from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
 
 from cj_stream.agents.batches import BatchesAgent
-from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
+from cj_stream.contracts.dead_letters import envelope
 from cj_stream.contracts.log import encode_event
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
@@ -24,6 +25,7 @@ from cj_stream.domain.events import (
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import Applied
@@ -45,19 +47,28 @@ class Owner:
         sender = producer.sender()
         self.opener = Opener(sender, "events", lambda: START)
         self.opener._nonces[PARTITION] = "ours"
-        self.rows = BatchRows(cast("Any", table), sender)
+        self.table: Any = table
+        self.rows = BatchRows(self.table, sender)
         engine: Any = SimpleNamespace(
             fence=SimpleNamespace(check=lambda: None),
             opener=self.opener,
             releases=SimpleNamespace(hold=lambda _, offset, batches: self.held.append((offset, list(batches)))),
         )
         letters = DeadLetters(
-            producer.publisher(), Deliveries(sender.promise), "letters", METRICS, InvalidShare(Settings())
+            producer.publisher(),
+            Deliveries(sender.promise),
+            "letters",
+            envelope,
+            InputWatch(METRICS, InvalidShare(Settings())),
         )
         self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
 
     def _batches(self, partition: int) -> PartitionBatches:
         return PartitionBatches(IDS, Policy(), lambda batch_id, run: self.rows.load(partition, batch_id, run))
+
+    async def begin_anew(self, offset: int) -> None:
+        """Take over a log that was made anew, and is read from there on."""
+        await self.table.write(None, PARTITION, [self.rows.positions.anew(PARTITION, offset)])
 
     async def read(self, offset: int, *events: Event) -> list[Batch]:
         """Handle a message; return the batches that its commit will release."""
@@ -133,7 +144,7 @@ async def test_what_a_log_made_anew_holds_is_applied_although_its_offsets_are_lo
     after = Owner(table)
     await after.read(3, CANCEL)
     assert after.states() == [BatchState.INITIALIZING], "taken for one that the table knows"
-    await after.rows.begin_anew(PARTITION, 0)
+    await after.begin_anew(0)
     await after.read(3, CANCEL)
     assert after.states() == [BatchState.CANCELLED]
     await after.read(4, requested(3, batch_id="another"))
@@ -149,14 +160,16 @@ async def test_rows_made_from_a_log_made_anew_win_over_all_that_were_there(table
     owner = Owner(table)
     await owner.read(5_000, requested(3))
     newest = max(row_position(value) for _, value in table.scan(PARTITION, b""))
-    await owner.rows.begin_anew(PARTITION, 7)
-    assert owner.rows.applied(PARTITION) == Applied(newest + 1 - owner.rows._base(PARTITION), START + 5_000)
+    await owner.begin_anew(7)
+    assert owner.rows.positions.applied(PARTITION) == Applied(
+        newest + 1 - owner.rows.positions._base(PARTITION), START + 5_000
+    )
     await owner.read(7, requested(3, batch_id="another"), PartitionOpened(nonce="ours"))
-    assert owner.rows.applied(PARTITION) == Applied(7, START + 5_000)
-    assert owner.rows.position_of(PARTITION, 7) > newest + 1
+    assert owner.rows.positions.applied(PARTITION) == Applied(7, START + 5_000)
+    assert owner.rows.positions.of(PARTITION, 7) > newest + 1
     positions = sorted(row_position(value) for _, value in table.scan(PARTITION, b""))
-    assert positions[-1] == owner.rows.position_of(PARTITION, 7)
+    assert positions[-1] == owner.rows.positions.of(PARTITION, 7)
 
 
 def test_rows_that_are_not_there_were_made_from_nothing(table: MemoryTable) -> None:
-    assert Owner(table).rows.applied(PARTITION) is None
+    assert Owner(table).rows.positions.applied(PARTITION) is None

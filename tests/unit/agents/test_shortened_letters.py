@@ -6,10 +6,11 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from fake_producer import FakeProducer
 
-from cj_stream.agents.dead_letters import DeadLetters
+from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, StoredDeadLetter, read_dead_letter
+from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.contracts.refusal import Refused
+from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record
 from cj_stream.operations.metrics import Metrics
@@ -35,7 +36,9 @@ class Topic(FakeProducer):
     async def put(self) -> None:
         sender = self.sender()
         share = InvalidShare(Settings())
-        letters = DeadLetters(self.publisher(), Deliveries(sender.promise), "letters", self.metrics, share)
+        letters = DeadLetters(
+            self.publisher(), Deliveries(sender.promise), "letters", envelope, InputWatch(self.metrics, share)
+        )
         record = Record("requests", 1, 2, 1772615520.0, b"k" * 500, VALUE)
         await letters.put(record, Refused("not_json", "d" * 400))
         assert await sender.settled(10)

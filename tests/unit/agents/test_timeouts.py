@@ -10,7 +10,7 @@ from fake_producer import FakeProducer
 from scraped import value
 from story import BATCH, FIRST, PARTITION, START, Story, requested
 
-from cj_stream.agents.timeouts import TimeoutsAgent
+from cj_stream.agents.timeouts import BatchDeadlines
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
@@ -25,6 +25,7 @@ from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
+from cj_stream.engine.windows import Windows
 from cj_stream.operations.metrics import Metrics
 
 WIDTH = 60.0
@@ -44,7 +45,11 @@ class Timer:
         self.opener = Opener(FakeProducer().sender(), "events", lambda: self.now)
         self.metrics = Metrics(dict, dict, dict)
         forwarder = _Forwarder(self.sent)
-        self.agent = TimeoutsAgent(WIDTH, self.opener, forwarder, self._copy, self._callbacks_read, self.metrics)
+        told = self.metrics.stuck_detected.set
+        deadlines = BatchDeadlines(WIDTH, self._copy)
+        self.agent: Windows[Any, Any, Any] = Windows(
+            WIDTH, deadlines, self.opener, forwarder, self._callbacks_read, told
+        )
 
     async def _copy(self, key: bytes, value: bytes) -> None:
         self.copies.append(key)
@@ -63,7 +68,7 @@ class Timer:
         """Let the windows close ``after`` more seconds, and return what was sent because of it."""
         self.now += after
         self.sent.clear()
-        await self.agent.close_windows(self.now)
+        await self.agent.close(self.now)
         return list(self.sent)
 
 

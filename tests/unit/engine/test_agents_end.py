@@ -11,7 +11,9 @@ import pytest
 from fake_producer import no_exit
 from until import until
 
-from cj_stream.worker import Handler, _add_agent
+from cj_stream.engine.app import _add_agent
+from cj_stream.engine.dead_letters import Handle
+from cj_stream.engine.service import Input
 
 
 async def _stays(_message: Any) -> None:
@@ -31,13 +33,13 @@ class App:
     def topic(self, *_: Any, **__: Any) -> None:
         """Return nothing: the agent gets its stream from the test."""
 
-    def start(self, handle: Handler, *, breaks: bool = False) -> asyncio.Task[None]:
+    def start(self, handle: Handle, *, breaks: bool = False) -> asyncio.Task[None]:
         async def events() -> AsyncIterator[Any]:
             if breaks:
                 raise RuntimeError("the stream broke")
             yield SimpleNamespace(message=SimpleNamespace(run="a run"))
 
-        _add_agent(cast("Any", self), "callbacks", "topic", handle)
+        _add_agent(cast("Any", self), Input("callbacks", "topic", handle))
         return asyncio.create_task(cast("Any", self).added(SimpleNamespace(events=events)))
 
 
@@ -48,7 +50,7 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def end(why: str, **_: object) -> None:
         reasons.append(why)
 
-    monkeypatch.setattr("cj_stream.worker.end_process", end)
+    monkeypatch.setattr("cj_stream.engine.app.end_process", end)
     return reasons
 
 

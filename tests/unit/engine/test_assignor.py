@@ -6,8 +6,8 @@ from typing import Any
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 
-from cj_stream.engine.overrides.app import new_app
 from cj_stream.operations.settings import Settings
+from cj_stream.worker import build_worker
 
 
 def member(*partitions: int) -> ConsumerProtocolMemberMetadata:
@@ -18,7 +18,7 @@ def member(*partitions: int) -> ConsumerProtocolMemberMetadata:
 
 def assigned(count: int, members: dict[str, ConsumerProtocolMemberMetadata]) -> list[int]:
     cluster: Any = SimpleNamespace(partitions_for_topic=lambda _topic: set(range(count)))
-    found = new_app(Settings()).assignor.assign(cluster, members)
+    found = build_worker(Settings()).faust.assignor.assign(cluster, members)
     return sorted(
         partition for one in found.values() for _topic, partitions in one.assignment for partition in partitions
     )

@@ -10,9 +10,9 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
 from cj_stream.engine.fence import Fence, now
-from cj_stream.engine.overrides.app import new_app
 from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.operations.settings import Settings
+from cj_stream.worker import build_worker
 
 EVENTS, CALLBACKS = TP("events", 2), TP("callbacks", 0)
 OFFSETS = {EVENTS: 8, CALLBACKS: 5}
@@ -28,7 +28,7 @@ class Committing:
         self.committed: list[Any] = []
         self.released: list[dict[int, int]] = []
         self.accepted = True
-        self.app: Any = new_app(Settings())
+        self.app: Any = build_worker(Settings()).faust
         self.app.engine = SimpleNamespace(
             sender=self.sender,
             fence=self.fence,

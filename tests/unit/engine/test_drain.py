@@ -8,11 +8,11 @@ import pytest
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP
 
-from cj_stream.engine.overrides.app import new_app
 from cj_stream.engine.overrides.drain import RunMessage
 from cj_stream.engine.reading import RUNS_IN_HAND
 from cj_stream.engine.runs import RUN_RECORDS, runs_of
 from cj_stream.operations.settings import Settings
+from cj_stream.worker import build_worker
 
 EVENTS, CALLBACKS, CHANGELOG = TP("events", 0), TP("callbacks", 1), TP("changelog", 0)
 GENERATION = 7
@@ -52,7 +52,7 @@ class Drain:
     """The real consumer, whose fetches bring what the test says. The agents acknowledge nothing by themselves."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        app: Any = new_app(Settings())
+        app: Any = build_worker(Settings()).faust
         app.topics._acking_topics.update((EVENTS.topic, CALLBACKS.topic))
         app.consumer_generation_id = GENERATION
         app.tables._changelogs[CHANGELOG.topic] = None

@@ -9,12 +9,12 @@ from fake_producer import ProcessEndedError, no_exit
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage
 
-from cj_stream.engine.overrides.app import new_app
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.drain import RunMessage
 from cj_stream.engine.reading import RUNS_IN_HAND
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
+from cj_stream.worker import build_worker
 
 SOURCE = TP("events", 0)
 
@@ -27,7 +27,7 @@ class Reader:
     """The real consumer, not connected, whose partition was sought to ``committed``."""
 
     def __init__(self, committed: int | None) -> None:
-        app = new_app(Settings())
+        app: Any = build_worker(Settings()).faust
         app.topics._acking_topics.add(SOURCE.topic)
         self.unmarked: dict[TP, int] = {}
         app.engine = cast("Any", SimpleNamespace(guard=SimpleNamespace(unmarked=lambda: self.unmarked)))

@@ -11,10 +11,12 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from structlog.testing import capture_logs
 
+from cj_stream.domain.events import Event
+from cj_stream.engine.app import App
 from cj_stream.engine.fence import now
 from cj_stream.engine.overrides.recovery import LOOKS, SeekFirstRecovery
 from cj_stream.operations.settings import Settings
-from cj_stream.worker import Worker
+from cj_stream.worker import Worker, build_worker
 
 SOURCE, CHANGELOG = TP("cj.batch.events.v1", 2), TP("changelog", 2)
 
@@ -51,13 +53,13 @@ class FakeCopy:
 class Recovered:
     """The real recovery, whose tables are rebuilt, on an app that notes what is asked of it."""
 
-    def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, built: App[Event, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
         self.resumed: list[set[TP]] = []
         self.assigned: list[set[int]] = []
         self.at_seek = lambda: None
         self.begins: list[set[int]] = []
-        app: Any = worker.app
+        app: Any = built.faust
         consumer = SimpleNamespace(
             assignment=lambda: {SOURCE, CHANGELOG},
             perform_seek=self._seek,
@@ -71,7 +73,7 @@ class Recovered:
         monkeypatch.setattr(app.engine.opener, "assigned", self.assigned.append)
         monkeypatch.setattr(app.assignor, "assigned_standbys", set)
         app.consumer_generation_id = 7
-        app.before_seek, app.after_seek = self.begins.append, self._nothing
+        app.life = SimpleNamespace(before_seek=self.begins.append, after_seek=self._nothing)
         self.recovery = SeekFirstRecovery(app, app.tables)
         self.copy = FakeCopy()
         self.recovery.active_tps.add(CHANGELOG)
@@ -116,7 +118,7 @@ class Recovered:
 
 @pytest.fixture
 async def recovered(monkeypatch: pytest.MonkeyPatch) -> Recovered:
-    return Recovered(Worker(Settings()), monkeypatch)
+    return Recovered(build_worker(Settings()), monkeypatch)
 
 
 async def test_partitions_are_sought_before_anything_flows(recovered: Recovered) -> None:

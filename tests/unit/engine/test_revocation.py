@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cj_stream.operations.settings import Settings
-from cj_stream.worker import Worker
+from cj_stream.worker import build_worker
 
 
 class EndedError(Exception):
@@ -20,7 +20,8 @@ class Revoking:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[tuple[str, set[int]]] = []
         self.acknowledged = True
-        self.worker = Worker(Settings())
+        self.app = build_worker(Settings())
+        self.worker = self.app.service
         self.worker.batches.partitions.update({0: self.worker._new_partition(0), 3: self.worker._new_partition(3)})
 
         async def finished(partitions: set[int], _patience: float) -> None:
@@ -33,13 +34,13 @@ class Revoking:
         def end(why: str) -> None:
             raise EndedError(why)
 
-        engine = self.worker.engine
+        engine = self.app.engine
         monkeypatch.setattr(engine.opener, "revoked", lambda: self.steps.append(("closed", set())))
         monkeypatch.setattr(engine.releases, "drop", self._noting("held"))
         monkeypatch.setattr(self.worker.dispatcher, "drop", finished)
         monkeypatch.setattr(engine.sender, "settled", settled)
-        monkeypatch.setattr(self.worker.timeouts, "drop", self._noting("wheels"))
-        monkeypatch.setattr("cj_stream.worker.end_process", end)
+        monkeypatch.setattr(self.worker.windows, "drop", self._noting("wheels"))
+        monkeypatch.setattr("cj_stream.engine.app.end_process", end)
 
     def _noting(self, what: str) -> Any:
         return lambda partitions: self.steps.append((what, set(partitions)))
@@ -51,7 +52,7 @@ async def revoking(monkeypatch: pytest.MonkeyPatch) -> Revoking:
 
 
 async def test_all_that_is_served_is_given_up_also_what_a_broken_off_assignment_left_behind(revoking: Revoking) -> None:
-    await revoking.worker.revoked({0})
+    await revoking.app.revoked({0})
     all_of_them = {0, 3}
     assert revoking.steps == [
         ("closed", set()),
@@ -67,4 +68,4 @@ async def test_the_process_ends_when_something_is_not_acknowledged_in_time(revok
     """Or it could come to lie behind the next owner's marker."""
     revoking.acknowledged = False
     with pytest.raises(EndedError, match="not acknowledged before the partitions had to be given up"):
-        await revoking.worker.revoked({0, 3})
+        await revoking.app.revoked({0, 3})

@@ -17,12 +17,11 @@ class Stopping(HardenedApp):
         sender = SimpleNamespace(settled=self._settled, interrupted=interrupted)
         watchdog = SimpleNamespace(stopping=lambda: self.steps.append("only the stop is watched"))
         self.acknowledged = acknowledged
+        store = SimpleNamespace(close=lambda *, clean: self.steps.append(clean))
         self.engine: Any = SimpleNamespace(
-            sender=sender, watchdog=watchdog, fence=SimpleNamespace(silence=silence, session=10.0)
+            local_store=store, sender=sender, watchdog=watchdog, fence=SimpleNamespace(silence=silence, session=10.0)
         )
-        self.local_store: Any = SimpleNamespace(close=lambda *, clean: self.steps.append(clean))
-        self.before_stop = self._before_stop
-        self.after_stop = self._after_stop
+        self.life: Any = SimpleNamespace(before_stop=self._before_stop, after_stop=self._after_stop)
 
     async def _settled(self, _patience: float) -> bool:
         self.steps.append("settled")

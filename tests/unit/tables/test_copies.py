@@ -17,7 +17,7 @@ from cj_stream.engine.rows import (
     encode_heartbeat,
 )
 from cj_stream.operations.settings import Settings
-from cj_stream.worker import Worker
+from cj_stream.worker import build_worker
 
 PARTITION = 3
 
@@ -45,9 +45,7 @@ class Copies:
         self.owner = self.table("owner")
 
     def table(self, name: str) -> BatchTable:
-        worker = Worker(Settings(data_dir=self._folder / name))
-        (table,) = worker.app.tables.values()
-        return table  # type: ignore[no-any-return]
+        return build_worker(Settings(data_dir=self._folder / name)).engine.table
 
     async def write(self, *history: list[Put]) -> None:
         for puts in history:

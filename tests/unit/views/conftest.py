@@ -20,13 +20,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 
         async def start(**settings: Any) -> Served:
             token = SecretStr(TOKEN)
-            worker = build_worker(Settings(**{"data_dir": tmp_path, "operator_token": token, **settings}))
-            worker.app.web.init_server()
-            client = await stack.enter_async_context(TestClient(TestServer(worker.app.web.web_app)))
-            served = Served(worker, client)
+            app = build_worker(Settings(**{"data_dir": tmp_path, "operator_token": token, **settings}))
+            app.faust.web.init_server()
+            client = await stack.enter_async_context(TestClient(TestServer(app.faust.web.web_app)))
+            served = Served(app.service, client)
             served.knows({})
-            stack.push_async_callback(worker.close)
-            stack.push_async_callback(worker.app._maybe_close_http_client)
+            stack.push_async_callback(app.after_stop)
+            stack.push_async_callback(app.faust._maybe_close_http_client)
             return served
 
         yield start

@@ -10,8 +10,8 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import LoadContent, Score
+from cj_stream.engine.times import iso_time
 from cj_stream.views.explain import explain
-from cj_stream.views.times import iso_time
 
 HOUR = 3600.0
 

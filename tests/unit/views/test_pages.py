@@ -118,7 +118,7 @@ async def test_the_metrics_count_the_batches_by_state(worker: Served) -> None:
 
 async def test_a_worker_that_answers_is_live(serve: Serve) -> None:
     worker = await serve()
-    worker.worker.app.conf.consumer_group_instance_id = "worker-1"
+    worker.worker.engine.faust.conf.consumer_group_instance_id = "worker-1"
     assert await worker.ask("/healthz/live") == (200, {"status": "live", "worker_id": "worker-1"})
 
 
@@ -149,14 +149,14 @@ async def test_what_is_degraded_is_listed_by_a_ready_worker_and_counted(worker: 
 
 
 async def test_a_worker_is_not_ready_while_partitions_are_distributed(worker: Served) -> None:
-    worker.worker.app.rebalancing = True
+    worker.worker.engine.faust.rebalancing = True
     status, found = await worker.ask("/healthz/ready")
     assert status == 503
     assert "distributed" in found["why"]
 
 
 async def test_a_worker_that_stops_is_not_ready(worker: Served) -> None:
-    worker.worker.app.draining = True
+    worker.worker.engine.faust.draining = True
     status, found = await worker.ask("/healthz/ready")
     assert (status, found["why"]) == (503, "the worker finishes what is under way, to stop")
 

@@ -56,14 +56,11 @@ def planned_batch(comparisons: int) -> Batch:
     return next(iter(partition))
 
 
-def accepted(batch: Batch) -> Batch:
+def accepted(batch: Batch, at: float = STARTED) -> Batch:
     """Return the batch when all its comparisons await their callback."""
     return evolve(
         batch,
-        (
-            Comparison(index=row.index, status=ComparisonStatus.ACCEPTED, submitted_at=STARTED)
-            for row in batch.comparisons
-        ),
+        (Comparison(index=row.index, status=ComparisonStatus.ACCEPTED, submitted_at=at) for row in batch.comparisons),
     )
 
 

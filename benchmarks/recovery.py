@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from decider import accepted_batch, change_of
+from decider import callback, deliver, partition_of
 from installation import Installation, installation
 from kit import (
     BenchmarkError,
@@ -38,14 +38,16 @@ from kit import (
     print_in_turns,
     until,
 )
-from waiting import rows_of, write_rows
+from waiting import accepted_batch, rows_of, write_rows
 
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, Control, Row
 from cj_stream.domain.states import BatchState
 
 ESSAYS = 30
+COMPARISONS = 225
 OPEN = 10
 """Comparisons of a batch without a verdict."""
 RUNNING = 10
@@ -55,18 +57,18 @@ POLL_SECONDS = 0.02
 
 def rows_of_a_batch() -> tuple[list[Row], Control, Control]:
     """Return the details of a batch, and its control row while it runs and after its end."""
-    batch = accepted_batch(ESSAYS)
     now = time.time()
-    control = msgspec.structs.replace(batch.control, created_at=now, activity_at=now, state_since=now)
-    ended = msgspec.structs.replace(control, state=BatchState.CANCELLED, finished_at=now)
+    policy = Policy(comparisons_per_essay=2 * COMPARISONS // ESSAYS, max_iterations=1)
+    batch = accepted_batch("batch", ESSAYS, policy, now)
+    ended = msgspec.structs.replace(batch.control, state=BatchState.CANCELLED, finished_at=now)
     told = msgspec.structs.replace(ended, published=tuple(unpublished(evolve(batch, [ended]))))
-    return rows_of(evolve(batch, _comparisons(batch, now)))[:-1], control, told
+    return rows_of(evolve(batch, _judged(batch, now)))[:-1], batch.control, told
 
 
-def _comparisons(batch: Batch, now: float) -> list[Comparison]:
-    judged = change_of(batch, OPEN)
-    rows = [judged if row.index >= OPEN else row for row in batch.comparisons]
-    return [msgspec.structs.replace(row, index=index, submitted_at=now) for index, row in enumerate(rows)]
+def _judged(batch: Batch, now: float) -> list[Comparison]:
+    (change,) = deliver(partition_of(batch), [callback(batch, OPEN)], now)
+    row = next(row for row in change.rows if isinstance(row, Comparison))
+    return [msgspec.structs.replace(row, index=index) for index in range(OPEN, batch.total_comparisons)]
 
 
 async def fill(stage: Installation, count: int) -> int:

@@ -11,19 +11,21 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from decider import accepted_batch
+from decider import accepted, deliver, partition_of
 from installation import Installation, callback
 
 from cj_stream.contracts.comparison_api import echo_metadata
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import BatchRequested, ContentLoaded
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.records import Content, Roster, Row
+from cj_stream.domain.records import Content, Context, Essay, Roster, Row
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.codec import encode_row, row_key
@@ -67,10 +69,22 @@ def backlog(batches: int, comparisons: int) -> Backlog:
     """Return batches with this many comparisons each, all accepted by the provider."""
     essays = 2 * comparisons // COMPARISONS_PER_ESSAY
     policy = msgspec.structs.replace(_POLICY, max_concurrent_comparisons=comparisons)
-    made = [accepted_batch(essays, f"batch-{number}", policy, time.time()) for number in range(batches)]
+    made = [accepted_batch(f"batch-{number}", essays, policy, time.time()) for number in range(batches)]
     comparisons_of = [entry for batch in made for entry in _accepted(batch, Settings())]
     random.Random(1).shuffle(comparisons_of)
     return Backlog(made, dict(comparisons_of), {found: callback(found, echo) for found, echo in comparisons_of})
+
+
+def accepted_batch(batch_id: str, essays: int, policy: Policy, at: float) -> Batch:
+    """Return a batch whose first iteration is planned and accepted by the provider."""
+    partition = partition_of(policy=policy)
+    listed = tuple(Essay(id=f"essay-{i}", storage_id=f"text-{i}") for i in range(essays))
+    request = BatchRequested(
+        batch_id=batch_id, correlation_id=str(uuid4()), digest="d", essays=listed, context=Context()
+    )
+    deliver(partition, [request, ContentLoaded(batch_id=batch_id, run=1)], at)
+    deliver(partition, [judgement.plan(next(iter(partition)))], at)
+    return accepted(next(iter(partition)), at)
 
 
 def rows_of(batch: Batch) -> list[Row]:

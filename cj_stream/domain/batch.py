@@ -181,12 +181,12 @@ def evolve(batch: Batch, rows: Iterable[Row]) -> Batch:
         match row:
             case Comparison():
                 comparisons.append(row)
+            case Control():
+                batch = replace(batch, control=row)
             case Plan():
                 batch = _with_plan(batch, row)
             case Scores():
                 batch = replace(batch, scores=(*batch.scores[: row.fit - 1], row))
-            case Control():
-                batch = replace(batch, control=row)
             case Content():
                 batch = replace(batch, content=row)
             case Roster():

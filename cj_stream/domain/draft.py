@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ from cj_stream.domain.states import BatchState, check_transition
 
 RowKey = tuple[type[Row], int]
 """Tells the rows of a batch apart: their kind and number."""
+_CONTROL: RowKey = (Control, 0)
 
 
 class NoteKind(StrEnum):
@@ -98,51 +99,42 @@ class Draft:
         """Return what changed. Any change writes the control row, last, as the commit record."""
         if not self._changed:
             return Change(self.batch, (), tuple(self._notes))
-        details = [row for row in self._changed.values() if not isinstance(row, Control)]
-        return Change(self.batch, (*details, self.batch.control), tuple(self._notes))
+        self._changed.pop(_CONTROL, None)
+        self._changed[_CONTROL] = self.batch.control
+        return Change(self.batch, tuple(self._changed.values()), tuple(self._notes))
 
 
 class Changes:
-    """What a run of events changed: one change for each batch, so that each of its rows is written once.
-
-    An event costs here what it changed itself, however much the events before it have changed.
-    """
+    """What a run of events changed: one change for each batch, so that each of its rows is written once."""
 
     def __init__(self) -> None:
-        self._gathered: dict[tuple[str, int], _Gathered] = {}
+        self._of: dict[tuple[str, int], list[Change]] = {}
 
     def add(self, change: Change) -> None:
         """Add what the next event changed; one that changed nothing is left out."""
         subject = change.deleted or change.batch
         if subject is None or not (change.rows or change.deleted):
             return
-        gathered = self._gathered.get(subject.key)
-        if gathered is None or change.deleted is not None:
-            gathered = self._gathered[subject.key] = _Gathered()
-        gathered.add(change)
+        if change.deleted is not None:
+            self._of.pop(subject.key, None)
+        self._of.setdefault(subject.key, []).append(change)
 
     def __iter__(self) -> Iterator[Change]:
-        return (gathered.change() for gathered in self._gathered.values())
+        for changes in self._of.values():
+            if len(changes) > 1:
+                changes[:] = [_as_one(changes)]
+            yield changes[0]
 
 
-class _Gathered:
-    """The changes of one batch, as one change."""
-
-    def __init__(self) -> None:
-        self._rows: dict[RowKey, Row] = {}
-        self._notes: list[Note] = []
-        self._newest = Change(None)
-
-    def add(self, change: Change) -> None:
+def _as_one(changes: Sequence[Change]) -> Change:
+    """Return changes of one batch, each made after the one before, as one change."""
+    rows: dict[RowKey, Row] = {}
+    for change in changes:
         # The control row is the commit record: whatever is put after it, it goes to the end again.
-        self._rows.pop((Control, 0), None)
-        self._rows.update({(type(row), row.number): row for row in change.rows})
-        self._notes += change.notes
-        self._newest = change
-
-    def change(self) -> Change:
-        newest = self._newest
-        return Change(newest.batch, tuple(self._rows.values()), tuple(self._notes), newest.deleted)
+        rows.pop(_CONTROL, None)
+        rows.update({(type(row), row.number): row for row in change.rows})
+    notes = tuple(note for change in changes for note in change.notes)
+    return Change(changes[-1].batch, tuple(rows.values()), notes, changes[-1].deleted)
 
 
 def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:

@@ -1,4 +1,4 @@
-"""The home of a partition: who holds its subjects, and decides what an event makes of them.
+"""The home of a partition: who holds its subjects, and decides what events make of them.
 
 One partition has one writer, and its home is it. A home is made when the partition is first read from and forgotten
 when it is taken away.
@@ -16,8 +16,6 @@ from cj_stream.engine.work import Keyed
 
 EventT = TypeVar("EventT")
 SubjectT = TypeVar("SubjectT", bound=Keyed)
-SubjectT_co = TypeVar("SubjectT_co", bound=Keyed, covariant=True)
-EventT_contra = TypeVar("EventT_contra", contravariant=True)
 
 
 class Entry(NamedTuple, Generic[EventT]):
@@ -27,30 +25,28 @@ class Entry(NamedTuple, Generic[EventT]):
     record: Record
 
 
-class Refused(NamedTuple, Generic[EventT]):
+class Undecided(NamedTuple, Generic[EventT]):
     """An event that could not be decided: it goes to the dead letters, and nothing else stops for it."""
 
     entry: Entry[EventT]
     refusal: Refusal
-    data: bytes
-    """The event as the dead letter keeps it."""
 
 
 class Applied(NamedTuple, Generic[SubjectT, EventT]):
-    """What a run of events has changed."""
+    """What events have changed."""
 
     puts: Sequence[Put] = ()
     """The rows, in the order in which they vouch for each other."""
     changed: Sequence[SubjectT] = ()
     """The subjects as they are now."""
-    refused: Sequence[Refused[EventT]] = ()
+    undecided: Sequence[Undecided[EventT]] = ()
 
 
 class Home(Protocol[SubjectT, EventT]):
-    """Holds the subjects of one partition. What it decides is decided by the state and the event alone."""
+    """Holds the subjects of one partition. What it decides follows from the state and the event alone."""
 
     def subjects(self) -> Iterable[SubjectT]:
-        """Return all subjects that may have something to do or to wait for, when the partition opens."""
+        """Return all subjects that may have something to do or to wait for: asked when the partition opens."""
 
-    def apply(self, entries: Sequence[Entry[EventT]], *, opened: bool) -> Applied[SubjectT, EventT]:
-        """Apply events, in order. Before the partition is ``opened`` some may have been applied already."""
+    async def apply(self, entries: Sequence[Entry[EventT]]) -> Applied[SubjectT, EventT]:
+        """Apply events, in order. Some may have been applied before: their rows have their position, or a higher."""

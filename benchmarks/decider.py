@@ -134,8 +134,8 @@ def rows_of(changes: Sequence[Change]) -> list[tuple[bytes, bytes]]:
     """Gather the changes of a message, and return keys and rows as they are written."""
     gathered = Changes()
     for change in changes:
-        gathered.add(change)
-    return [(row_key(BATCH, 1, row), encode_row(row, 1)) for change in gathered for row in change.rows]
+        gathered.add(change, 1)
+    return [(row_key(BATCH, 1, row), encode_row(row, 1)) for change, _ in gathered for row in change.rows]
 
 
 def encoding(name: str, encode: Callable[[], bytes], decode: Callable[[bytes], object], repeats: int) -> list[str]:

@@ -120,15 +120,15 @@ class Story:
         moment = self.now if at is None else at
         changes: list[Change] = []
         gathered = Changes()
+        self.batches.let_go()
         for event in events:
             change = self.batches.decide(event, moment)
             self.batches.apply(change)
             changes.append(change)
             self.history.check(event, change)
-            gathered.add(change)
+            gathered.add(change, len(self.log))
         assert +self.batches.states == Counter(batch.state for batch in self.batches)
-        for change in gathered:
-            _at_once(self.rows.store(PARTITION, change, len(self.log)))
+        _at_once(self.rows.store(PARTITION, gathered))
         self.log.append((moment, events))
         self.seen += [note.kind for change in changes for note in change.notes]
         for event, change in zip(events, changes, strict=True):

@@ -1,13 +1,15 @@
 """The batch agent: the only writer of the table. Decodes, has the domain decide, stores, and holds the effects back.
 
-A message carries events of many batches. Each event is decided in turn; the rows of all of them are written at the end,
-batch by batch, details first and the control row last. Every event fails alone: what cannot be decoded goes to the dead
+A run of messages carries events of many batches. Each event is decided in turn, at its own message's offset and time;
+the rows of all of them are written at the end in one flush, batch by batch, details first and the control row last.
+Every event fails alone: what cannot be decoded goes to the dead
 letters, and so does what cannot be decided, whose batch then ends as failed rather than stop every worker in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -37,6 +39,19 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises: also for texts that are no UTF-8, and for what nests too deeply in a field that nobody knows."""
 
 
+@dataclass
+class _Work:
+    """What one run has come to so far."""
+
+    batches: PartitionBatches
+    changes: Changes = field(default_factory=Changes)
+    """What is not stored yet."""
+    changed: dict[tuple[str, int], Batch] = field(default_factory=dict)
+    """What is stored, as it is now."""
+    opened: bool = False
+    """Whether the marker of the partition is in the run."""
+
+
 class BatchesAgent:
     """Handles one run of the events topic at a time. ``partitions`` holds the batches of those being served."""
 
@@ -63,31 +78,44 @@ class BatchesAgent:
     async def handle(self, run: Run) -> None:
         """Apply the events of all messages of a run."""
         self._engine.fence.check()
-        batches = self._batches(run.partition)
-        released: list[Batch] = []
+        work = _Work(self._batches(run.partition))
+        work.batches.let_go()
         async for message in in_portions(run.records):
-            released += await self._handle(message, batches)
-        self._engine.releases.hold(run.partition, run.last, released)
+            await self._handle(message, work)
+        await self._store(run.partition, work)
+        self._engine.releases.hold(run.partition, run.last, self._released(run.partition, work))
 
-    async def _handle(self, message: Record, batches: PartitionBatches) -> list[Batch]:
-        """Apply the events of one message; return the batches that may go on once it is committed."""
-        changes = Changes()
-        released: list[Batch] = []
+    async def _handle(self, message: Record, work: _Work) -> None:
+        """Apply the events of one message."""
         for data in await self._events(message):
             event = await self._event(message, data)
             if isinstance(event, PartitionOpened):
                 if self._engine.opener.read(message.partition, event):
                     await self._rows.heartbeat(message.partition, message.offset)
-                    # Done batches too: their retention has to be watched.
-                    released = [*batches, *(head for head in self._rows.heads(message.partition) if is_done(head))]
+                    work.opened = True
             elif event is not None:
-                await self._apply(message, batches, event, changes)
-        for change in changes:
-            await self._rows.store(message.partition, change, message.offset)
+                change = await self._apply(message, work.batches, event)
+                work.changes.add(change, message.offset)
+                if change.deleted is not None:
+                    # A later event of the run may ask the table for that batch.
+                    await self._store(message.partition, work)
+
+    async def _store(self, partition: int, work: _Work) -> None:
+        changes, work.changes = list(work.changes), Changes()
+        for change, _ in changes:
+            if change.deleted is not None:
+                work.changed.pop(change.deleted.key, None)
+            elif change.batch is not None:
+                work.changed[change.batch.key] = change.batch
+        await self._rows.store(partition, changes)
+
+    def _released(self, partition: int, work: _Work) -> list[Batch]:
+        """Return the batches that may go on once the run is committed."""
+        if work.opened:
+            # Done batches too: their retention has to be watched.
+            return [*work.batches, *(head for head in self._rows.heads(partition) if is_done(head))]
         # Before its marker is read a partition starts nothing: what is still to be read may have done it already.
-        if message.partition in self._engine.opener.opened_at:
-            released += [change.batch for change in changes if change.batch is not None]
-        return released
+        return list(work.changed.values()) if partition in self._engine.opener.opened_at else []
 
     def _batches(self, partition: int) -> PartitionBatches:
         if partition not in self.partitions:
@@ -113,7 +141,7 @@ class BatchesAgent:
             await self._dead_letters.put(message, Refused("not_an_event", str(error)), data)
             return None
 
-    async def _apply(self, message: Record, batches: PartitionBatches, event: Event, changes: Changes) -> None:
+    async def _apply(self, message: Record, batches: PartitionBatches, event: Event) -> Change:
         try:
             change = batches.decide(event, message.timestamp, lambda batch: self._applied(message, batch))
         except Exception as error:  # the decider is deterministic: a retry would fail the same way
@@ -125,7 +153,7 @@ class BatchesAgent:
             self._dead_letters.accepted(message.topic)
         batches.apply(change)
         self._observe(change)
-        changes.add(change)
+        return change
 
     def _poisoned(self, batches: PartitionBatches, event: Event, error: Exception, at: float) -> Change:
         try:

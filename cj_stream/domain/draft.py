@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -104,37 +104,45 @@ class Draft:
         return Change(self.batch, tuple(self._changed.values()), tuple(self._notes))
 
 
+class RunChange(NamedTuple):
+    """What a run of events changed of one batch, and the offsets that its rows, or its deletion, were caused at."""
+
+    change: Change
+    offsets: tuple[int, ...]
+
+
 class Changes:
     """What a run of events changed: one change for each batch, so that each of its rows is written once."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple[str, int], list[Change]] = {}
+        self._of: dict[tuple[str, int], list[tuple[Change, int]]] = {}
 
-    def add(self, change: Change) -> None:
-        """Add what the next event changed; one that changed nothing is left out."""
+    def add(self, change: Change, offset: int) -> None:
+        """Add what the next event changed, which came at ``offset``; one that changed nothing is left out."""
         subject = change.deleted or change.batch
         if subject is None or not (change.rows or change.deleted):
             return
         if change.deleted is not None:
             self._of.pop(subject.key, None)
-        self._of.setdefault(subject.key, []).append(change)
+        self._of.setdefault(subject.key, []).append((change, offset))
 
-    def __iter__(self) -> Iterator[Change]:
-        for changes in self._of.values():
-            if len(changes) > 1:
-                changes[:] = [_as_one(changes)]
-            yield changes[0]
+    def __iter__(self) -> Iterator[RunChange]:
+        return (_as_one(changes) for changes in self._of.values())
 
 
-def _as_one(changes: Sequence[Change]) -> Change:
+def _as_one(changes: Sequence[tuple[Change, int]]) -> RunChange:
     """Return changes of one batch, each made after the one before, as one change."""
-    rows: dict[RowKey, Row] = {}
-    for change in changes:
+    newest, offset = changes[-1]
+    if len(changes) == 1:
+        return RunChange(newest, (offset,) * max(len(newest.rows), 1))
+    rows: dict[RowKey, tuple[Row, int]] = {}
+    for change, at in changes:
         # The control row is the commit record: whatever is put after it, it goes to the end again.
         rows.pop(_CONTROL, None)
-        rows.update({(type(row), row.number): row for row in change.rows})
-    notes = tuple(note for change in changes for note in change.notes)
-    return Change(changes[-1].batch, tuple(rows.values()), notes, changes[-1].deleted)
+        rows.update({(type(row), row.number): (row, at) for row in change.rows})
+    notes = tuple(note for change, _ in changes for note in change.notes)
+    merged = Change(newest.batch, tuple(row for row, _ in rows.values()), notes, newest.deleted)
+    return RunChange(merged, tuple(at for _, at in rows.values()))
 
 
 def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:

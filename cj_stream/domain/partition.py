@@ -1,8 +1,8 @@
 """The batches of one partition: finds the one that an event is about, and has the decider handle it.
 
 One partition has one writer, so this is the only place where its batches change. Live batches are held here; one that
-has ended and told everybody is let go with the next message, and read back through ``load`` when somebody asks for it
-again.
+has ended and told everybody is let go once its rows are stored, and read back through ``load`` when somebody asks for
+it again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class PartitionBatches:
         self._by_tag: dict[int, list[Key]] = {}
         self._seals: dict[Key, Seal] = {}
         self._done: set[Key] = set()
-        self._moment = 0.0
         self.states: Counter[BatchState] = Counter()
         """How many of the live batches are in each state."""
 
@@ -69,13 +68,17 @@ class PartitionBatches:
         for batch in batches:
             self._keep(batch)
 
+    def let_go(self) -> None:
+        """Let go of what has ended and told everybody. To be called while the table knows of all that was decided."""
+        for key in list(self._done):
+            self._let_go(key)
+
     def decide(self, event: Event, at: float, applied: Applied = _not_applied) -> Change:
         """Return what ``event`` changes, without changing any batch yet: `apply` does.
 
         Nothing, if ``applied`` says of the batch it is about that it knows the event already. A request is known by its
         origin instead: the run that it started may be missing although the run before has been stored.
         """
-        self._let_go_before(at)
         if isinstance(event, Callback):
             resolved = self.resolve(event)
             if resolved is None:
@@ -188,13 +191,6 @@ class PartitionBatches:
             self._done.add(key)
         else:
             self._done.discard(key)
-
-    def _let_go_before(self, at: float) -> None:
-        # All events of a message have one time. While it lasts, the table may not know yet how the batch has ended.
-        if at != self._moment:
-            self._moment = at
-            for key in list(self._done):
-                self._let_go(key)
 
     def _let_go(self, key: Key) -> None:
         self._done.discard(key)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from cj_stream.domain.batch import Batch, evolve
-from cj_stream.domain.draft import Change
+from cj_stream.domain.draft import Change, RunChange
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
 from cj_stream.engine.overrides.table import BatchTable, Put
 from cj_stream.engine.positions import Newest, Positions
@@ -36,18 +36,24 @@ class BatchRows:
         self._sender = sender
         self.positions = Positions(table, self.newest)
 
-    async def store(self, partition: int, change: Change, offset: int) -> None:
-        """Write what the event at ``offset`` changed: details first, the control row last."""
-        puts: list[Put] = []
-        if change.deleted is not None:
-            puts = [(key, None) for key in self._keys(partition, change.deleted)]
-            puts.append(self.positions.heartbeat(partition, offset))
-        elif change.batch is not None:
-            batch_id, run = change.batch.key
-            position = max(self.positions.of(partition, offset), self.position(partition, change.batch))
-            puts = [(row_key(batch_id, run, row), encode_row(row, position)) for row in change.rows]
+    async def store(self, partition: int, changes: Iterable[RunChange]) -> None:
+        """Write what a run of events changed, in one flush: of each batch the details first, the control row last."""
+        puts = [put for change, offsets in changes for put in self._puts(partition, change, offsets)]
         if puts:
             await self._table.write(self._sender, partition, puts)
+
+    def _puts(self, partition: int, change: Change, offsets: Sequence[int]) -> list[Put]:
+        if change.deleted is not None:
+            gone: list[Put] = [(key, None) for key in self._keys(partition, change.deleted)]
+            return [*gone, self.positions.heartbeat(partition, offsets[-1])]
+        if change.batch is None:
+            return []
+        batch_id, run = change.batch.key
+        base, known = self.positions.of(partition, 0), self.position(partition, change.batch)
+        return [
+            (row_key(batch_id, run, row), encode_row(row, max(base + offset, known)))
+            for row, offset in zip(change.rows, offsets, strict=True)
+        ]
 
     async def heartbeat(self, partition: int, offset: int) -> None:
         """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""

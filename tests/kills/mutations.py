@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from cj_stream.domain import comparisons
 from cj_stream.domain.decider import HANDLERS
-from cj_stream.domain.draft import Change, Draft
+from cj_stream.domain.draft import Change, Draft, RunChange
 from cj_stream.domain.events import VerdictReceived
-from cj_stream.domain.records import ComparisonStatus, Control
+from cj_stream.domain.records import ComparisonStatus
 from cj_stream.engine.app import App
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
@@ -109,11 +109,14 @@ def _judge_again() -> None:
 def _control_row_first() -> None:
     store = BatchRows.store
 
-    async def turned(self: BatchRows, partition: int, change: Change, offset: int) -> None:
-        rows = sorted(change.rows, key=lambda row: not isinstance(row, Control))
-        await store(self, partition, Change(change.batch, tuple(rows), change.notes, change.deleted), offset)
+    async def turned(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> None:
+        await store(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
 
     BatchRows.store = turned
+
+
+def _turned(change: Change) -> Change:
+    return Change(change.batch, change.rows[::-1], change.notes, change.deleted)
 
 
 def _forget_promises() -> None:

@@ -22,7 +22,7 @@ from cj_stream.agents.effects import Effects, job_id
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.draft import Change, Draft
+from cj_stream.domain.draft import Change, Draft, RunChange
 from cj_stream.domain.events import (
     Event,
     OutcomePublished,
@@ -30,7 +30,7 @@ from cj_stream.domain.events import (
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import outcome_event_id
-from cj_stream.domain.records import ComparisonStatus, Control, Origin
+from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.engine.dispatcher import Dispatcher, PostponedError
 from cj_stream.engine.forwarder import Forwarder
@@ -182,11 +182,12 @@ async def flush_without_promise(self: Sender, *args: Any, **kwargs: Any) -> asyn
 _store = BatchRows.store
 
 
-async def control_row_first(self: BatchRows, partition: int, change: Change, offset: int) -> None:
-    controls = tuple(row for row in change.rows if isinstance(row, Control))
-    details = tuple(row for row in change.rows if not isinstance(row, Control))
-    turned = Change(change.batch, (*controls, *details), change.notes, change.deleted)
-    await _store(self, partition, turned, offset)
+async def control_row_first(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> None:
+    await _store(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
+
+
+def _turned(change: Change) -> Change:
+    return Change(change.batch, change.rows[::-1], change.notes, change.deleted)
 
 
 def lowest_position(value: bytes) -> int:

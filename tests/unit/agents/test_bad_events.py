@@ -34,6 +34,10 @@ def _undecidable(*_: object) -> Change:
     raise KeyError("a mistake in the new version")
 
 
+async def _nothing(*_: object) -> None:
+    """Store nothing."""
+
+
 class _Engine:
     """Notes what was handled to its end."""
 
@@ -56,9 +60,9 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
     deliveries = Deliveries(sender.promise)
     share = InvalidShare(Settings(invalid_input_minimum=LIMIT))
     letters = DeadLetters(producer.publisher(), deliveries, "letters", envelope, InputWatch(METRICS, share))
-    rows: Any = SimpleNamespace(heads=lambda _: [])
+    rows: Any = SimpleNamespace(heads=lambda _: [], store=_nothing)
     broken: Any = SimpleNamespace(
-        decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list
+        decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list, let_go=list
     )
     agent = BatchesAgent(cast("Any", engine), rows, letters, METRICS, lambda _: broken)
 

@@ -21,7 +21,10 @@ from cj_stream.domain.events import (
     Action,
     Event,
     OperatorCommand,
+    OutcomePublished,
+    TimeoutDue,
 )
+from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
@@ -29,6 +32,7 @@ from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import Applied
+from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.rows import row_position
 from cj_stream.engine.runs import Record, Run
@@ -136,6 +140,36 @@ async def test_each_message_of_a_run_is_applied_with_its_own_position_and_time(t
     heads = {head.batch_id: head for head in owner.rows.heads(PARTITION)}
     assert {owner.rows.position(PARTITION, head) for head in heads.values()} == {7, 9}
     assert [heads[name].control.created_at - START for name in (BATCH, "another")] == [7, 9]
+
+
+async def test_the_rows_of_a_run_are_written_at_once_each_of_them_a_single_time(
+    table: MemoryTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[bytes]] = []
+    write = table.write
+
+    async def noted(sender: object, partition: int, puts: list[Put]) -> None:
+        written.append([key for key, _ in puts])
+        await write(sender, partition, puts)
+
+    monkeypatch.setattr(table, "write", noted)
+    owner = Owner(table)
+    await owner.read_run({7: [requested(3)], 9: [requested(3, batch_id="another")], 10: [CANCEL]})
+    (keys,) = written
+    assert len(keys) == len(set(keys))
+    (cancelled,) = (head for head in owner.rows.heads(PARTITION) if head.batch_id == BATCH)
+    assert owner.rows.position(PARTITION, cancelled) == 10
+
+
+async def test_what_is_asked_for_behind_a_deletion_in_the_same_run_begins_afresh(table: MemoryTable) -> None:
+    owner = Owner(table)
+    (batch,) = await owner.read_run({0: [requested(3)], 1: [PartitionOpened(nonce="ours")], 2: [CANCEL]})
+    for outcome in unpublished(batch):
+        await owner.read(3, OutcomePublished(batch_id=BATCH, run=1, outcome=outcome))
+    late = 4 + int(Policy().retention)
+    due = TimeoutDue(batch_id=BATCH, run=1, due_at=START + late, opened_at=START)
+    released = await owner.read_run({late: [due], late + 1: [requested(3, SECOND)]})
+    assert [(batch.key, batch.state) for batch in released] == [((BATCH, 1), BatchState.INITIALIZING)]
 
 
 async def test_what_a_log_made_anew_holds_is_applied_although_its_offsets_are_low(table: MemoryTable) -> None:

@@ -10,9 +10,9 @@ from cj_stream.domain.todo import LoadContent, PlanPairs
 
 def gathered(*changes: Change) -> list[Change]:
     found = Changes()
-    for change in changes:
-        found.add(change)
-    return list(found)
+    for offset, change in enumerate(changes):
+        found.add(change, offset)
+    return [change for change, _ in found]
 
 
 def test_the_changes_of_one_message_become_one_with_the_newest_rows_and_the_control_row_last() -> None:
@@ -23,6 +23,18 @@ def test_the_changes_of_one_message_become_one_with_the_newest_rows_and_the_cont
     assert change.batch == third.batch == story.batch
     assert change.rows == (story.batch.comparisons[0], story.batch.comparisons[1], story.batch.control)
     assert change.notes == (*first.notes, *second.notes, *third.notes)
+
+
+def test_each_row_knows_the_message_that_caused_it_last() -> None:
+    story = Story()
+    story.start(4)
+    accepted, other, verdict = story.deliver(story.acceptance(0), story.verdict(1), story.verdict(0))
+    found = Changes()
+    for offset, change in ((5, accepted), (7, other), (9, verdict)):
+        found.add(change, offset)
+    (known,) = found
+    assert known.change.rows == (story.batch.comparisons[0], story.batch.comparisons[1], story.batch.control)
+    assert known.offsets == (9, 7, 9)
 
 
 def test_the_changes_of_several_batches_stay_apart_in_the_order_in_which_they_first_changed() -> None:

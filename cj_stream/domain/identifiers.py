@@ -78,7 +78,7 @@ def content_uuid(digest: str) -> UUID:
 
 
 class CorrelationIds(msgspec.Struct, frozen=True):
-    """Makes and checks the correlation ids of comparison attempts.
+    """Makes the correlation ids of comparison attempts, and what checks them.
 
     ``key`` is the secret of the check, 1 to 64 bytes, the same for all workers.
     """
@@ -99,10 +99,6 @@ class CorrelationIds(msgspec.Struct, frozen=True):
     def seal(self, *, partition: int, batch_id: str, run: int) -> Seal:
         """Return what makes and checks the ids of one run of a batch in ``partition``."""
         return Seal(self.key, partition, batch_id, run)
-
-    def verifies(self, found: Attempt, *, batch_id: str, run: int, pair: tuple[str, str]) -> bool:
-        """Return whether ``found`` was made by us for this batch, run and pair."""
-        return self.seal(partition=found.partition, batch_id=batch_id, run=run).verifies(found, pair)
 
 
 class Seal:

@@ -85,7 +85,8 @@ async def test_an_attempt_is_submitted_under_its_own_id_with_the_texts_in_presen
     found = read_correlation_id(sent.correlation_id)
     assert found is not None
     assert (found.partition, found.index, found.attempt) == (PARTITION, 3, attempt)
-    assert IDS.verifies(found, batch_id=batch.batch_id, run=1, pair=(first.id, second.id))
+    seal = IDS.seal(partition=PARTITION, batch_id=batch.batch_id, run=1)
+    assert seal.verifies(found, (first.id, second.id))
     assert sent.is_retry == (attempt > 1)
 
 

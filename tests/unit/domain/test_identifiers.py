@@ -27,9 +27,15 @@ PAIR = ("essay-1", "essay-2")
 CORRELATION_ID = IDS.make(partition=PARTITION, batch_id=BATCH, run=1, index=17, attempt=2, pair=PAIR)
 
 
-def genuine(correlation_id: UUID, ids: CorrelationIds = IDS, pair: tuple[str, str] = PAIR) -> bool:
+def genuine(
+    correlation_id: UUID,
+    ids: CorrelationIds = IDS,
+    batch_id: str = BATCH,
+    run: int = 1,
+    pair: tuple[str, str] = PAIR,
+) -> bool:
     found = read_correlation_id(correlation_id)
-    return found is not None and ids.verifies(found, batch_id=BATCH, run=1, pair=pair)
+    return found is not None and ids.seal(partition=PARTITION, batch_id=batch_id, run=run).verifies(found, pair)
 
 
 @settings(max_examples=300)
@@ -53,7 +59,7 @@ def test_a_correlation_id_says_what_it_was_made_of(
     assert found is not None
     assert (found.partition, found.index, found.attempt) == (partition, index, attempt)
     assert found.tag == batch_tag(batch_id, run)
-    assert IDS.verifies(found, batch_id=batch_id, run=run, pair=PAIR)
+    assert IDS.seal(partition=partition, batch_id=batch_id, run=run).verifies(found, PAIR)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +87,38 @@ def test_the_id_of_a_pair_is_not_valid_for_the_swapped_or_another_pair() -> None
 
 
 def test_the_id_of_one_run_is_not_valid_for_another_run_or_batch() -> None:
-    found = read_correlation_id(CORRELATION_ID)
-    assert found is not None
-    assert not IDS.verifies(found, batch_id=BATCH, run=2, pair=PAIR)
-    assert not IDS.verifies(found, batch_id="batch-2", run=1, pair=PAIR)
+    assert genuine(CORRELATION_ID)
+    assert not genuine(CORRELATION_ID, run=2)
+    assert not genuine(CORRELATION_ID, batch_id="batch-2")
+
+
+def test_the_id_of_one_partition_is_not_valid_in_another() -> None:
+    made = IDS.make(partition=PARTITION + 1, batch_id=BATCH, run=1, index=17, attempt=2, pair=PAIR)
+    assert not genuine(made)
+
+
+TEXTS = st.uuids().map(str) | st.text("0123456789abcdefABCDEF-{}:urnid_+ \u0663", max_size=40)
+
+
+@given(text=TEXTS.flatmap(lambda text: st.sampled_from([text, text.upper(), f"{{{text}}}", f"urn:uuid:{text}"])))
+@example(str(CORRELATION_ID))
+@example(CORRELATION_ID.hex)
+@example("+" + CORRELATION_ID.hex[1:])
+@example("_".join(CORRELATION_ID.hex[:31]))
+def test_a_text_is_read_as_the_uuid_it_is_or_refused_as_none(text: str) -> None:
+    try:
+        expected = read_correlation_id(UUID(text))
+    except ValueError:
+        with pytest.raises(ValueError, match=r"UUID|base 16"):
+            read_correlation_id(text)
+    else:
+        assert read_correlation_id(text) == expected
 
 
 def test_an_id_made_with_another_key_is_refused() -> None:
     other = CorrelationIds(b"another key")
     assert not genuine(CORRELATION_ID, ids=other)
-    assert not genuine(other.make(partition=3, batch_id=BATCH, run=1, index=17, attempt=2, pair=PAIR))
+    assert not genuine(other.make(partition=PARTITION, batch_id=BATCH, run=1, index=17, attempt=2, pair=PAIR))
 
 
 def test_ids_of_other_versions_and_variants_are_not_ours() -> None:

@@ -27,10 +27,11 @@ from aiokafka.errors import RequestTimedOutError
 from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
 
-from cj_stream.agents.batches import BatchesAgent
 from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.topics import changelog_topic
+from cj_stream.engine.log import Log
 from cj_stream.engine.messages import decode_message
+from cj_stream.engine.runs import Run
 from cj_stream.operations.settings import Settings
 
 POLL_SECONDS = 0.005
@@ -120,24 +121,25 @@ def _lose_answers(gates: Gates, topic: str) -> None:
 
 
 def _disturb_agent(gates: Gates) -> None:
-    handle = BatchesAgent.handle
+    handle = Log.handle
 
     @functools.wraps(handle)
-    async def disturbed(self: BatchesAgent, message: Any) -> None:
+    async def disturbed(self: Log[Any, Any], run: Run) -> None:
         event = gates.text("handling")
-        if event is not None and (not event or event in _names(message.value)):
+        if event is not None and (not event or event in _names(run)):
             await gates.passed("handling")
         while gates.text("blocked") is not None:
             time.sleep(POLL_SECONDS)  # noqa: ASYNC251 -- this is the fault
         if gates.take("error"):
             raise OSError("no space left on device (injected)")
-        await handle(self, message)
+        await handle(self, run)
 
-    BatchesAgent.handle = disturbed  # type: ignore[method-assign] # this is the fault
+    Log.handle = disturbed  # type: ignore[method-assign] # this is the fault
 
 
-def _names(value: bytes) -> set[str]:
-    return {type(decode_event(data)).__name__ for data in decode_message(value)}
+def _names(run: Run) -> set[str]:
+    messages = (decode_message(record.value or b"") for record in run.records)
+    return {type(decode_event(data)).__name__ for events in messages for data in events}
 
 
 def _delay_committed(gates: Gates) -> None:

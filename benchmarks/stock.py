@@ -23,7 +23,6 @@ import cj_stream.engine.app
 import cj_stream.engine.overrides.table
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
-from cj_stream.domain.todo import is_done
 from cj_stream.engine.app import App
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
@@ -183,9 +182,8 @@ def marker() -> None:
         self._assigned = True
         app, worker = _BUILT[0], _BUILT[0].service
         for partition in partitions:
-            live = worker.batches._batches(partition)  # noqa: SLF001 -- what the marker makes the agent do
-            done = [head for head in worker.rows.heads(partition) if is_done(head)]
-            app.released(partition, 0, [*live, *done])
+            home = worker.log._home(partition)  # noqa: SLF001 -- what the marker makes the log do
+            app.released(partition, 0, list(home.subjects()))
 
     replace(Opener, "assigned", assigned)
 

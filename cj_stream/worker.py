@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from cj_stream.agents.answers import Answers
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.batches import Batches
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.effects import Effects
@@ -24,7 +24,7 @@ from cj_stream.contracts.topics import registry
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchPoisoned, Event
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect
@@ -34,6 +34,7 @@ from cj_stream.engine.conditions import ConditionKind
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.hardening import Engine
+from cj_stream.engine.log import Log
 from cj_stream.engine.reports import Reports
 from cj_stream.engine.runs import Run
 from cj_stream.engine.service import Input, Service, Timer
@@ -111,7 +112,7 @@ class Worker(Service):
     def __init__(self, settings: Settings, engine: Engine[Event]) -> None:
         self.settings = settings
         self.engine = engine
-        self.rows = BatchRows(engine.table, engine.sender)
+        self.rows = BatchRows(engine.table)
         self.positions = self.rows.positions
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
         self.metrics = Metrics(self.states, engine.conditions.counts, engine.inputs.lost)
@@ -124,7 +125,7 @@ class Worker(Service):
         self.answers = Answers(publisher, deliveries, settings.assessment_failed_topic, self.metrics)
         self.topic_limits: dict[str, int] = {}
         """The largest record that each topic takes, in bytes, as far as it is known."""
-        self.batches = BatchesAgent(engine, self.rows, self.dead_letters, self.metrics, self._new_partition)
+        self.batches = Batches(self.rows, engine.opener, self.metrics, self._new_partition)
         self.effects = self._effects()
         reports = Reports[Event](
             engine.forwarder, lambda event, error: BatchPoisoned(batch_id=event.batch_id, error=str(error))
@@ -132,7 +133,8 @@ class Worker(Service):
         self.dispatcher: Dispatcher[Batch, Effect, Event] = Dispatcher(
             BatchWork(settings.submission_workers), self.effects, reports.send
         )
-        self.log = self.batches
+        self.log: Log[Batch, Event] = Log(engine, self.positions, self.dead_letters, self.batches.home)
+        self.log_name = "batches"
         self.window_seconds = settings.batch_monitor_interval_minutes * 60
         self.windows = self._windows()
         self.inputs = self._inputs()
@@ -159,6 +161,11 @@ class Worker(Service):
         """Learn what topics take, and what was refused before."""
         self.topic_limits.update(await topic_limits(self.settings, outcome_topics(self.settings)))
         await recall(self.settings, self.invalid_share)
+
+    async def revoked(self, partitions: set[int]) -> None:
+        """Forget the batches of partitions that are taken away."""
+        for partition in partitions:
+            self.batches.partitions.pop(partition, None)
 
     async def after_stop(self) -> None:
         """Close the connections to the outside."""
@@ -203,12 +210,8 @@ class Worker(Service):
         watched = services(settings.llm_provider_service_url, settings.content_service_url)
         return Reachability(self.engine.conditions, watched)
 
-    def _new_partition(self, partition: int) -> PartitionBatches:
-        return PartitionBatches(
-            self.correlation_ids,
-            policy_of(self.settings),
-            lambda batch_id, run: self.rows.load(partition, batch_id, run),
-        )
+    def _new_partition(self, load: Load) -> PartitionBatches:
+        return PartitionBatches(self.correlation_ids, policy_of(self.settings), load)
 
     async def _copy_timeout(self, key: bytes, value: bytes) -> None:
         work = self.engine.publisher.deliver(self.settings.batch_timeouts_topic, key=key, value=value)

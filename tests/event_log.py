@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from fake_producer import FakeProducer, Produced
 from ingress import METRICS
 from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
 
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.batches import Batches
 from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import StoredDeadLetter, envelope, read_dead_letter
-from cj_stream.domain.events import Action, Callback, ContentLoaded, OperatorCommand, PairsPlanned, VerdictReceived
-from cj_stream.domain.partition import PartitionBatches
+from cj_stream.contracts.log import EVENTS as CODEC
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import (
+    Action,
+    Callback,
+    ContentLoaded,
+    Event,
+    OperatorCommand,
+    PairsPlanned,
+    VerdictReceived,
+)
+from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.engine.dead_letters import DeadLetters
+from cj_stream.engine.log import Log
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
@@ -40,19 +51,22 @@ class EventLog:
     def __init__(self) -> None:
         self.producer = FakeProducer(prompt=True)
         self.sender = self.producer.sender()
-        self.rows = BatchRows(cast("Any", MemoryTable()), self.sender)
+        table: Any = MemoryTable()
+        self.rows = BatchRows(table)
         self.held: list[int] = []
+        opener: Any = SimpleNamespace(opened_at={PARTITION: START}, read=lambda *_: False)
         engine: Any = SimpleNamespace(
+            table=table,
+            sender=self.sender,
+            codec=CODEC,
             fence=SimpleNamespace(check=lambda: None),
-            opener=SimpleNamespace(opened_at={PARTITION: START}, read=lambda *_: False),
+            opener=opener,
             releases=SimpleNamespace(hold=lambda _, offset, __: self.held.append(offset)),
         )
         share, deliveries = InvalidShare(Settings(invalid_input_share=1)), Deliveries(self.sender.promise)
         letters = DeadLetters(self.producer.publisher(), deliveries, "letters", envelope, InputWatch(METRICS, share))
-        self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
-
-    def _batches(self, partition: int) -> PartitionBatches:
-        return PartitionBatches(IDS, Policy(), lambda batch_id, run: self.rows.load(partition, batch_id, run))
+        homes = Batches(self.rows, opener, METRICS, _new_partition)
+        self.agent: Log[Batch, Event] = Log(engine, self.rows.positions, letters, homes.home)
 
     async def read(self, value: bytes | None, key: bytes | None = None, timestamp: float = START) -> None:
         """Have the agent handle a message; asserts that it is handled to its end."""
@@ -70,6 +84,10 @@ class EventLog:
     def batches(self) -> list[str]:
         """The batches in the table."""
         return [head.batch_id for head in self.rows.heads(PARTITION)]
+
+
+def _new_partition(load: Load) -> PartitionBatches:
+    return PartitionBatches(IDS, Policy(), load)
 
 
 def _letter(record: Produced) -> StoredDeadLetter:

@@ -17,7 +17,7 @@ from batch_checks import History, check_rebuilt, check_timed_out
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
-from cj_stream.domain.draft import Change, Changes, NoteKind
+from cj_stream.domain.draft import Change, NoteKind
 from cj_stream.domain.events import (
     BatchRequested,
     Callback,
@@ -35,8 +35,7 @@ from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
 from cj_stream.engine.overrides.table import BatchTable, Put
-from cj_stream.engine.sender import Sender
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batches import BatchRows, Unstored
 
 START = 1_700_000_000.0
 BATCH = "batch-1"
@@ -102,7 +101,7 @@ class Story:
         self.seen: list[NoteKind] = []
         self.history = History()
         self.table = table or MemoryTable()
-        self.rows = BatchRows(cast("BatchTable", self.table), cast("Sender", None))
+        self.rows = BatchRows(cast("BatchTable", self.table))
         self.batches = self._reopened()
         self._order = itertools.count()
         self._queue: list[tuple[float, int, Event, Effect | None]] = []
@@ -119,7 +118,7 @@ class Story:
         """Deliver events in one message, as the batch agent does, and check everything that must always hold."""
         moment = self.now if at is None else at
         changes: list[Change] = []
-        gathered = Changes()
+        gathered = Unstored(PARTITION, self.rows)
         self.batches.let_go()
         for event in events:
             change = self.batches.decide(event, moment)
@@ -128,7 +127,7 @@ class Story:
             self.history.check(event, change)
             gathered.add(change, len(self.log))
         assert +self.batches.states == Counter(batch.state for batch in self.batches)
-        _at_once(self.rows.store(PARTITION, gathered))
+        _at_once(self.table.write(None, PARTITION, gathered.puts()))
         self.log.append((moment, events))
         self.seen += [note.kind for change in changes for note in change.notes]
         for event, change in zip(events, changes, strict=True):

@@ -126,6 +126,10 @@ class Changes:
             self._of.pop(subject.key, None)
         self._of.setdefault(subject.key, []).append((change, offset))
 
+    def drop(self, key: tuple[str, int]) -> None:
+        """Forget what was changed of a batch."""
+        self._of.pop(key, None)
+
     def __iter__(self) -> Iterator[RunChange]:
         return (_as_one(changes) for changes in self._of.values())
 

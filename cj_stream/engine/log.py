@@ -16,7 +16,7 @@ import msgspec
 
 from cj_stream.engine.dead_letters import DeadLetters, Refusal
 from cj_stream.engine.hardening import Engine
-from cj_stream.engine.home import Entry, EventT, Home, SubjectT
+from cj_stream.engine.home import Applied, Entry, EventT, Home, SubjectT
 from cj_stream.engine.messages import NewerVersionError, PartitionOpened, decode_message
 from cj_stream.engine.positions import Positions
 from cj_stream.engine.process import end_process
@@ -45,16 +45,18 @@ class Log(Generic[SubjectT, EventT]):
     async def handle(self, run: Run) -> None:
         """Apply the events of a run."""
         self._engine.fence.check()
-        released: list[SubjectT] = []
+        changed: list[SubjectT] = []
         entries: list[Entry[EventT]] = []
+        opened = False
         async for event, record in self._events(run):
             if isinstance(event, PartitionOpened):
-                released += await self._apply(run.partition, entries)
+                changed += await self._apply(run.partition, entries)
                 entries = []
-                released = await self._opened(event, record) or released
+                opened = await self._opened(event, record) or opened
             else:
                 entries.append(Entry(event, record))
-        released += await self._apply(run.partition, entries)
+        changed += await self._apply(run.partition, entries)
+        released = list(self._home(run.partition).subjects()) if opened else changed
         self._engine.releases.hold(run.partition, run.last, released)
 
     def _home(self, partition: int) -> Home[SubjectT, EventT]:
@@ -62,27 +64,38 @@ class Log(Generic[SubjectT, EventT]):
             self.homes[partition] = self._new_home(partition)
         return self.homes[partition]
 
-    async def _opened(self, marker: PartitionOpened, record: Record) -> list[SubjectT]:
-        """Return all subjects of the partition if it opens now."""
-        if not self._engine.opener.read(record.partition, marker):
-            return []
+    async def _opened(self, marker: PartitionOpened, record: Record) -> bool:
+        """Return whether the partition opens now: all its subjects may go on then."""
+        opens = self._engine.opener.read(record.partition, marker)
+        if opens:
+            await self._beat(record)
+        return opens
+
+    async def _beat(self, record: Record) -> None:
+        """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""
         heartbeat = self._positions.heartbeat(record.partition, record.offset)
         await self._engine.table.write(self._engine.sender, record.partition, [heartbeat])
-        return list(self._home(record.partition).subjects())
 
     async def _apply(self, partition: int, entries: Sequence[Entry[EventT]]) -> Sequence[SubjectT]:
         """Apply events; return the subjects that may go on once they are committed."""
         if not entries:
             return ()
         applied = await self._home(partition).apply(entries)
-        for (event, record), refusal in applied.undecided:
-            await self._dead_letters.put(record, refusal, self._engine.codec.encode(event))
-        for _ in range(len(entries) - len(applied.undecided)):
-            self._dead_letters.accepted(self._engine.events_topic)
+        await self._tell(entries, applied)
         if applied.puts:
             await self._engine.table.write(self._engine.sender, partition, applied.puts)
         # Before its marker is read a partition starts nothing: what is still to be read may have done it already.
         return applied.changed if partition in self._engine.opener.opened_at else ()
+
+    async def _tell(self, entries: Sequence[Entry[EventT]], applied: Applied[SubjectT, EventT]) -> None:
+        """Write the dead letters, and have every event counted in the order in which they came."""
+        undecided = {id(entry): refusal for entry, refusal in applied.undecided}
+        for entry in entries:
+            refusal = undecided.get(id(entry))
+            if refusal is None:
+                self._dead_letters.accepted(entry.record.topic)
+            else:
+                await self._dead_letters.put(entry.record, refusal, self._engine.codec.encode(entry.event))
 
     async def _events(self, run: Run) -> AsyncIterator[tuple[EventT | PartitionOpened, Record]]:
         async for record in in_portions(run.records):

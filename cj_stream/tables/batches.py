@@ -1,19 +1,18 @@
-"""Batches in the table: storing what a decision changed, and building a batch from its rows."""
+"""Batches in the table: the rows of what decisions changed, and a batch built from its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from cj_stream.domain.batch import Batch, evolve
-from cj_stream.domain.draft import Change, RunChange
+from cj_stream.domain.draft import Change, Changes, RunChange
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
 from cj_stream.engine.overrides.table import BatchTable, Put
 from cj_stream.engine.positions import Newest, Positions
 from cj_stream.engine.rows import (
     row_position,
 )
-from cj_stream.engine.sender import Sender
 from cj_stream.tables.codec import (
     decode_row,
     encode_row,
@@ -29,23 +28,22 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 class BatchRows:
-    """Reads and writes the batches of the partitions of this worker."""
+    """Reads the batches of the partitions of this worker."""
 
-    def __init__(self, table: BatchTable, sender: Sender) -> None:
+    def __init__(self, table: BatchTable) -> None:
         self._table = table
-        self._sender = sender
         self.positions = Positions(table, self.newest)
 
-    async def store(self, partition: int, changes: Iterable[RunChange]) -> None:
-        """Write what a run of events changed, in one flush: of each batch the details first, the control row last."""
-        puts = [put for change, offsets in changes for put in self._puts(partition, change, offsets)]
-        if puts:
-            await self._table.write(self._sender, partition, puts)
+    def puts(self, partition: int, changes: Iterable[RunChange]) -> list[Put]:
+        """Return the rows of what a run of events changed: of each batch the details first, the control row last."""
+        return [put for change, offsets in changes for put in self._puts(partition, change, offsets)]
+
+    def deletion(self, partition: int, batch: Batch, offset: int) -> list[Put]:
+        """Return the deletion of a batch, and a heartbeat: who dies behind it would leave a tombstone at the end."""
+        gone: list[Put] = [(key, None) for key in self._keys(partition, batch)]
+        return [*gone, self.positions.heartbeat(partition, offset)]
 
     def _puts(self, partition: int, change: Change, offsets: Sequence[int]) -> list[Put]:
-        if change.deleted is not None:
-            gone: list[Put] = [(key, None) for key in self._keys(partition, change.deleted)]
-            return [*gone, self.positions.heartbeat(partition, offsets[-1])]
         if change.batch is None:
             return []
         batch_id, run = change.batch.key
@@ -54,10 +52,6 @@ class BatchRows:
             (row_key(batch_id, run, row), encode_row(row, max(base + offset, known)))
             for row, offset in zip(change.rows, offsets, strict=True)
         ]
-
-    async def heartbeat(self, partition: int, offset: int) -> None:
-        """Write the heartbeat row: who died deleting may have left the changelog with a tombstone at its end."""
-        await self._table.write(self._sender, partition, [self.positions.heartbeat(partition, offset)])
 
     def newest(self, partition: int) -> Newest:
         """Return the highest position of the rows of a partition, and the time of their newest event."""
@@ -72,14 +66,17 @@ class BatchRows:
         value = self._table.read(partition, row_key(*batch.key, batch.control))
         return -1 if value is None else row_position(value)
 
-    def load(self, partition: int, batch_id: str, run: int | None = None) -> Batch | None:
-        """Return a run of a batch, the newest for None, or None when there is no such run."""
+    def load(
+        self, partition: int, batch_id: str, run: int | None = None, without: Container[tuple[str, int]] = ()
+    ) -> Batch | None:
+        """Return a run of a batch, the newest for None, or None when there is no such run.
+
+        Those in ``without`` are not there any more.
+        """
         if run is None:
-            runs = [read_key(key)[1] for key, _ in self._table.scan(partition, prefix(Control, batch_id))]
-            if not runs:
-                return None
-            run = max(runs)
-        return self._build(partition, batch_id, run)
+            keys = [read_key(key) for key, _ in self._table.scan(partition, prefix(Control, batch_id))]
+            run = max((run for _, run in keys if (batch_id, run) not in without), default=None)
+        return None if run is None or (batch_id, run) in without else self._build(partition, batch_id, run)
 
     def heads(self, partition: int) -> Iterator[Batch]:
         """Iterate over all batches of a partition, every run, with nothing but their roster and control row."""
@@ -108,3 +105,33 @@ class BatchRows:
 
     def _keys(self, partition: int, batch: Batch) -> list[bytes]:
         return [key for kind in DELETION_ORDER for key, _ in self._table.scan(partition, prefix(kind, *batch.key))]
+
+
+class Unstored:
+    """What a run of events has changed so far, and the table does not know yet."""
+
+    def __init__(self, partition: int, rows: BatchRows) -> None:
+        self._partition = partition
+        self._rows = rows
+        self._changes = Changes()
+        self._deletions: list[Put] = []
+        self.changed: dict[tuple[str, int], Batch] = {}
+        """The batches that are changed, as they are now."""
+        self.gone: set[tuple[str, int]] = set()
+        """Those that are deleted."""
+
+    def add(self, change: Change, offset: int) -> None:
+        """Add what an event at ``offset`` changed."""
+        if change.deleted is not None:
+            key = change.deleted.key
+            self._deletions += self._rows.deletion(self._partition, change.deleted, offset)
+            self._changes.drop(key)
+            self.changed.pop(key, None)
+            self.gone.add(key)
+        elif change.batch is not None and change.rows:
+            self._changes.add(change, offset)
+            self.changed[change.batch.key] = change.batch
+
+    def puts(self) -> list[Put]:
+        """Return the rows to be written: what is deleted first, for its id may have been requested again since."""
+        return [*self._deletions, *self._rows.puts(self._partition, self._changes)]

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.batches import Batches
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import Conditions
@@ -35,7 +35,7 @@ Answer = dict[str, Any]
 class Listing:
     """Lists batches: those that live first, then those that have ended, each the newest first."""
 
-    def __init__(self, routing: Routing, batches: BatchesAgent, rows: BatchRows, conditions: Conditions) -> None:
+    def __init__(self, routing: Routing, batches: Batches, rows: BatchRows, conditions: Conditions) -> None:
         self._routing = routing
         self._batches = batches
         self._rows = rows

@@ -51,7 +51,7 @@ class Partition:
 
     def __init__(self, settings: Settings) -> None:
         self.table = MemoryTable()
-        self.rows = BatchRows(cast("Any", self.table), cast("Any", None))
+        self.rows = BatchRows(cast("Any", self.table))
         self.changelog: list[tuple[int, bytes, bytes]] = []
         """Offset, key and value of each record."""
         self.events: list[tuple[int, float, Event]] = []

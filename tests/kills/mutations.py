@@ -23,6 +23,7 @@ from cj_stream.engine.app import App
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer
+from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
@@ -89,7 +90,7 @@ def _start_before_the_marker_is_read() -> None:
     def started(self: Opener, partitions: set[int]) -> None:
         assigned(self, partitions)
         for partition in partitions:
-            apps[0].released(partition, 0, list(apps[0].service.batches._batches(partition)))
+            apps[0].released(partition, 0, list(apps[0].service.log._home(partition).subjects()))
 
     App.__init__ = built
     Opener.assigned = started
@@ -107,12 +108,12 @@ def _judge_again() -> None:
 
 
 def _control_row_first() -> None:
-    store = BatchRows.store
+    puts = BatchRows.puts
 
-    async def turned(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> None:
-        await store(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
+    def turned(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> list[Put]:
+        return puts(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
 
-    BatchRows.store = turned
+    BatchRows.puts = turned
 
 
 def _turned(change: Change) -> Change:

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cj_stream import worker
-from cj_stream.agents import batches, callbacks, computing, requests
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents import callbacks, computing, requests
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.effects import Effects
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
+from cj_stream.engine import log as engine_log
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
+from cj_stream.engine.log import Log
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
 from cj_stream.engine.overrides.drain import FaustConsumer
@@ -233,11 +234,11 @@ def _handle_or_hold(agent: Any) -> None:
     agent.handle = handled
 
 
-_handle_batches = BatchesAgent.handle
+_handle_log = Log.handle
 
 
-async def _handle_and_flush(self: BatchesAgent, run: Run) -> None:
-    await _handle_batches(self, run)
+async def _handle_and_flush(self: Log[Any, Any], run: Run) -> None:
+    await _handle_log(self, run)
     if _is_due("flushed"):
         await self._engine.sender.settled(10)
         _die()
@@ -301,14 +302,14 @@ def arm() -> None:
     computing.SMALL_ESSAYS = SMALL_ESSAYS
     IdempotentProducer.send = _send_or_hold
     IdempotentProducer.append = _append_or_hold
-    BatchesAgent.handle = _handle_and_flush
-    for module in (requests, callbacks, batches):
+    Log.handle = _handle_and_flush
+    for module in (requests, callbacks, engine_log):
         module.in_portions = _in_portions_and_pass
     BatchTable.write = _write_and_pass
     ProviderClient.submit = _submit_and_pass
     Reports.send = _report_and_pass
     LocalStore._empty = _empty_or_half
-    for agent in (RequestsAgent, CallbacksAgent, BatchesAgent):
+    for agent in (RequestsAgent, CallbacksAgent, Log):
         _handle_or_hold(agent)
     for owner, name, point in BEFORE:
         _before(owner, name, point)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from faust.types import TP
 from simulation.checks import events_of
@@ -28,7 +28,6 @@ from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.overrides.table import BatchTable
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import HEARTBEAT_KEY
-from cj_stream.engine.sender import Sender
 from cj_stream.tables.batches import BatchRows
 from cj_stream.worker import policy_of
 
@@ -292,7 +291,7 @@ class _View:
 
 
 def _batches(world: World, number: int) -> Iterator[Batch]:
-    rows = BatchRows(cast("BatchTable", _View(world.checks.views[number])), cast("Sender", cast("Any", None)))
+    rows = BatchRows(cast("BatchTable", _View(world.checks.views[number])))
     for head in rows.heads(number):
         batch = rows.load(number, *head.key)
         assert batch is not None

@@ -17,7 +17,6 @@ from simulation.disk import Disk
 from simulation.faust_model import _KafkaConsumer
 from simulation.world import World, owner
 
-from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.effects import Effects, job_id
 from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
@@ -34,10 +33,12 @@ from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
 from cj_stream.engine.dispatcher import Dispatcher, PostponedError
 from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.log import Log
 from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
+from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.publisher import RecordRefusedError, TopicRefusesError
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
@@ -139,7 +140,7 @@ def start_when_assigned(self: Opener, partitions: set[int]) -> None:
     _assigned(self, partitions)
     worker = owner().worker
     for partition in sorted(partitions):
-        worker.engine.faust.life.released(partition, 0, list(worker.batches._batches(partition)))
+        worker.engine.faust.life.released(partition, 0, list(worker.log._home(partition).subjects()))
 
 
 def restore_nothing(_self: Any, _batches: Iterable[Batch]) -> None:
@@ -179,11 +180,11 @@ async def flush_without_promise(self: Sender, *args: Any, **kwargs: Any) -> asyn
 
 # --- Rows -----------------------------------------------------------------------------------------------------------
 
-_store = BatchRows.store
+_puts = BatchRows.puts
 
 
-async def control_row_first(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> None:
-    await _store(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
+def control_row_first(self: BatchRows, partition: int, changes: Iterable[RunChange]) -> list[Put]:
+    return _puts(self, partition, [RunChange(_turned(change), offsets[::-1]) for change, offsets in changes])
 
 
 def _turned(change: Change) -> Change:
@@ -237,12 +238,12 @@ def trusting_open(self: Disk) -> None:
     self.clean = False
 
 
-async def first_event(self: BatchesAgent, message: Any) -> list[bytes]:
-    data = await _events(self, message)
+async def first_event(self: Log[Any, Any], message: Any) -> list[bytes]:
+    data = await _encoded(self, message)
     return data[:1]
 
 
-_events = BatchesAgent._events
+_encoded = Log._encoded
 
 
 def any_attempt(*_: Any, **__: Any) -> bool:
@@ -290,7 +291,7 @@ def all_submissions(self: Dispatcher, _pool: object, batch: Batch) -> list[Submi
     return [effect for effect in submits if effect not in self._in_hand.of(batch.key)]
 
 
-async def no_heartbeat(_self: BatchRows, _partition: int, _offset: int) -> None: ...
+async def no_heartbeat(_self: Log[Any, Any], _record: Record) -> None: ...
 
 
 def id_without_run(batch_id: str, _run: int, kind: str, correlation_id: str) -> UUID:

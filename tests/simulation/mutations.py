@@ -15,13 +15,13 @@ from unittest.mock import patch
 from simulation import checks, decisions, end_checks, mistakes, repeats
 from simulation.disk import Disk
 
-from cj_stream.agents.batches import BatchesAgent
 from cj_stream.agents.effects import Effects
 from cj_stream.domain import decider
 from cj_stream.domain.identifiers import Seal
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
+from cj_stream.engine.log import Log
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
@@ -103,7 +103,7 @@ MUTATIONS = (
     Mutation("opening a partition starts nothing", _replaced(Opener, "read", mistakes.opened_for_nothing), (ENDS,)),
     Mutation(
         "the control row is written first",
-        _replaced(BatchRows, "store", mistakes.control_row_first),
+        _replaced(BatchRows, "puts", mistakes.control_row_first),
         (decisions.BATCH_RULES, end_checks.LOG_DECIDES, ENDS),
     ),
     Mutation(
@@ -214,7 +214,7 @@ MUTATIONS = (
     ),
     Mutation(
         "only the first event of a message is read",
-        _replaced(BatchesAgent, "_events", mistakes.first_event),
+        _replaced(Log, "_encoded", mistakes.first_event),
         (ENDS, checks.ONE_SUBMISSION, end_checks.LOG_DECIDES),
     ),
     Mutation(
@@ -224,7 +224,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an opening writes no heartbeat row",
-        _replaced(BatchRows, "heartbeat", mistakes.no_heartbeat),
+        _replaced(Log, "_beat", mistakes.no_heartbeat),
         (end_checks.NO_TOMBSTONE,),
     ),
     Mutation(

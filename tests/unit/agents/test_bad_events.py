@@ -11,13 +11,16 @@ from ingress import METRICS
 from story import requested
 
 from cj_stream.agents import invalid_share
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.batches import Batches
 from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import envelope
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.log import EVENTS, encode_event
+from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, unchanged
+from cj_stream.domain.events import Event
 from cj_stream.engine.dead_letters import DeadLetters
+from cj_stream.engine.log import Log
 from cj_stream.engine.messages import encode_message
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
@@ -45,6 +48,7 @@ class _Engine:
         self.held: list[int] = []
         self.fence = SimpleNamespace(check=lambda: None)
         self.opener = SimpleNamespace(opened_at={})
+        self.codec = EVENTS
         self.releases = SimpleNamespace(hold=lambda _partition, offset, _batches: self.held.append(offset))
 
 
@@ -60,11 +64,12 @@ async def test_events_that_cannot_be_decided_stop_the_worker_when_they_are_most_
     deliveries = Deliveries(sender.promise)
     share = InvalidShare(Settings(invalid_input_minimum=LIMIT))
     letters = DeadLetters(producer.publisher(), deliveries, "letters", envelope, InputWatch(METRICS, share))
-    rows: Any = SimpleNamespace(heads=lambda _: [], store=_nothing)
+    rows: Any = SimpleNamespace(heads=lambda _: [], puts=lambda *_: [])
     broken: Any = SimpleNamespace(
         decide=_undecidable, poison=lambda *_: unchanged(None, ()), apply=lambda _: None, restore=list, let_go=list
     )
-    agent = BatchesAgent(cast("Any", engine), rows, letters, METRICS, lambda _: broken)
+    homes = Batches(rows, cast("Any", engine.opener), METRICS, lambda _: broken)
+    agent: Log[Batch, Event] = Log(cast("Any", engine), cast("Any", None), letters, homes.home)
 
     async def handle(offset: int) -> None:
         value = encode_message([encode_event(requested(3, batch_id=f"batch-{offset}"))])

@@ -11,11 +11,11 @@ from fake_producer import FakeProducer
 from ingress import METRICS
 from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
 
-from cj_stream.agents.batches import BatchesAgent
+from cj_stream.agents.batches import Batches
 from cj_stream.agents.dead_letters import InputWatch
 from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.dead_letters import envelope
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.log import EVENTS, encode_event
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Action,
@@ -25,10 +25,11 @@ from cj_stream.domain.events import (
     TimeoutDue,
 )
 from cj_stream.domain.outcomes import unpublished
-from cj_stream.domain.partition import PartitionBatches
+from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.dead_letters import DeadLetters
+from cj_stream.engine.log import Log
 from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import Applied
@@ -42,6 +43,10 @@ from cj_stream.tables.batches import BatchRows
 CANCEL = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
 
 
+def _new_partition(load: Load) -> PartitionBatches:
+    return PartitionBatches(IDS, Policy(), load)
+
+
 class Owner:
     """A worker that serves the partition; ``table`` is what it has recovered."""
 
@@ -52,10 +57,13 @@ class Owner:
         self.opener = Opener(sender, "events", lambda: START)
         self.opener._nonces[PARTITION] = "ours"
         self.table: Any = table
-        self.rows = BatchRows(self.table, sender)
+        self.rows = BatchRows(self.table)
         engine: Any = SimpleNamespace(
             fence=SimpleNamespace(check=lambda: None),
             opener=self.opener,
+            table=table,
+            sender=sender,
+            codec=EVENTS,
             releases=SimpleNamespace(hold=lambda _, offset, batches: self.held.append((offset, list(batches)))),
         )
         letters = DeadLetters(
@@ -65,10 +73,8 @@ class Owner:
             envelope,
             InputWatch(METRICS, InvalidShare(Settings())),
         )
-        self.agent = BatchesAgent(engine, self.rows, letters, METRICS, self._batches)
-
-    def _batches(self, partition: int) -> PartitionBatches:
-        return PartitionBatches(IDS, Policy(), lambda batch_id, run: self.rows.load(partition, batch_id, run))
+        homes = Batches(self.rows, self.opener, METRICS, _new_partition)
+        self.agent: Log[Batch, Event] = Log(engine, self.rows.positions, letters, homes.home)
 
     async def begin_anew(self, offset: int) -> None:
         """Take over a log that was made anew, and is read from there on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +22,8 @@ class Revoking:
         self.acknowledged = True
         self.app = build_worker(Settings())
         self.worker = self.app.service
-        self.worker.batches.partitions.update({0: self.worker._new_partition(0), 3: self.worker._new_partition(3)})
+        self.worker.log.homes.update({partition: cast("Any", None) for partition in (0, 3)})
+        self.worker.batches.partitions.update({partition: cast("Any", None) for partition in (0, 3)})
 
         async def finished(partitions: set[int], _patience: float) -> None:
             self.steps.append(("finished", set(partitions)))

@@ -117,7 +117,7 @@ def test_a_deleted_batch_leaves_a_heartbeat_and_the_rows_of_its_neighbours() -> 
 
 async def test_a_heartbeat_says_where_the_log_is_and_never_goes_back(story: Story) -> None:
     for offset, known in ((40, 40), (41, 41), (7, 41)):
-        await story.rows.heartbeat(PARTITION, offset)
+        await story.table.write(None, PARTITION, [story.rows.positions.heartbeat(PARTITION, offset)])
         assert row_position(story.table.data[HEARTBEAT_KEY]) == known
 
 

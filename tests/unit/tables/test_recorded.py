@@ -38,7 +38,6 @@ from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
     row_position,
 )
-from cj_stream.engine.sender import Sender
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import (
@@ -72,7 +71,7 @@ class Kept:
 
     @property
     def rows(self) -> BatchRows:
-        return BatchRows(cast("BatchTable", self.table), cast("Sender", None))
+        return BatchRows(cast("BatchTable", self.table))
 
     def batches(self) -> Iterator[Batch]:
         for head in self.rows.heads(self.partition):

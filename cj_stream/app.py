@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import mode.loop
 import structlog
 
 from cj_stream.engine.overrides.app import HardenedApp
@@ -41,3 +42,5 @@ def _app() -> HardenedApp:
 # The local database holds what was said of people's texts: nobody else on the machine is to read it.
 os.umask(0o077)
 app = _app()
+# Faust makes its loop when all is built, and those of its threads later.
+mode.loop.use("uvloop")

@@ -6,7 +6,7 @@ deployed a mistake, perhaps we: then the worker ends, and the input stays where 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class InvalidShare:
         self._window = settings.invalid_input_window
         self._share = settings.invalid_input_share
         self._minimum = settings.invalid_input_minimum
-        self._topics: dict[str, _Recent] = {}
+        self._topics: dict[str, _Recent] = defaultdict(_Recent)
 
     def accepted(self, topic: str) -> None:
         """Count a valid input of ``topic``; what is well formed and meant for somebody else is valid too."""
@@ -62,7 +62,7 @@ class InvalidShare:
         self._add(topic, None if reason is None else _Invalid(partition, offset, reason))
 
     def _add(self, topic: str, entry: _Invalid | None) -> _Recent:
-        recent = self._topics.setdefault(topic, _Recent())
+        recent = self._topics[topic]
         recent.inputs.append(entry)
         recent.invalid += entry is not None
         if len(recent.inputs) > self._window:

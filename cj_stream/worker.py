@@ -30,7 +30,6 @@ from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect
 from cj_stream.engine.all_read import AllRead
 from cj_stream.engine.app import App
-from cj_stream.engine.conditions import ConditionKind
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.hardening import Engine
@@ -41,6 +40,7 @@ from cj_stream.engine.service import Input, Service, Timer
 from cj_stream.engine.shared_input import OwnInput
 from cj_stream.engine.start_check import topic_limits
 from cj_stream.engine.windows import Windows
+from cj_stream.operations.away import Away
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
@@ -56,8 +56,8 @@ TICK_SECONDS = 5.0
 KNOCK_EVERY_SECONDS = 10.0
 
 _MEANINGS = {
-    ConditionKind.CONTENT_AWAY: "Batches whose texts are needed wait; all others go on.",
-    ConditionKind.PROVIDER_AWAY: "Comparisons are submitted when it answers again; what was submitted is not affected.",
+    Away.CONTENT: "Batches whose texts are needed wait; all others go on.",
+    Away.PROVIDER: "Comparisons are submitted when it answers again; what was submitted is not affected.",
 }
 
 Handler = Callable[[Run], Awaitable[None]]
@@ -115,9 +115,9 @@ class Worker(Service):
         self.rows = BatchRows(engine.table)
         self.positions = self.rows.positions
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
-        self.metrics = Metrics(self.states, engine.conditions.counts, engine.inputs.lost)
-        self.content = ContentClient(settings, self._told_of(ConditionKind.CONTENT_AWAY, "texts"))
-        self.provider = ProviderClient(settings, told=self._told_of(ConditionKind.PROVIDER_AWAY, "comparisons"))
+        self.metrics = Metrics(self.states, lambda: engine.conditions.counts(Away), engine.inputs.lost)
+        self.content = ContentClient(settings, self._told_of(Away.CONTENT, "texts"))
+        self.provider = ProviderClient(settings, told=self._told_of(Away.PROVIDER, "comparisons"))
         self.invalid_share = InvalidShare(settings)
         publisher, deliveries = engine.publisher, engine.deliveries
         watch = InputWatch(self.metrics, self.invalid_share)
@@ -143,7 +143,7 @@ class Worker(Service):
         self.timers = [Timer(KNOCK_EVERY_SECONDS, self._reachability().knock)]
         self.gets, self.posts = pages(self)
 
-    def _told_of(self, kind: ConditionKind, what: str) -> Callable[[Trouble | None], None]:
+    def _told_of(self, kind: Away, what: str) -> Callable[[Trouble | None], None]:
         def told(trouble: Trouble | None) -> None:
             if trouble is None:
                 self.engine.conditions.end(kind, what)

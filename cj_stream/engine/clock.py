@@ -2,7 +2,7 @@
 
 Our own topics have the broker's time in each record, and with it everything that is decided. What else needs the time
 (when a window closes, what an outcome is stamped with) would contradict it on a machine whose clock is wrong: outcomes
-five hours ahead are refused by their topic, and a batch that is stuck would be found five hours early. So each
+five hours ahead are refused by their topic, and whoever is late would be found late five hours early. So each
 acknowledgement of such a record is compared with this worker's clock, and a difference is taken into account and told.
 
 Test: ``test_clock.py``; ``tests/kafka/test_refused_outcomes.py`` (a worker whose clock is five hours ahead).
@@ -55,6 +55,4 @@ class Clock:
         return f"This worker's clock is {abs(self.ahead):.0f} s {where} the broker's: set it, by NTP for instance."
 
 
-_MEANING = (
-    "The service goes by the broker's clock, so no batch suffers; only the logs of this worker have its own time."
-)
+_MEANING = "The service goes by the broker's clock, so nothing suffers; only the logs of this worker have its own time."

@@ -1,7 +1,7 @@
 """What is not as it should be with this worker although it goes on: named, since when, and what it means.
 
 A condition is begun by whoever sees it and ended by the same when it is gone. People and machines see all of them in
-one place: ``healthz/ready`` lists them as ``degraded``, and ``cj_conditions`` counts them by kind.
+one place: ``healthz/ready`` lists them as ``degraded``, and an app may count them by kind.
 
 Test: ``test_conditions.py``.
 """
@@ -9,7 +9,7 @@ Test: ``test_conditions.py``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class ConditionKind(StrEnum):
-    """Every kind of condition; each has a series of the metric, also when there is none of it."""
+    """The kinds of condition that the engine knows of. An app may have more of its own, in an enumeration like this."""
 
     KAFKA_AWAY = "kafka_away"
     """The broker does not answer: nothing is read, committed or started."""
@@ -33,10 +33,6 @@ class ConditionKind(StrEnum):
     """A topic that is read does not exist any more."""
     TOPIC_REFUSES = "topic_refuses"
     """A topic takes no records from this worker, so what belongs there waits."""
-    PROVIDER_AWAY = "provider_away"
-    """Nobody takes connections where the LLM provider should be."""
-    CONTENT_AWAY = "content_away"
-    """Nobody takes connections where the content service should be."""
     CLOCK = "clock"
     """The clock of this worker and that of the broker disagree."""
 
@@ -45,7 +41,7 @@ class ConditionKind(StrEnum):
 class Condition:
     """One thing that is not as it should be. ``since`` is in seconds since the epoch."""
 
-    kind: ConditionKind
+    kind: StrEnum
     subject: str
     """What it is about: a partition, a topic; with the kind it tells conditions apart."""
     what: str
@@ -60,9 +56,9 @@ class Conditions:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._current: dict[tuple[ConditionKind, str], Condition] = {}
+        self._current: dict[tuple[StrEnum, str], Condition] = {}
 
-    def begin(self, kind: ConditionKind, subject: str, what: str, meaning: str) -> None:
+    def begin(self, kind: StrEnum, subject: str, what: str, meaning: str) -> None:
         """Note a condition, and log it when it is new; one that is known already keeps its beginning."""
         known = self._current.get((kind, subject))
         if known is not None:
@@ -71,7 +67,7 @@ class Conditions:
         self._current[kind, subject] = Condition(kind, subject, what, meaning, self._now())
         log.warning("degraded", kind=kind.value, subject=subject, what=what, meaning=meaning)
 
-    def end(self, kind: ConditionKind, subject: str) -> None:
+    def end(self, kind: StrEnum, subject: str) -> None:
         """Note that a condition is gone, and log it; one that is not known is no error."""
         known = self._current.pop((kind, subject), None)
         if known is not None:
@@ -83,7 +79,7 @@ class Conditions:
         """Return the conditions that hold now, the oldest first."""
         return tuple(sorted(self._current.values(), key=lambda condition: condition.since))
 
-    def counts(self) -> Mapping[ConditionKind, int]:
-        """Return how many conditions of each kind hold now."""
+    def counts(self, own: Iterable[StrEnum] = ()) -> Mapping[StrEnum, int]:
+        """Return how many conditions of each kind hold now, of an app's ``own`` kinds too, and where there is none."""
         found = Counter(condition.kind for condition in self.current)
-        return {kind: found[kind] for kind in ConditionKind}
+        return {kind: found[kind] for kind in (*ConditionKind, *own)}

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 VIEW_LIMIT = 32 * 1024 * 1024
-"""Bytes of an answer of a worker's views: more than its longest page has, a thousand comparisons."""
+"""Bytes of an answer of a worker's views: more than its longest page has."""
 _CHUNK_BYTES = 64 * 1024
 _REDIRECTION = 3
 

@@ -3,7 +3,7 @@
 They go by a producer of their own. Hazard in aiokafka 0.14.0: an idempotent producer counts the records of a refused
 batch (``producer/message_accumulator.py``, ``_pop_batch``), so all that follows for the partition is out of order and
 refused as well; and what a broker refuses with an error that may go by, as a partition with too few replicas does, it
-tries again for ever. Either would keep commits waiting, and so every batch. This one is not idempotent, gives a record
+tries again for ever. Either would keep commits waiting, and so everything. This one is not idempotent, gives a record
 up after a while, and sends each alone, so that a refusal is about that record.
 
 Who refuses decides what follows (`produce_errors`). A record that can never be stored: `RecordRefusedError`. A topic
@@ -35,7 +35,7 @@ ATTEMPTS = 3
 
 
 _MEANING = (
-    "What belongs there waits and is sent again every few seconds; batches are judged on, and end once they could tell."
+    "What belongs there waits and is sent again every few seconds; all else goes on, and ends once it could tell."
 )
 
 

@@ -1,6 +1,6 @@
 """What there is to do for a subject, as its app tells it from the state: so nothing has to be remembered.
 
-A *subject* is what has a state and a key: a batch, an order, a job. An *effect* is one piece of work outside the
+A *subject* is what has a state and a key: an order, an account, a job. An *effect* is one piece of work outside the
 worker; equal effects are the same piece. What came of it is an event, and that makes the effect disappear from `todo`.
 """
 

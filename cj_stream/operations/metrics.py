@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,6 @@ from prometheus_client.registry import Collector
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Note, NoteKind
 from cj_stream.domain.states import BatchState
-from cj_stream.engine.conditions import ConditionKind
 
 LATENCY_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
 DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
@@ -35,7 +35,7 @@ class Metrics:
     def __init__(
         self,
         states: Callable[[], Mapping[BatchState, int]],
-        conditions: Callable[[], Mapping[ConditionKind, int]],
+        conditions: Callable[[], Mapping[StrEnum, int]],
         lost: Callable[[], Mapping[str, int]],
     ) -> None:
         registry = self._registry = CollectorRegistry()

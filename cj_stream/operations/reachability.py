@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.connections import why_closed
+from cj_stream.operations.away import Away
 
 FAILURES = 2
 """One failure may be a restart; nothing is said of it."""
@@ -25,7 +26,7 @@ FAILURES = 2
 class Service:
     """A service at an http(s) address: what it is called, the setting that names it, and what its absence means."""
 
-    kind: ConditionKind
+    kind: Away
     name: str
     setting: str
     url: str
@@ -36,7 +37,7 @@ def services(provider_url: str, content_url: str) -> list[Service]:
     """Return the services that can be knocked at; texts in a folder need none."""
     found = [
         Service(
-            ConditionKind.PROVIDER_AWAY,
+            Away.PROVIDER,
             "the LLM provider",
             "CJ_LLM_PROVIDER_SERVICE_URL",
             provider_url,
@@ -44,7 +45,7 @@ def services(provider_url: str, content_url: str) -> list[Service]:
             "each fails at its deadline and is tried again.",
         ),
         Service(
-            ConditionKind.CONTENT_AWAY,
+            Away.CONTENT,
             "the content service",
             "CJ_CONTENT_SERVICE_URL",
             content_url,

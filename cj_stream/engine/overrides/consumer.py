@@ -187,7 +187,7 @@ class BarrierConsumer(DrainingConsumer):
         engine.fence.check()
         committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
         self.reading.committed(offsets)
-        # During a rebalance nothing is started; the next marker releases every live batch.
+        # During a rebalance nothing is started; the next marker releases every live subject.
         if committed and not self.app.rebalancing and generation == self.app.consumer_generation_id:
             owned = self.assignment()
             engine.releases.committed(

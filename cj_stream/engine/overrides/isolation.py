@@ -1,7 +1,7 @@
 """What has been committed is read, and nothing else: records of a transaction are there once it is committed.
 
-Hazard in Faust 0.15.3: its consumer reads what is not committed (``transport/drivers/aiokafka.py`` 569), so a verdict
-that a provider wrote in a transaction and then took back would count.
+Hazard in Faust 0.15.3: its consumer reads what is not committed (``transport/drivers/aiokafka.py`` 569), so an answer
+that somebody wrote in a transaction and then took back would count.
 
 Whoever reads committed records gets nothing behind an open transaction, not even what others have committed there. So a
 partition has two ends: up to the *stable* one everything can be read, up to the *written* one it can be once the

@@ -1,7 +1,7 @@
 """Whether everything has been read: committed offsets compared with the broker's ends, not with what was fetched last.
 
 Hazard in Faust 0.15.3: ``highwater`` is the value of the last fetch, so a worker that is cut off would always report
-that it has caught up, and time out batches whose callbacks lie unread. What nobody gets to read is committed by the
+that it has caught up, and find overdue what has its answer lying unread. What nobody gets to read is committed by the
 owner of the partition once it is idle (`reading`).
 
 An open transaction hides what lies behind it (`isolation`). So it is waited for: what was written when the question was

@@ -22,6 +22,7 @@ import structlog
 from aiokafka.errors import KafkaTimeoutError
 from faust.transport.drivers.aiokafka import Producer as FaustProducer
 
+from cj_stream.engine.hardening import engine_of
 from cj_stream.engine.leaders import unhurried
 from cj_stream.engine.limits import PUBLISHED_LIMIT
 from cj_stream.engine.sender import Unsent
@@ -32,7 +33,6 @@ PUBLISH_SECONDS = 10.0
 """After this long without an acknowledgement a published record is given up; whoever wants to publishes it again."""
 
 _PUBLISHING: dict[str, Any] = {
-    "acks": "all",
     "linger_ms": 0,
     # The smallest: each record is a batch, so that one that is refused takes no other with it.
     "max_batch_size": 1,
@@ -51,7 +51,13 @@ class IdempotentProducer(FaustProducer):
     async def on_start(self) -> None:
         """Connect, and from then on do not ask for the leaders of partitions faster than somebody could answer."""
         await super().on_start()
-        self._publishing = self._producer_type(**{**self._settings_default(), **self._settings_auth(), **_PUBLISHING})
+        conf, kafka = self.app.conf, engine_of(self.app).settings.kafka
+        self._publishing = kafka.producer(
+            client_id=self.client_id,
+            metadata_max_age_ms=conf.producer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.producer_connections_max_idle_ms,
+            **_PUBLISHING,
+        )
         await self._publishing.start()
         for producer in (self._producer, self._publishing):
             client = cast("Any", producer).client

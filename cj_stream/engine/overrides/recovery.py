@@ -79,7 +79,7 @@ class SeekFirstRecovery(Recovery):
     """Records that are applied before others get their turn in the loop: some 10 ms."""
     _revoked = False
     closed: frozenset[int] = frozenset()
-    """Partitions of this worker whose table could not be read to its end: their batches are not served."""
+    """Partitions of this worker whose table could not be read to its end: what lives there is not served."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._rebuilt: dict[TP, dict[bytes, int]] = {}

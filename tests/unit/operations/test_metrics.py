@@ -18,6 +18,7 @@ from cj_stream.domain.events import Action, Event, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.operations.away import Away
 from cj_stream.operations.metrics import Metrics
 
 HOUR = 3600.0
@@ -30,7 +31,9 @@ class CountedStory(Story):
         self.conditions = Conditions(lambda: self.now)
         self.lost: dict[str, int] = {}
         self.metrics = Metrics(
-            lambda: Counter(batch.state for batch in self.batches), self.conditions.counts, lambda: self.lost
+            lambda: Counter(batch.state for batch in self.batches),
+            lambda: self.conditions.counts(Away),
+            lambda: self.lost,
         )
         super().__init__(policy, **parts)
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.engine.conditions import Conditions
+from cj_stream.operations.away import Away
 from cj_stream.operations.reachability import Reachability, services
 
 
@@ -15,7 +16,7 @@ async def test_a_service_that_is_away_is_told_until_it_is_back(unused_tcp_port: 
     assert conditions.current == (), "once may be a restart"
     await reachability.knock()
     (condition,) = conditions.current
-    assert condition.kind is ConditionKind.PROVIDER_AWAY
+    assert condition.kind is Away.PROVIDER
     assert "CJ_LLM_PROVIDER_SERVICE_URL" in condition.what
     assert str(unused_tcp_port) in condition.what
 
@@ -31,10 +32,10 @@ async def test_a_name_that_leads_nowhere_is_told_like_a_closed_door() -> None:
     for _ in range(2):
         await reachability.knock()
     assert {condition.kind for condition in conditions.current} == {
-        ConditionKind.PROVIDER_AWAY,
-        ConditionKind.CONTENT_AWAY,
+        Away.PROVIDER,
+        Away.CONTENT,
     }
 
 
 def test_texts_in_a_folder_need_no_service() -> None:
-    assert [service.kind for service in services("http://p", "file:/texts")] == [ConditionKind.PROVIDER_AWAY]
+    assert [service.kind for service in services("http://p", "file:/texts")] == [Away.PROVIDER]

@@ -17,12 +17,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cj_stream import worker
 from cj_stream.agents import callbacks, computing, requests
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.effects import Effects
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
+from cj_stream.engine import app as engine_app
 from cj_stream.engine import log as engine_log
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters
@@ -346,7 +346,7 @@ AFTER_AWAITING: tuple[Place, ...] = (
     (Effects, "_score", "scored"),
     (Effects, "_publish", "published"),
     (DeadLetters, "put", "refused"),
-    (worker, "claim", "claimed"),
+    (engine_app, "claim", "claimed"),
     (App, "revoked", "given up"),
     (BarrierConsumer, "perform_seek", "sought"),
     (Opener, "_send", "marked"),

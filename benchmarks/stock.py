@@ -20,6 +20,7 @@ from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from rocksdict import WriteBatch
 
 import cj_stream.engine.app
+import cj_stream.engine.overrides.drain
 import cj_stream.engine.overrides.table
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
@@ -30,10 +31,13 @@ from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.app import HardenedApp, IdempotentProducer
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
+from cj_stream.engine.overrides.drain import DrainingConsumer
 from cj_stream.engine.overrides.membership import MembershipWatch
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
+from cj_stream.engine.runs import Run, record_of
 from cj_stream.engine.sender import Sender
 from cj_stream.engine.watchdog import Watchdog
 from cj_stream.worker import Worker
@@ -125,7 +129,12 @@ def barrier() -> None:
 
 
 def reading() -> None:
-    """Let a commit go by what Faust takes for acknowledged."""
+    """Hand each record to the agents by itself, as Faust does, and commit what Faust takes for acknowledged."""
+    replace(
+        cj_stream.engine.overrides.drain, "runs_of", lambda fetched: (Run.of([record_of(found)]) for found in fetched)
+    )
+    replace(Reading, "full", lambda _: frozenset())
+    inherit(DrainingConsumer, "_add_gap")
     inherit(BarrierConsumer, "_filter_committable_offsets")
 
 
@@ -161,13 +170,14 @@ def drain() -> None:
 
     async def revoked(self: WorkerApp, partitions: set[int]) -> None:
         worker = self.service
-        partitions = partitions | set(worker.batches.partitions)
+        partitions = partitions | set(worker.log.homes)
         self.engine.opener.revoked()
         self.engine.releases.drop(partitions)
         await worker.dispatcher.drop(partitions, 0)
         worker.windows.drop(partitions)
         for partition in partitions:
-            worker.batches.partitions.pop(partition, None)
+            worker.log.homes.pop(partition, None)
+        await worker.revoked(partitions)
 
     replace(App, "revoked", revoked)
     inherit(HardenedApp, "stop")

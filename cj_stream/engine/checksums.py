@@ -23,9 +23,9 @@ def of_row(key: bytes, value: bytes | None) -> int:
     return int.from_bytes(blake2b(key + value, digest_size=_BYTES).digest(), "big")
 
 
-def of_rows(rows: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the checksum of all rows of a partition."""
-    return sum(of_row(key, value) for key, value in rows) % _MODULUS
+def of_rows(rows: Iterable[tuple[bytes, bytes]], others: int = 0) -> int:
+    """Return the checksum of rows together with others, whose checksum is given."""
+    return sum((of_row(key, value) for key, value in rows), start=others) % _MODULUS
 
 
 def replaced(checksum: int, key: bytes, old: bytes | None, new: bytes | None) -> int:

@@ -31,6 +31,7 @@ from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.log import Log
 from cj_stream.engine.opening import Opener
+from cj_stream.engine.overrides.changelog_runs import RunRecovery
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
 from cj_stream.engine.overrides.drain import FaustConsumer
 from cj_stream.engine.overrides.producer import IdempotentProducer
@@ -77,7 +78,7 @@ IN_A_REBALANCE = {
     "revoked": "the partitions are to be given up",
     "given up": "the partitions are given up",
     "assigned": "the partitions are assigned, nothing of them is recovered",
-    "recovering": "some of a partition's changelog is applied",
+    "recovering": "some of a run of a partition's changelog is applied",
     "sought": "the sources are sought, they do not flow yet",
     "recovered": "the partitions are recovered, their markers are not sent",
     "marked": "the markers are sent",
@@ -110,6 +111,8 @@ HELD_SECONDS = 3.0
 """Longer than two commits wait at a time."""
 ANSWER_SECONDS = 0.1
 """Less than the provider takes to answer."""
+SMALL_RUN = 3
+"""Changelog records that are applied before others get their turn: those of a run are fewer than a piece otherwise."""
 SMALL_ESSAYS = 5
 """Larger batches are computed in the computing process: those of a run are all too small for it otherwise."""
 _held: set[str] = set()
@@ -300,6 +303,7 @@ def _after_awaiting(owner: Any, name: str, point: str) -> None:
 def arm() -> None:
     """Put all points into the code of this process, before the worker is built."""
     computing.SMALL_ESSAYS = SMALL_ESSAYS
+    RunRecovery.most_at_once = SMALL_RUN
     IdempotentProducer.send = _send_or_hold
     IdempotentProducer.append = _append_or_hold
     Log.handle = _handle_and_flush

@@ -304,18 +304,10 @@ async def end_without_a_second_fetch(self: SeekFirstRecovery, quiet: dict[TP, in
         self._is_read_to_end(tp, offset)
 
 
-async def whatever_the_term(self: SeekFirstRecovery, tp: TP, records: Sequence[Any], _term: object) -> None:
-    """A run is applied to its end, though all partitions have been sought anew meanwhile."""
-    for start in range(0, len(records), self.most_at_once):
-        self._apply(tp, records[start : start + self.most_at_once])
-        await self._let_others_go_on()
-
-
-_take = SeekFirstRecovery.take
-
-
 async def with_the_offset_first(self: SeekFirstRecovery, tp: TP, records: Sequence[Any], term: object) -> None:
-    """The offset of a copy is that of a run's end as soon as the run is there."""
-    if term is self.term and tp in self.standby_tps:
-        self.tp_to_table[tp].data.set_persisted_offset(tp, records[-1].offset)
-    await _take(self, tp, records, term)
+    """The offset of a copy is that of the run's end with the first rows of the run."""
+    for start in range(0, len(records), self.most_at_once):
+        if term is self.term:
+            self._apply(tp, records[start : start + self.most_at_once])
+            self.tp_to_table[tp].data.set_persisted_offset(tp, records[-1].offset)
+            await self._let_others_go_on()

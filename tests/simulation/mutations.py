@@ -114,7 +114,7 @@ MUTATIONS = (
     Mutation(
         "recovery takes the last record, whatever its position",
         lambda: patch("cj_stream.engine.overrides.table.row_position", mistakes.last_wins),
-        (end_checks.LIVE_IS_REPLAY, checks.NO_REGRESS, end_checks.LOG_DECIDES),
+        (end_checks.LIVE_IS_REPLAY, end_checks.STANDBY_IS_REPLAY, checks.NO_REGRESS, end_checks.LOG_DECIDES),
     ),
     Mutation(
         "what is held is not dropped at revocation",
@@ -188,12 +188,7 @@ MUTATIONS = (
         (end_checks.LIVE_IS_REPLAY, checks.COMMITTED_FIRST, end_checks.LOG_DECIDES),
     ),
     Mutation(
-        "a run of an earlier term is applied",
-        _replaced(SeekFirstRecovery, "take", mistakes.whatever_the_term),
-        (end_checks.STANDBY_IS_REPLAY,),
-    ),
-    Mutation(
-        "the offset moves though a run is not applied",
+        "the offset of a copy moves before its rows are there",
         _replaced(SeekFirstRecovery, "take", mistakes.with_the_offset_first),
         (end_checks.STANDBY_IS_REPLAY,),
     ),

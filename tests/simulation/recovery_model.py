@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 LONGEST_RUN = 50
 """Records that are fetched at once at most."""
-PIECE = 10
+PIECE = 1
 """Records that are applied before others get their turn: the real thousand, in the measure of a simulation."""
-LONGEST_TURN = 0.05
+LONGEST_TURN = 0.2
 """Seconds that others have then, at most."""
 CATCHING_UP = 0.02
 """Seconds between two fetches of a standby that is behind, and those that a fetch takes, at most."""

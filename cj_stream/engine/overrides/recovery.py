@@ -4,14 +4,6 @@ Hazard in Faust 0.15.3 (upstream issue 596): ``Recovery.on_recovery_completed`` 
 the source partitions before it seeks them to their committed offsets, with the flow already active; what arrives in
 between is cleared and never read again. Here the order is: seek, then resume, with no await in between.
 
-Hazard, ditto: a changelog record goes through a queue and a buffer, one at a time, and its offset moves before it is
-applied (`_slurp_changelogs`, 762-915). Its last step clears every queue (``mode/utils/queues.py`` 97-101) while the
-standbys flow already, and one that waits to be put into a full queue outlives the clearing
-(``transport/_cython/conductor.pyx`` 113-116): the next record took the offset past what was applied nowhere. Here there
-is no queue: what was fetched of a partition is applied at once, a run at a time, and its offset moves afterwards. A run
-is of the *term* it was asked for in, which ends when anything is sought anew; then what is left of it is dropped, and
-will be fetched again.
-
 Hazard, ditto: there are more ways for a copy to lack a record, all of them silent. An offset of an earlier time as a
 standby stays when the database has none (`_add`); a deletion may be compacted away before a copy that lay still has
 read it. So the copy of a partition is compared with what its last writer told (``table.py``) before it is served, and
@@ -23,15 +15,13 @@ is read to its end when it is fetched to its end and nothing has come for a whil
 into the copy look just the same, and no later record tells of them: so the rest is fetched once more before.
 
 Tests: ``test_recovery.py``, ``tests/kafka/test_standbys.py``, ``tests/kafka/test_foreign_rows.py``; the mutations "a
-run of an earlier term is applied", "the offset moves though a run is not applied", "a copy is not verified" and "the
-end of a changelog is not fetched again" in ``tests/simulation``.
+copy is not verified" and "the end of a changelog is not fetched again" in ``tests/simulation``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from time import monotonic
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import structlog
@@ -39,10 +29,10 @@ from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
-from mode import Service
 
 from cj_stream.engine.fence import now
 from cj_stream.engine.hardening import Engine, engine_of
+from cj_stream.engine.overrides.changelog_runs import RunRecovery
 from cj_stream.engine.overrides.consumer import positions
 
 log = structlog.get_logger(__name__)
@@ -54,13 +44,13 @@ read to its end when it has been."""
 
 
 class Copy(Protocol):
-    """A table, whose partitions have copies that follow a changelog and can be verified."""
+    """A table, whose partitions have copies that can be verified."""
 
-    def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
-        """Apply changelog records of a partition, in the order of their offsets."""
+    def summing_up(self, partition: int) -> Iterator[None]:
+        """Look at all rows, with pauses."""
 
     def is_complete(self, partition: int) -> bool:
-        """Return whether the copy has all rows."""
+        """Return whether the copy has all rows; at once when they were summed up."""
 
     def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over the rows of the copy."""
@@ -72,11 +62,9 @@ class Copy(Protocol):
         """Take the copy for complete."""
 
 
-class SeekFirstRecovery(Recovery):
-    """Faust's recovery with its last step in a safe order."""
+class SeekFirstRecovery(RunRecovery):
+    """Recovery from runs, with Faust's last step in a safe order."""
 
-    most_at_once = 1_000
-    """Records that are applied before others get their turn in the loop: some 10 ms."""
     _revoked = False
     closed: frozenset[int] = frozenset()
     """Partitions of this worker whose table could not be read to its end: what lives there is not served."""
@@ -86,83 +74,13 @@ class SeekFirstRecovery(Recovery):
         """Copies that are being rebuilt, and what each of them had instead: keys, and hashes of the values."""
         self._fetched_again: dict[TP, int] = {}
         """Changelogs whose end was fetched once more, and the offset after which it was."""
-        self._strangers: set[TP] = set()
-        """Changelogs of which something came though they are not ours."""
-        self._taking = False
-        self.term = object()
-        """Another one as soon as what is under way is out of date: it will be sought, and fetched again."""
         super().__init__(*args, **kwargs)
-
-    # --- Runs of records -----------------------------------------------------------------------------------------
-
-    @Service.task  # type: ignore[untyped-decorator]
-    async def _slurp_changelogs(self) -> None:
-        """Do nothing: no record of a changelog enters the queue that Faust's task of this name empties."""
-
-    async def take(self, tp: TP, records: Sequence[Any], term: object) -> None:
-        """Apply what was fetched of a changelog, in the order of its offsets, as long as ``term`` lasts.
-
-        ``term`` is what it was when the fetch was asked for.
-        """
-        self._taking = True
-        try:
-            for start in range(0, len(records), self.most_at_once):
-                if term is not self.term:
-                    return
-                self._apply(tp, records[start : start + self.most_at_once])
-                await self._let_others_go_on()
-        finally:
-            self._taking = False
-
-    async def _let_others_go_on(self) -> None:
-        await asyncio.sleep(0)
-
-    def _apply(self, tp: TP, records: Sequence[Any]) -> None:
-        offsets = self._offsets_of(tp)
-        if offsets is None:
-            return
-        seen = offsets[tp]
-        new = [record for record in records if seen is None or record.offset > seen]
-        if not new:
-            return
-        self._copy(tp).apply_run(tp, new)
-        # Not before: what is not in the copy would never be read again.
-        offsets[tp] = new[-1].offset
-        if offsets is self.active_offsets:
-            self._active_events_received_at[tp] = self._last_flush_at = monotonic()
-            self._end_if_recovered()
-        elif not self.tables.standbys_ready and not self.standby_remaining_total():
-            self.tables.on_standbys_ready()
-
-    def _offsets_of(self, tp: TP) -> Any:
-        """Return the offsets of the copies that the partition's is one of; None when nothing is to be read of it."""
-        if tp in self.active_tps:
-            # What comes behind the end that was to be recovered is of a worker out of touch: its rows are ours now.
-            return self.active_offsets if self.in_recovery else None
-        if tp in self.standby_tps:
-            return self.standby_offsets
-        if tp not in self._strangers:
-            self._strangers.add(tp)
-            log.warning("records of a changelog that is not ours are dropped", topic=tp.topic, partition=tp.partition)
-        return None
-
-    def _end_if_recovered(self) -> None:
-        if self.in_recovery and not self.need_recovery():
-            self._set_recovery_ended()
-            self.signal_recovery_end.set()
-
-    def _set_recovery_started(self) -> None:
-        super()._set_recovery_started()
-        # Faust's task clears it with each record.
-        self.signal_recovery_end.clear()
-
-    # --- The order of a recovery ---------------------------------------------------------------------------------
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Verify the copies; seek the source partitions to their committed offsets, then let them flow."""
         app, consumer = self.app, self.app.consumer
         self.closed = frozenset(tp.partition for tp in self._engine.guard.standing() if self._cannot_be_read(tp))
-        incomplete = await self._incomplete()
+        incomplete = await self._incomplete(generation_id)
         if self._is_past(generation_id):
             self.log.warning("rebalanced again during recovery")
             return
@@ -227,7 +145,7 @@ class SeekFirstRecovery(Recovery):
         With each of them stands the last offset that was read, which is the same in each of these times.
         """
         left = {tp for tp, count in self.active_remaining().items() if count > 0} if self.in_recovery else set()
-        if not left or self._taking:
+        if not left or self.taking:
             return {}
         fetched = self._fetched_to(left)
         ended = {tp for tp in left if fetched.get(tp, -1) > self.active_highwaters[tp]}
@@ -266,16 +184,15 @@ class SeekFirstRecovery(Recovery):
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Remember that what is being recovered is ours no longer: the generation does not tell."""
         self._revoked = True
-        self.term = object()
+        self.end_term()
         super().on_partitions_revoked(revoked)
 
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
         self._revoked = False
-        self.term = object()
+        self.end_term()
         self._rebuilt = {}
         self._fetched_again = {}
-        self._strangers = set()
         self._engine.fence.contact(now())
         await super().on_rebalance(*args, **kwargs)
 
@@ -292,11 +209,15 @@ class SeekFirstRecovery(Recovery):
         """Return whether what is being recovered is ours no longer, or no longer all that is ours."""
         return self._revoked or self.app.consumer_generation_id != generation_id
 
-    async def _incomplete(self) -> list[TP]:
+    async def _incomplete(self, generation_id: int) -> list[TP]:
         """Return the partitions to be served whose copy must be rebuilt, until it is as told or two readings agree."""
         incomplete = []
         for tp in sorted(tp for tp in self.active_tps if tp.partition not in self.closed):
             copy = self._copy(tp)
+            for _ in copy.summing_up(tp.partition):
+                await asyncio.sleep(0)
+                if self._is_past(generation_id):
+                    return []
             complete = copy.is_complete(tp.partition)
             if tp in self._rebuilt and self._is_settled(tp, self._rebuilt[tp], as_told=complete):
                 self._rebuilt.pop(tp)
@@ -304,13 +225,12 @@ class SeekFirstRecovery(Recovery):
                 copy.trust(tp.partition)
             elif not complete:
                 incomplete.append(tp)
-            await asyncio.sleep(0)
         return incomplete
 
     def _rebuild(self, incomplete: list[TP]) -> None:
         """Recover once more, those partitions from the beginning."""
         # As at a revocation: what is under way is dropped, and all partitions are sought again.
-        self.term = object()
+        self.end_term()
         self.app.consumer.pause_partitions(self.app.consumer.assignment())
         for tp in incomplete:
             rows = self._rebuilt[tp] = self._rows(tp)

@@ -29,12 +29,17 @@ class FakeCopy:
         self.asked: list[str] = []
         self.found: dict[bytes, bytes] = {}
         self.applied: list[list[int]] = []
-        self.at_run = lambda: None
+        self.at_run = self.at_sum = lambda: None
 
     def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
         assert tp.topic == CHANGELOG.topic
         self.at_run()
         self.applied.append([record.offset for record in records])
+
+    def summing_up(self, _partition: int) -> Iterator[None]:
+        for _ in range(3):
+            self.at_sum()
+            yield
 
     def is_complete(self, partition: int) -> bool:
         assert partition == CHANGELOG.partition
@@ -319,9 +324,15 @@ async def test_a_copy_is_rebuilt_until_two_readings_agree(recovered: Recovered) 
 
 async def test_a_copy_that_is_taken_away_while_it_is_verified_is_left_alone(recovered: Recovered) -> None:
     recovered.copy.complete = False
-    recovered.recovery._revoked = True
+    looks = []
+
+    def look() -> None:
+        looks.append("at some rows")
+        recovered.recovery._revoked = True
+
+    recovered.copy.at_sum = look
     await recovered.recovery.on_recovery_completed(7)
-    assert (recovered.copy.asked, recovered.steps) == ([], [])
+    assert (recovered.copy.asked, recovered.steps, looks) == ([], [], ["at some rows"])
 
 
 def test_what_is_remembered_of_an_earlier_assignment_does_not_stand_in_for_what_the_database_says(
@@ -371,7 +382,7 @@ def changelog(recovered: Recovered, monkeypatch: pytest.MonkeyPatch) -> Changelo
 @pytest.mark.parametrize("unread", ["not fetched to its end", "something is to be applied", "something comes"])
 async def test_a_changelog_of_which_something_is_to_come_is_waited_for(changelog: Changelog, unread: str) -> None:
     changelog.fetched_to -= unread == "not fetched to its end"
-    changelog.recovery._taking = unread == "something is to be applied"
+    changelog.recovery.taking = unread == "something is to be applied"
     await changelog.looked_at(5, moves=int(unread == "something comes"))
     assert changelog.recovery.need_recovery()
     assert changelog.sought == []

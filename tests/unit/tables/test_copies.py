@@ -187,3 +187,16 @@ def test_a_copy_that_is_trusted_is_complete_as_it_is(copies: Copies) -> None:
     copies.apply(copy, copies.log[4:])
     copy.trust(PARTITION)
     assert copy.is_complete(PARTITION)
+
+
+def test_rows_are_summed_up_in_portions_and_a_sum_that_was_given_up_is_none(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cj_stream.engine.overrides.table.ROWS_AT_ONCE", 2)
+    copy = copies.table("copy")
+    copies.apply(copy, copies.log)
+    assert next(copy.summing_up(PARTITION), "the end") is None
+    copy._db(PARTITION).put(*row(b"mb\0\1", 9))
+    assert len(list(copy.summing_up(PARTITION))) == 2
+    assert not copy.is_complete(PARTITION)
+    assert list(copy.summing_up(PARTITION)) == []

@@ -1,8 +1,7 @@
 """A set of comparison indexes as one number: bit ``i`` is set when ``i`` is in the set.
 
 A batch has up to 20,000 comparisons, and every event moves one of them from one set to another. A `frozenset` would be
-copied whole each time, 33 to 1,000 microseconds; the number takes a bit for each comparison and is copied in less than
-one.
+copied whole each time; the number takes a bit for each comparison and is copied in less than a microsecond.
 """
 
 from __future__ import annotations

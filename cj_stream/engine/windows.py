@@ -5,7 +5,8 @@ goes into the subject's own log, where its home decides from the state, and a su
 alone. Before anything is emitted, all input that existed when the window closed has been read, whichever worker reads
 it: else a deadline would overtake the answer that kept it.
 
-Tests: ``test_windows.py``, ``test_timeouts.py``; the mutations of timeouts in ``tests/simulation``.
+Tests: ``test_windows.py``, ``test_timeouts.py``; the mutation "timeouts do not wait for unread callbacks" in
+``tests/simulation``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""Windows of time, for subjects of any app: when something is due, and what keeps it from being emitted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from cj_stream.engine.overrides.lag import Read
+from cj_stream.engine.windows import Due, Windows
+
+PARTITION = 4
+OPENED_AT = 1_000.0
+
+
+class Task(NamedTuple):
+    """A subject with a deadline, None when it has none."""
+
+    key: str
+    due: float | None
+    once: bool = False
+
+
+class Timer:
+    """Windows of ten seconds over the tasks of one open partition. ``sent`` are the events, ``told`` what followed."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.told: list[Due[bool]] = []
+        self.counts: list[int] = []
+        self.read = Read(everything=True)
+        self.opener = SimpleNamespace(opened_at={PARTITION: OPENED_AT})
+        forwarder: Any = SimpleNamespace(deliver=self._deliver)
+        self.windows: Windows[Task, bool, str] = Windows(
+            10,
+            self,
+            self.opener,
+            forwarder,
+            self._read,
+            self.counts.append,  # type: ignore[arg-type]  # a stand-in
+        )
+
+    def next_due(self, subject: Task, _opened_at: float) -> float | None:
+        return subject.due
+
+    def watched(self, subject: Task) -> bool:
+        return subject.once
+
+    def is_last(self, watched: bool) -> bool:
+        return watched
+
+    def event(self, due: Due[bool]) -> str:
+        return str(due.key)
+
+    async def emitted(self, due: Due[bool]) -> None:
+        self.told.append(due)
+
+    async def close(self, now: float) -> list[str]:
+        self.sent.clear()
+        await self.windows.close(now)
+        return list(self.sent)
+
+    async def _deliver(self, _partition: int, event: str) -> None:
+        self.sent.append(event)
+
+    async def _read(self) -> Read:
+        return self.read
+
+
+@pytest.fixture
+def timer() -> Timer:
+    timer = Timer()
+    timer.windows.watch(PARTITION, [Task("a", 1_012.0), Task("b", 1_018.0), Task("c", None)])
+    return timer
+
+
+async def test_a_subject_is_due_when_the_window_of_its_deadline_has_closed(timer: Timer) -> None:
+    assert await timer.close(1_019.0) == []
+    assert await timer.close(1_020.0) == ["a", "b"]
+    assert timer.told[0] == Due(PARTITION, "a", watched=False, at=1_012.0, opened_at=OPENED_AT, now=1_020.0)
+    assert timer.counts == [0, 2]
+
+
+async def test_nothing_is_emitted_while_input_lies_unread(timer: Timer) -> None:
+    timer.read = Read(everything=False)
+    assert await timer.close(1_020.0) == []
+    timer.read = Read(everything=True, standing=("partition 0 of x stands",))
+    assert await timer.close(1_020.0) == ["a", "b"]
+    assert timer.told[0].unread == ("partition 0 of x stands",)
+
+
+async def test_a_subject_that_moved_meanwhile_is_left_alone(timer: Timer) -> None:
+    timer.windows.watch(PARTITION, [Task("a", 1_100.0), Task("b", None)])
+    assert await timer.close(1_020.0) == []
+    assert await timer.close(1_110.0) == ["a"]
+
+
+async def test_what_comes_to_nothing_is_due_again_with_the_next_window_unless_it_was_the_last(timer: Timer) -> None:
+    timer.windows.watch(PARTITION, [Task("b", 1_018.0, once=True)])
+    assert await timer.close(1_020.0) == ["a", "b"]
+    assert await timer.close(1_030.0) == ["a"]
+
+
+async def test_partitions_that_are_not_open_or_not_ours_emit_nothing(timer: Timer) -> None:
+    timer.opener.opened_at.clear()
+    assert await timer.close(1_020.0) == []
+    timer.opener.opened_at[PARTITION] = OPENED_AT
+    timer.windows.drop([PARTITION])
+    assert await timer.close(1_020.0) == []

@@ -56,7 +56,7 @@ async def test_only_committed_verdicts_count_and_an_open_transaction_holds_back_
             await second.abort_transaction()
             await stage.provider.release()
             # The deadlines have passed, and the verdicts lie behind the open transaction.
-            waits = "timeouts wait: callbacks lie unread"
+            waits = "deadlines wait: input lies unread"
             await stage.fleet.until(lambda: any(waits in worker.log for worker in stage.fleet.workers), waits)
             await first.commit_transaction()
             await stage.ended("batch-1")

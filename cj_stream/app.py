@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 
-import mode.loop
 import structlog
 
-from cj_stream.engine.overrides.app import HardenedApp
-from cj_stream.engine.overrides.crashes import end_for
-from cj_stream.engine.overrides.sources import verify_sources
 from cj_stream.engine.process import refuse_to_start
+from cj_stream.engine.starting import start
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.logs import configure_logs
 from cj_stream.operations.settings import NAMES, Settings
@@ -30,17 +27,4 @@ def _settings() -> Settings:
     return found
 
 
-def _app() -> HardenedApp:
-    try:
-        settings = _settings()
-        verify_sources()
-        return build_worker(settings).faust
-    except Exception as error:  # noqa: BLE001 (Faust's command line would end with exit code 1)
-        end_for(error, NAMES)
-
-
-# The local database holds what was said of people's texts: nobody else on the machine is to read it.
-os.umask(0o077)
-app = _app()
-# Faust makes its loop when all is built, and those of its threads later.
-mode.loop.use("uvloop")
+app = start(_settings, NAMES, lambda settings: build_worker(settings).faust)

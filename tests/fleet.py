@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import die_with_parent
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.settings import EngineSettings
 
 POLL_SECONDS = 0.05
 PATIENCE = 45.0
@@ -31,10 +31,10 @@ APP = "cj_stream.app"
 TESTS = Path(__file__).parent
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the settings as the environment variables that give them."""
-    values = {name: getattr(settings, name) for name in Settings.model_fields}
-    return {f"CJ_{name.upper()}": _written(value) for name, value in values.items() if value is not None}
+def environment(settings: EngineSettings) -> dict[str, str]:
+    """Return the settings of an app as the environment variables that give them."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return {settings.names.setting(name): _written(value) for name, value in values.items() if value is not None}
 
 
 def _written(value: object) -> str:
@@ -46,7 +46,9 @@ def _written(value: object) -> str:
 class WorkerProcess:
     """A worker with its own folder, port and log, which stay the same when it is started again."""
 
-    def __init__(self, settings: Settings, folder: Path, name: str, data_dir: Path | None, app: str = APP) -> None:
+    def __init__(
+        self, settings: EngineSettings, folder: Path, name: str, data_dir: Path | None, app: str = APP
+    ) -> None:
         self.name = name
         self.order = folder / f"{name}.order"
         """Where a worker of the kill suite finds its order to die."""
@@ -124,7 +126,7 @@ class WorkerProcess:
 class Fleet:
     """The workers of one test; use it as ``async with Fleet(settings, folder) as fleet``."""
 
-    def __init__(self, settings: Settings, folder: Path, app: str = APP) -> None:
+    def __init__(self, settings: EngineSettings, folder: Path, app: str = APP) -> None:
         self.settings = settings
         self.workers: list[WorkerProcess] = []
         self.app = app
@@ -158,11 +160,12 @@ class Fleet:
         await self.ready()
         return started
 
-    async def ready(self) -> None:
-        """Wait until every running worker is ready, and each partition is served by exactly one of them."""
+    async def ready(self, *, without: WorkerProcess | None = None) -> None:
+        """Wait until every running worker, ``without`` one, is ready, and each partition served by exactly one."""
 
         async def served() -> bool:
-            answers = [await self.partitions(worker) for worker in self.workers if worker.runs]
+            asked = [worker for worker in self.workers if worker.runs and worker is not without]
+            answers = [await self.partitions(worker) for worker in asked]
             opened = sorted(partition for partitions in answers for partition in partitions)
             return all(answers) and opened == list(range(self.settings.partitions))
 

@@ -37,10 +37,11 @@ async def own_topics(bootstrap: str, folder: Path, **changes: Any) -> AsyncItera
     specs = registry(settings)
     await create_topics(settings.kafka, specs, 1)
     yield settings
-    await _delete(bootstrap, [spec.name for spec in specs])
+    await delete_topics(bootstrap, [spec.name for spec in specs])
 
 
-async def _delete(bootstrap: str, topics: list[str]) -> None:
+async def delete_topics(bootstrap: str, topics: list[str]) -> None:
+    """Delete topics."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()

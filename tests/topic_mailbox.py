@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -18,18 +18,21 @@ from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.topics import registry
 from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
+from cj_stream.engine.settings import EngineSettings
 from cj_stream.operations.settings import Settings
 
 OUTAGE_MILLISECONDS = 180_000
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 
 
-class Mailbox:
-    """Holds all records of all topics in ``records``; use it as ``async with Mailbox(settings) as mailbox``."""
+class AnyMailbox:
+    """Holds all records of the topics of any app in ``records``; ``inputs`` are those that its workers read."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.topics = [spec.name for spec in registry(settings)]
+    def __init__(self, settings: EngineSettings, topics: Sequence[str], inputs: Sequence[str]) -> None:
+        self._kafka = settings.kafka_bootstrap
+        self._group = settings.app_id
+        self.topics = topics
+        self._inputs = inputs
         self.records: dict[str, list[Record]] = defaultdict(list)
         bootstrap = settings.kafka_bootstrap
         self._consumer = AIOKafkaConsumer(
@@ -77,32 +80,11 @@ class Mailbox:
         """Send a record and wait until the broker has it."""
         await self._producer.send_and_wait(topic, value, key=key, partition=partition)
 
-    def outcomes(self, kind: str, batch_id: str) -> list[dict[str, Any]]:
-        """Return the events of ``kind`` (completed, failed or result) about a batch, repeats included."""
-        documents = [json.loads(record.value or b"") for record in self.outcome_records(kind)]
-        return [document for document in documents if document["data"]["entity_id"] == batch_id]
-
-    def outcome_records(self, kind: str) -> list[Record]:
-        """Return all records of an outcome topic."""
-        return self.records[getattr(self.settings, f"assessment_{kind}_topic")]
-
-    @property
-    def dead_letters(self) -> list[StoredDeadLetter]:
-        """The dead letters so far."""
-        records = self.records[self.settings.dead_letters_topic]
-        return [read_dead_letter(record.key, record.value, record.headers) for record in records]
-
     async def lag(self) -> dict[str, int]:
         """Return, by input partition of the workers, how many records the group has not committed yet; none for 0."""
-        settings = self.settings
-        inputs = (
-            settings.assessment_request_topic,
-            settings.llm_provider_callback_topic,
-            settings.batch_events_topic,
-        )
         partitions = [
             TopicPartition(topic, partition)
-            for topic in inputs
+            for topic in self._inputs
             for partition in self._consumer.partitions_for_topic(topic) or ()
         ]
         ends = await self._consumer.end_offsets(partitions)
@@ -119,21 +101,49 @@ class Mailbox:
     async def members(self) -> int:
         """Return how many members the workers' group has."""
         async with self._admin() as admin:
-            (response,) = await admin.describe_consumer_groups([self.settings.app_id])
+            (response,) = await admin.describe_consumer_groups([self._group])
         ((_error, _group, _state, _type, _protocol, members, *_),) = response.groups
         return len(members)
 
     async def committed(self) -> dict[TopicPartition, int]:
         """Return the committed offsets of the workers' group."""
         async with self._admin() as admin:
-            offsets = await admin.list_consumer_group_offsets(self.settings.app_id)
+            offsets = await admin.list_consumer_group_offsets(self._group)
         return {at: max(found.offset, 0) for at, found in offsets.items()}
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._kafka)
         await admin.start()
         try:
             yield admin
         finally:
             await admin.close()
+
+
+class Mailbox(AnyMailbox):
+    """Holds all records of all topics of the service; use it as ``async with Mailbox(settings) as mailbox``."""
+
+    def __init__(self, settings: Settings) -> None:
+        inputs = (
+            settings.assessment_request_topic,
+            settings.llm_provider_callback_topic,
+            settings.batch_events_topic,
+        )
+        super().__init__(settings, [spec.name for spec in registry(settings)], inputs)
+        self.settings = settings
+
+    def outcomes(self, kind: str, batch_id: str) -> list[dict[str, Any]]:
+        """Return the events of ``kind`` (completed, failed or result) about a batch, repeats included."""
+        documents = [json.loads(record.value or b"") for record in self.outcome_records(kind)]
+        return [document for document in documents if document["data"]["entity_id"] == batch_id]
+
+    def outcome_records(self, kind: str) -> list[Record]:
+        """Return all records of an outcome topic."""
+        return self.records[getattr(self.settings, f"assessment_{kind}_topic")]
+
+    @property
+    def dead_letters(self) -> list[StoredDeadLetter]:
+        """The dead letters so far."""
+        records = self.records[self.settings.dead_letters_topic]
+        return [read_dead_letter(record.key, record.value, record.headers) for record in records]

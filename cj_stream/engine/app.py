@@ -25,6 +25,7 @@ from cj_stream.engine.overrides.app import HardenedApp
 from cj_stream.engine.overrides.membership import claim
 from cj_stream.engine.pages import serve
 from cj_stream.engine.process import end_process, ends_process, refuse_to_start
+from cj_stream.engine.provisioning import create_topics
 from cj_stream.engine.rows import RowKeys
 from cj_stream.engine.service import Input, Service
 from cj_stream.engine.settings import EngineSettings
@@ -62,6 +63,10 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
     def name(self) -> str:
         """Return the worker's name in the group."""
         return str(self.faust.conf.consumer_group_instance_id)
+
+    async def create_topics(self) -> list[str]:
+        """Create the topics that are missing and return their names. Raises `ProvisioningError`."""
+        return await create_topics(self.settings.kafka, self.service.topics, self.settings.replication_factor)
 
     # --- The worker's life -----------------------------------------------------------------------------------------
 

@@ -1,8 +1,5 @@
 """A ready-made home for apps whose subjects are one row each: state by key, decided by `Rules`.
 
-    class Counting(Rules[Count, Counted, Never]): ...
-    app = App(settings, KEYED, codec_of(rules), lambda engine: KeyedService(engine, rules, ...))
-
 The row of a key has the state and the time of its newest event, both msgpack. The state is read from the local table
 whenever an event comes: nothing of it is kept in memory but what the dispatcher and the windows hold.
 
@@ -11,39 +8,27 @@ Tests: ``test_keyed.py``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
-from cj_stream.engine.all_read import AllRead
-from cj_stream.engine.dead_letters import DeadLetters, Handle, Refusal
-from cj_stream.engine.dispatcher import Dispatcher
+from cj_stream.engine.dead_letters import Refusal
 from cj_stream.engine.forwarder import EventTooLargeError
-from cj_stream.engine.hardening import Engine
 from cj_stream.engine.home import Applied, Entry, Undecided
-from cj_stream.engine.log import Log
-from cj_stream.engine.messages import EventCodec
+from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.engine.overrides.table import BatchTable, Put
-from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.positions import Newest, Positions
-from cj_stream.engine.reports import Reports
 from cj_stream.engine.rows import RowKeys, encode_value, row_content, row_position
-from cj_stream.engine.runs import Record, Run, in_portions
-from cj_stream.engine.service import Service
-from cj_stream.engine.shared_input import OwnInput
-from cj_stream.engine.topics import TopicSpec, changelog_topic, dead_letter_topic, log_topic
-from cj_stream.engine.windows import Due, Windows
-from cj_stream.engine.work import Work
 
 log = structlog.get_logger(__name__)
 
 VERSION = 1
 _KIND = b"k"
 _END = b"\0"
-LONGEST_LIFE_MS = 30 * 24 * 3600 * 1000
-"""How long a row is of use that a worker wrote late, see `topics.changelog_topic`."""
+ROW_LIMIT = EVENT_LIMIT
+"""The largest row, in bytes: it fits into a record of the changelog."""
 
 StateT = TypeVar("StateT")
 EventT = TypeVar("EventT")
@@ -54,9 +39,12 @@ KEYED = RowKeys(lambda key: key.startswith(_KIND) and key.endswith(_END))
 
 
 class Rules(Generic[StateT, EventT, EffectT]):
-    """What an app decides: no I/O, no clock. All times are in seconds since the epoch, by the broker's clock."""
+    """What an app decides: no I/O, no clock. All times are in seconds since the epoch, by the broker's clock.
 
-    state: type[StateT]
+    State and events are values: `decide` returns a new state, and changes nothing of the one that it was given.
+    """
+
+    state: Any
     """The type of the state, as msgspec knows it."""
     events: Any
     """The union of the kinds of event, msgspec structs with a tag."""
@@ -66,14 +54,19 @@ class Rules(Generic[StateT, EventT, EffectT]):
         raise NotImplementedError
 
     def decide(self, state: StateT | None, event: EventT, at: float) -> StateT | None:
-        """Return what an event makes of the state of its key; None is no state, and no row."""
+        """Return what an event makes of the state of its key; None is no state, and no row.
+
+        Input may be read twice, so an app tells by the state whether it has seen an event before. What this raises, or
+        a state that fits into no record, makes a dead letter of the event; then nothing is done for its key before
+        another event of it is decided, or its partition is opened anew.
+        """
         raise NotImplementedError
 
-    def todo(self, _key: str, _state: StateT) -> Sequence[EffectT]:
-        """Return what is to be done for a key in this state; an effect says which key it is for."""
+    def todo(self, key: str, state: StateT) -> Sequence[EffectT]:  # noqa: ARG002 (what an app may make use of)
+        """Return what is to be done for a key in this state, what is under way included. Effects are hashable."""
         return ()
 
-    def next_due(self, _key: str, _state: StateT, _opened_at: float) -> float | None:
+    def next_due(self, key: str, state: StateT, opened_at: float) -> float | None:  # noqa: ARG002 (as above)
         """Return when a key falls due, None for never; ``opened_at`` is since when its partition is served."""
         return None
 
@@ -81,25 +74,26 @@ class Rules(Generic[StateT, EventT, EffectT]):
         """Return the event that says that the deadline ``at`` of a key has passed."""
         raise NotImplementedError
 
-    def instead(self, _report: EventT, error: EventTooLargeError) -> EventT:
+    def instead(self, report: EventT, error: EventTooLargeError) -> EventT:  # noqa: ARG002 (as above)
         """Return the event for the log in place of a report that fits into no record."""
         raise error
 
 
 class Item(NamedTuple, Generic[StateT]):
-    """A key and its state, None when it has none any more."""
+    """A key and its state, None when it has none any more; ``stopped`` when its last event could not be decided."""
 
     key: str
     state: StateT | None
+    stopped: bool = False
 
 
 class KeyedRows(Generic[StateT]):
     """The rows of an app, one per key, in the partitions of this worker."""
 
-    def __init__(self, table: BatchTable, state: type[StateT]) -> None:
+    def __init__(self, table: BatchTable, state: Any) -> None:
         self._table = table
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: Any = msgspec.msgpack.Decoder(tuple[float, state])  # type: ignore[valid-type]
+        self._decoder: Any = msgspec.msgpack.Decoder(tuple[float, state])
 
     def read(self, partition: int, key: str) -> tuple[StateT | None, int]:
         """Return the state of a key and the position of its row: None and -1 for a key without one."""
@@ -132,8 +126,9 @@ class _Held(NamedTuple, Generic[StateT]):
     state: StateT | None
     stored: int
     """The position of its row before this run."""
-    position: int
-    at: float
+    put: Put | None = None
+    """Its row, when it has changed."""
+    stopped: bool = False
 
 
 class KeyedHome(Generic[StateT, EventT, EffectT]):
@@ -153,151 +148,50 @@ class KeyedHome(Generic[StateT, EventT, EffectT]):
 
     async def apply(self, entries: Sequence[Entry[EventT]]) -> Applied[Item[StateT], EventT]:
         """Apply events, but those that a row ahead of the log knows already: who wrote it died before the commit."""
-        changed: dict[str, _Held[StateT]] = {}
+        held: dict[str, _Held[StateT]] = {}
         undecided: list[Undecided[EventT]] = []
         for entry in entries:
             try:
-                self._decide(entry, changed)
-            except Exception as error:  # it would fail the same way again, and end every worker in turn
-                log.exception("an event could not be decided", offset=entry.record.offset)
-                undecided.append(Undecided(entry, Refusal("undecidable_event", f"{type(error).__name__}: {error}")))
-        return Applied(
-            self._puts(changed, entries), [Item(key, held.state) for key, held in changed.items()], undecided
-        )
+                key = self._rules.key(entry.event)
+                key.encode()
+            except Exception as error:  # noqa: BLE001 (it would fail the same way again, and end every worker)
+                undecided.append(_undecided(entry, error))
+                continue
+            # A row that cannot be read is no fault of the event: that ends the worker.
+            found = held.get(key) or _Held(*self._rows.read(self._partition, key))
+            try:
+                held[key] = self._decided(key, found, entry)
+            except Exception as error:  # noqa: BLE001 (as above)
+                undecided.append(_undecided(entry, error))
+                held[key] = found._replace(stopped=True)
+        items = [
+            Item(key, found.state, found.stopped)
+            for key, found in held.items()
+            if found.put is not None or found.stopped
+        ]
+        return Applied(self._puts(held, entries), items, undecided)
 
-    def _decide(self, entry: Entry[EventT], changed: dict[str, _Held[StateT]]) -> None:
-        key, record = self._rules.key(entry.event), entry.record
+    def _decided(self, key: str, found: _Held[StateT], entry: Entry[EventT]) -> _Held[StateT]:
+        record = entry.record
         here = self._positions.of(self._partition, record.offset)
-        if key in changed:
-            state, stored = changed[key].state, changed[key].stored
-        else:
-            state, stored = self._rows.read(self._partition, key)
-        if stored < here:
-            decided = self._rules.decide(state, entry.event, record.timestamp)
-            changed[key] = _Held(decided, stored, here, record.timestamp)
+        if found.stored >= here:
+            return found
+        state = self._rules.decide(found.state, entry.event, record.timestamp)
+        put = self._rows.put(key, state, here, record.timestamp)
+        if (size := len(put[0]) + len(put[1] or b"")) > ROW_LIMIT:
+            raise ValueError(f"the row of its key would have {size} bytes, at most {ROW_LIMIT} fit")
+        return _Held(state, found.stored, put)
 
-    def _puts(self, changed: dict[str, _Held[StateT]], entries: Sequence[Entry[EventT]]) -> list[Put]:
-        puts = [self._rows.put(key, held.state, held.position, held.at) for key, held in changed.items()]
+    def _puts(self, held: dict[str, _Held[StateT]], entries: Sequence[Entry[EventT]]) -> list[Put]:
+        puts = [found.put for found in held.values() if found.put is not None]
         if any(value is None for _, value in puts):
             puts.append(self._positions.heartbeat(self._partition, entries[-1].record.offset))
         return puts
 
 
-class KeyedWork(Work[Item[Any], Any]):
-    """The work of keys, as `Rules` tell it."""
-
-    def __init__(self, rules: Rules[Any, Any, Any]) -> None:
-        self._rules = rules
-
-    def todo(self, subject: Item[Any]) -> Sequence[Any]:
-        """Return what is to be done for a key."""
-        return () if subject.state is None else self._rules.todo(subject.key, subject.state)
-
-
-class KeyedDeadlines(Generic[StateT, EventT]):
-    """The deadlines of keys, as `Rules` tell them."""
-
-    def __init__(self, rules: Rules[StateT, EventT, Any]) -> None:
-        self._rules = rules
-
-    def next_due(self, subject: Item[StateT], opened_at: float) -> float | None:
-        """Return when a key falls due next."""
-        return None if subject.state is None else self._rules.next_due(subject.key, subject.state, opened_at)
-
-    def watched(self, subject: Item[StateT]) -> str:
-        """Return what is kept of a key that waits."""
-        return subject.key
-
-    def is_last(self, _watched: str) -> bool:
-        """Return that it may fall due again."""
-        return False
-
-    def event(self, due: Due[str]) -> EventT:
-        """Return the event for the log."""
-        return self._rules.due(due.watched, due.at)
-
-    async def emitted(self, due: Due[str]) -> None:
-        """Say it in the log."""
-        log.info("due", key=due.watched, due_at=due.at, unread=due.unread)
-
-
-def codec_of(rules: Rules[Any, EventT, Any]) -> EventCodec[EventT]:
-    """Return the codec of an app's events."""
-    return EventCodec(rules.events)
-
-
-class KeyedService(Service, Generic[StateT, EventT, EffectT]):
-    """What an app with `Rules` adds to the engine. A subclass says what it reads, `inputs`, and may say more.
-
-    ``execute`` carries out an effect and returns the event that reports it; it may raise `PostponedError`.
-    ``waits_for`` are the topics that have to be read before a deadline counts as passed.
-    """
-
-    def __init__(
-        self,
-        engine: Engine[EventT],
-        rules: Rules[StateT, EventT, EffectT],
-        execute: Callable[[EffectT, Item[StateT], int], Awaitable[EventT]],
-        *,
-        window_seconds: float = 60.0,
-        waits_for: Sequence[str] = (),
-    ) -> None:
-        settings = engine.settings
-        self.engine = engine
-        self.rules = rules
-        self.rows = KeyedRows(engine.table, rules.state)
-        self.positions = Positions(engine.table, self.rows.newest)
-        self.dead_letters = DeadLetters(engine.publisher, engine.deliveries, settings.dead_letter_topic)
-        self.log = Log(engine, self.positions, self.dead_letters, self._new_home)
-        reports = Reports(engine.forwarder, rules.instead)
-        self.dispatcher = Dispatcher(KeyedWork(rules), execute, reports.send)
-        self.window_seconds = window_seconds
-        read = AllRead(engine, *waits_for).ask
-        deadlines = KeyedDeadlines(rules)
-        self.windows = Windows(window_seconds, deadlines, engine.opener, engine.forwarder, read)
-        self.inputs = ()
-        self.topics = self.own_topics()
-        names = ", ".join(map(settings.names.setting, ("app_id",)))
-        self.own_input = OwnInput((settings.log_topic,), settings=names, consequence="carry out every effect twice")
-
-    def forward(self, event: EventT) -> None:
-        """Send an event to the home of its key; commits wait until the broker has it. Raises `EventTooLargeError`."""
-        self.engine.forwarder.forward(self.home_of(self.rules.key(event)), event)
-
-    def taking(self, read: Callable[[Record], EventT]) -> Handle:
-        """Return a handler that forwards what ``read`` makes of each record; what it refuses is a dead letter.
-
-        ``read`` raises `Refusal`.
-        """
-
-        async def handle(run: Run) -> None:
-            async for record in in_portions(run.records):
-                try:
-                    self.forward(read(record))
-                except Refusal as refusal:
-                    await self.dead_letters.put(record, refusal)
-                except EventTooLargeError as error:
-                    await self.dead_letters.put(record, Refusal("too_large", str(error)))
-                else:
-                    self.dead_letters.accepted(record.topic)
-
-        return handle
-
-    def home_of(self, key: str) -> int:
-        """Return the partition that a key lives in."""
-        return home_partition(key, self.engine.settings.partitions)
-
-    def own_topics(self) -> list[TopicSpec]:
-        """Return the topics that are the app's own: its events, its changelog, its dead letters."""
-        settings = self.engine.settings
-        return [
-            log_topic(settings.log_topic, settings.partitions, key="explicit partition", purpose="events"),
-            changelog_topic(settings.changelog_topic, settings.partitions, longest_life_ms=LONGEST_LIFE_MS),
-            dead_letter_topic(settings.dead_letter_topic),
-        ]
-
-    def _new_home(self, partition: int) -> KeyedHome[StateT, EventT, EffectT]:
-        return KeyedHome(partition, self.rows, self.positions, self.rules)
+def _undecided(entry: Entry[EventT], error: Exception) -> Undecided[EventT]:
+    log.error("an event could not be decided", offset=entry.record.offset, exc_info=error)
+    return Undecided(entry, Refusal("undecidable_event", f"{type(error).__name__}: {error}"))
 
 
 def _row_key(key: str) -> bytes:

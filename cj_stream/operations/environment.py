@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.starting import settings_problems
+from cj_stream.operations.settings import NAMES, Settings
 
 PREFIX = "CJ_"
 WEB_URL = "CJ_WEB_URL"
@@ -32,17 +33,7 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**(given or {}))
     except ValidationError as error:
-        raise BadSettingsError(settings_problems(error)) from error
-
-
-def settings_problems(error: ValidationError) -> list[str]:
-    """Return a sentence for each thing that is wrong with the settings, under the name of its environment variable."""
-    return [_sentence(problem["loc"], problem["msg"]) for problem in error.errors()]
-
-
-def _sentence(location: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return f"{PREFIX}{str(location[0]).upper()}: {message}" if location else message
+        raise BadSettingsError(settings_problems(error, NAMES)) from error
 
 
 def unknown_variables() -> list[str]:

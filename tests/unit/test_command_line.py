@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from cj_stream.cli.main import COMMANDS, main
 from cj_stream.cli.output import echo_json, reporting
-from cj_stream.operations.environment import settings_problems
-from cj_stream.operations.settings import Settings
+from cj_stream.engine.starting import settings_problems
+from cj_stream.operations.settings import NAMES, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -76,14 +76,16 @@ def test_a_bad_setting_is_told_by_the_name_of_its_variable(monkeypatch: pytest.M
     monkeypatch.setenv("CJ_PARTITIONS", "0")
     with pytest.raises(ValidationError) as caught:
         Settings()
-    assert settings_problems(caught.value) == ["CJ_PARTITIONS: Input should be greater than 0"]
+    assert settings_problems(caught.value, NAMES) == ["CJ_PARTITIONS: Input should be greater than 0"]
 
 
 def test_settings_that_contradict_each_other_are_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CJ_BATCH_MAX_AGE_HOURS", "1")
     with pytest.raises(ValidationError) as caught:
         Settings()
-    assert settings_problems(caught.value) == ["CJ_BATCH_MAX_AGE_HOURS must not be shorter than CJ_BATCH_TIMEOUT_HOURS"]
+    assert settings_problems(caught.value, NAMES) == [
+        "CJ_BATCH_MAX_AGE_HOURS must not be shorter than CJ_BATCH_TIMEOUT_HOURS"
+    ]
 
 
 def test_the_settings_are_listed_with_value_default_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:

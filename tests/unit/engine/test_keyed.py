@@ -11,13 +11,14 @@ from fake_producer import FakeProducer
 from story import MemoryTable
 
 from cj_stream.engine.dead_letters import DeadLetters
-from cj_stream.engine.keyed import Item, KeyedHome, KeyedRows, KeyedWork, Rules, codec_of
+from cj_stream.engine.keyed import ROW_LIMIT, VERSION, Item, KeyedHome, KeyedRows, Rules
+from cj_stream.engine.keyed_service import KeyedDeadlines, KeyedWork
 from cj_stream.engine.log import Log
-from cj_stream.engine.messages import PartitionOpened, encode_message
+from cj_stream.engine.messages import EventCodec, PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.positions import Positions
 from cj_stream.engine.publisher import Deliveries
-from cj_stream.engine.rows import HEARTBEAT_KEY
+from cj_stream.engine.rows import HEARTBEAT_KEY, NewerRowError, encode_value
 from cj_stream.engine.runs import Record, Run
 
 PARTITION = 3
@@ -58,12 +59,15 @@ class Accounts(Rules[Account, Paid | Closed, str]):
             raise ValueError("nobody pays less than nothing")
         return Account((state.total if state else 0) + event.amount)
 
+    def next_due(self, _key: str, _state: Account, opened_at: float) -> float:
+        return opened_at + 60
+
     def todo(self, key: str, state: Account) -> list[str]:
         return [f"tell {key}"] if state.total >= 100 and not state.told else []
 
 
 RULES = Accounts()
-CODEC = codec_of(RULES)
+CODEC = EventCodec(RULES.events)
 
 
 class Owner:
@@ -156,7 +160,7 @@ async def test_a_deletion_leaves_a_heartbeat_behind_it_and_is_released(owner: Ow
     await owner.read((5, OPENED), (6, message(Paid("a", 1))))
     (item,) = await owner.read((7, message(Closed("a"))))
     assert item == Item("a", None)
-    assert KeyedWork(RULES).is_done(item)
+    assert KeyedWork(RULES, 1).is_done(item)
     assert owner.state("a") is None
     assert owner.table.read(PARTITION, HEARTBEAT_KEY) is not None
     assert owner.positions.applied(PARTITION) == (7, 0.0)
@@ -170,6 +174,32 @@ async def test_what_cannot_be_decided_or_read_fails_alone(owner: Owner) -> None:
     letters = [dict(record.headers or ()) for record in owner.producer.records if record.topic == "letters"]
     reasons = [b"not_an_internal_message", b"not_an_event", b"undecidable_event"]
     assert sorted(letter["reason"] for letter in letters) == sorted(reasons)
+
+
+async def test_a_key_whose_event_cannot_be_decided_does_nothing_before_the_next_one(owner: Owner) -> None:
+    work, deadlines = KeyedWork(RULES, 1), KeyedDeadlines(RULES)
+    (item,) = await owner.read((5, OPENED), (6, message(Paid("a", 100))))
+    assert list(work.pool.todo(item)) == ["tell a"]
+    (item,) = await owner.read((7, message(Paid("a", -1))))
+    assert item == Item("a", Account(100), stopped=True)
+    assert work.is_done(item)
+    assert deadlines.next_due(item, START) is None
+    (item,) = await owner.read((8, message(Paid("a", -1), Paid("a", 1))))
+    assert list(work.pool.todo(item)) == ["tell a"]
+    assert deadlines.next_due(item, START) == START + 60
+
+
+async def test_an_event_whose_row_would_fit_into_no_record_fails_alone(owner: Owner) -> None:
+    await owner.read((5, message(Paid("a" * ROW_LIMIT, 1), Paid("b", 1))))
+    assert (owner.state("a" * ROW_LIMIT), owner.state("b")) == (None, Account(1))
+
+
+async def test_a_row_that_cannot_be_read_is_no_fault_of_the_event(owner: Owner) -> None:
+    await owner.read((5, message(Paid("a", 1))))
+    (key,) = [key for key, _ in owner.table.scan(PARTITION, b"k")]
+    await owner.table.write(cast("Any", None), PARTITION, [(key, encode_value(VERSION + 1, 5, b""))])
+    with pytest.raises(NewerRowError):
+        await owner.read((6, message(Paid("a", 1))))
 
 
 async def test_positions_go_on_beyond_all_rows_when_the_log_is_another_one(owner: Owner) -> None:

@@ -100,7 +100,7 @@ def test_no_worker_is_built_before_the_sources_are_verified(monkeypatch: pytest.
     def refuse() -> None:
         raise RefusedError(NOT_CONFIGURED)
 
-    monkeypatch.setattr(sources, "verify_sources", refuse)
+    monkeypatch.setattr("cj_stream.engine.starting.verify_sources", refuse)
     monkeypatch.delitem(sys.modules, "cj_stream.app", raising=False)
     monkeypatch.setattr("cj_stream.operations.logs.configure_logs", lambda *_: None)
     with pytest.raises(RefusedError):

@@ -14,7 +14,14 @@ PAGES = [path for path in DOCUMENTS if path != ROOT / "README.md" and not path.n
 """Those that open with three sentences: a decision has a form of its own, and the README says more."""
 LINK_TARGET = re.compile(r"\]\([^)]*\)")
 TWO_SENTENCES = re.compile(r"[a-z)`*][.?!] [A-Z]")
+SECTION_LINK = re.compile(r"\]\((?!https?://)([^)#]*)#([^)]+)\)")
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+def sections_of(document: Path) -> set[str]:
+    """Return the names by which the headings of a document are linked to."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def text_of(document: Path) -> list[str]:
@@ -35,6 +42,13 @@ def test_every_page_that_a_document_links_to_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     missing = [target for target in LINK.findall(text) if not (document.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_section_that_a_document_links_to_exists(document: Path) -> None:
+    links = SECTION_LINK.findall(document.read_text(encoding="utf-8"))
+    targets = ((document.parent / page if page else document, section) for page, section in links)
+    assert [(page.name, section) for page, section in targets if section not in sections_of(page)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -21,7 +21,7 @@ PRODUCER_PATIENCE = 30.0
 """Seconds after which a producer gives a record up."""
 LOG_APPEND_TIME = 1
 """Of a record's metadata: its time is the broker's."""
-SEVERAL_BATCHES = 0.1
+SEVERAL_BATCHES = 0.4
 """Share of the flushes that are too large for one record batch."""
 BUFFER_FULL = 0.1
 """Share of the records for which the producer makes its caller wait."""

@@ -106,6 +106,11 @@ async def _to_thread(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
+async def _turn(_seconds: float) -> None:
+    """Let others run between the records of a run; now and then they take their time."""
+    await asyncio.sleep(World.current.chance.choice((0, 0, 0, 0.02)))
+
+
 async def _nothing(*_: Any) -> None:
     """Do nothing."""
 
@@ -149,6 +154,8 @@ REPLACED: dict[str, Any] = {
     "cj_stream.engine.hardening.time": SimpleNamespace(time=_now),
     "cj_stream.agents.callbacks.time": SimpleNamespace(time=_now),
     "cj_stream.engine.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),
+    "cj_stream.engine.runs.PORTION_BYTES": 1,
+    "cj_stream.engine.runs.asyncio": SimpleNamespace(sleep=_turn),
     "cj_stream.engine.process.os": SimpleNamespace(_exit=_exit),
     "cj_stream.engine.opening.uuid4": lambda: UUID(int=World.current.chance.getrandbits(128)),
     "cj_stream.domain.requests.REFUSALS_KEPT": 2,

@@ -26,8 +26,6 @@ from kit import local_broker, parser, print_table
 from scene import PARTITIONS, SESSION_SECONDS, AlteredWorker, Scene, scene
 from stock import HARDENED, STOCK
 
-from cj_stream.contracts.topics import changelog_topic
-
 WORKERS = 3
 ESSAYS = 16
 KINDS = {"kill and start again": 3, "kill and replace": 2, "stop and start again": 2, "freeze": 3, "join and leave": 1}
@@ -136,7 +134,7 @@ async def _ask(stage: Scene, count: int) -> None:
 
 
 def _standstill(stage: Scene) -> float:
-    records = stage.mailbox.records[changelog_topic(stage.settings)]
+    records = stage.mailbox.records[stage.settings.changelog_topic]
     times = sorted(record.timestamp / 1000 for record in records)
     return max(after - before for before, after in pairwise(times))
 

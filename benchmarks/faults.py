@@ -28,7 +28,6 @@ from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
 
 from cj_stream.contracts.log import decode_event
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.engine.log import Log
 from cj_stream.engine.messages import decode_message
 from cj_stream.engine.runs import Run
@@ -70,7 +69,7 @@ class Gates:
 def inject(folder: Path, settings: Settings) -> None:
     """Make this process suffer what the files in ``folder`` say."""
     gates = Gates(folder)
-    _delay_changelog(gates, changelog_topic(settings))
+    _delay_changelog(gates, settings.changelog_topic)
     _lose_answers(gates, settings.assessment_result_topic)
     _disturb_agent(gates)
     _delay_committed(gates)

@@ -22,7 +22,6 @@ from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import (
-    changelog_topic,
     registry,
 )
 from cj_stream.domain.records import Slot
@@ -216,7 +215,7 @@ class Installation:
 
     async def changelog(self) -> list[ConsumerRecord[bytes, bytes]]:
         """Return everything that is in the changelog of the table now."""
-        return await self.read(changelog_topic(self.settings))
+        return await self.read(self.settings.changelog_topic)
 
     async def ends(self, topic: str) -> Offsets:
         """Return the next offset of every partition of a topic."""

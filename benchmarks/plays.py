@@ -13,7 +13,7 @@ import time
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from scene import PARTITIONS, SESSION_SECONDS, AlteredWorker, Scene
 
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.domain.events import Callback, PairsPlanned, SubmissionAccepted
 
 
@@ -77,7 +77,7 @@ async def gathered(scene: Scene) -> float:
 async def refused_record(scene: Scene) -> float:
     """The broker refuses records of the changelog (their size was forbidden by mistake) while verdicts come."""
     await _verdicts_held(scene)
-    topic = changelog_topic(scene.settings)
+    topic = scene.settings.changelog_topic
     await _allow_bytes(scene, topic, 1)
     at = time.time()
     await _all_but_one(scene)

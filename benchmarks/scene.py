@@ -23,7 +23,7 @@ from kit import ROOT, BenchmarkError, WorkerProcess, until
 from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.domain.events import Callback, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.engine.clients import Kafka
@@ -223,7 +223,7 @@ class Scene:
 
     def verdict_rows(self) -> int:
         """Return how many comparisons have a verdict in the changelog."""
-        records = self.mailbox.records[changelog_topic(self.settings)]
+        records = self.mailbox.records[self.settings.changelog_topic]
         return len({record.key for record in records if _is_verdict(record.key, record.value)})
 
     def events(self, kind: type) -> list[tuple[int, int]]:

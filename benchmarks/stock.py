@@ -34,7 +34,7 @@ from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerT
 from cj_stream.engine.overrides.drain import DrainingConsumer
 from cj_stream.engine.overrides.membership import MembershipWatch
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.runs import Run, record_of
@@ -83,7 +83,7 @@ def sender() -> None:
     def promise(_: Sender, __: str) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
-    async def write(self: BatchTable, _: Sender, partition: int, puts: Iterable[tuple[bytes, bytes | None]]) -> None:
+    async def write(self: Table, _: Sender, partition: int, puts: Iterable[tuple[bytes, bytes | None]]) -> None:
         batch = WriteBatch(raw_mode=True)
         for key, value in puts:
             if value is None:
@@ -96,7 +96,7 @@ def sender() -> None:
 
     replace(Sender, "send", send)
     replace(Sender, "promise", promise)
-    replace(BatchTable, "write", write)
+    replace(Table, "write", write)
     replace(Forwarder, "_finished", lambda self, task: self._sending.discard(task))
 
 
@@ -228,7 +228,7 @@ def positions() -> None:
 def copies() -> None:
     """Write rows without the checksum of all rows, and serve a partition without a look at its copy."""
 
-    def apply(self: BatchTable, partition: int, puts: Sequence[tuple[bytes, bytes | None]]) -> list[bytes]:
+    def apply(self: Table, partition: int, puts: Sequence[tuple[bytes, bytes | None]]) -> list[bytes]:
         batch = WriteBatch(raw_mode=True)
         for key, value in puts:
             if value is None:
@@ -238,8 +238,8 @@ def copies() -> None:
         self.data._db_for_partition(partition).write(batch)  # noqa: SLF001 -- as the service does
         return [b""] * len(puts)
 
-    replace(BatchTable, "_apply", apply)
-    replace(BatchTable, "is_complete", lambda _self, _partition: True)
+    replace(Table, "_apply", apply)
+    replace(Table, "is_complete", lambda _self, _partition: True)
 
 
 def store() -> None:

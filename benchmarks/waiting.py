@@ -19,7 +19,6 @@ from decider import accepted, deliver, partition_of
 from installation import Installation, callback
 
 from cj_stream.contracts.comparison_api import echo_metadata
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchRequested, ContentLoaded
@@ -95,7 +94,7 @@ def rows_of(batch: Batch) -> list[Row]:
 
 async def write_rows(stage: Installation, batches: Iterable[tuple[str, Sequence[Row]]]) -> int:
     """Write the rows of batches to the changelog, each under the name that is given; return how many they are."""
-    servers, topic = stage.settings.kafka_bootstrap, changelog_topic(stage.settings)
+    servers, topic = stage.settings.kafka_bootstrap, stage.settings.changelog_topic
     written, sent = 0, []
     async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=2**19) as producer:
         for name, rows in batches:

@@ -10,7 +10,6 @@ from aiohttp.test_utils import TestClient
 from story import PARTITION, Story
 from yarl import URL
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.events import Event
 from cj_stream.worker import Worker
 
@@ -48,7 +47,7 @@ class Served:
 
     def knows(self, group: dict[str, list[int]]) -> None:
         """Let the worker know the partitions of all workers, by base URL."""
-        topic = changelog_topic(self.worker.settings)
+        topic = self.worker.settings.changelog_topic
         told = {url: {topic: partitions} for url, partitions in group.items()}
         self.worker.engine.faust.assignor.table_metadata = {topic: told}.__getitem__
 

@@ -34,7 +34,7 @@ from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.tables.batches import BatchRows, Unstored
 
 START = 1_700_000_000.0
@@ -50,7 +50,7 @@ Judge = Callable[["Story", Submit], Replies]
 
 
 class MemoryTable:
-    """Stands in for `BatchTable`: the same bytes, in a dictionary."""
+    """Stands in for `Table`: the same bytes, in a dictionary."""
 
     def __init__(self) -> None:
         self.data: dict[bytes, bytes] = {}
@@ -101,7 +101,7 @@ class Story:
         self.seen: list[NoteKind] = []
         self.history = History()
         self.table = table or MemoryTable()
-        self.rows = BatchRows(cast("BatchTable", self.table))
+        self.rows = BatchRows(cast("Table", self.table))
         self.batches = self._reopened()
         self._order = itertools.count()
         self._queue: list[tuple[float, int, Event, Effect | None]] = []

@@ -12,7 +12,6 @@ import click
 
 from cj_stream.cli.options import load_settings
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.engine.changelog import (
     Changelog,
     ChangelogError,
@@ -50,7 +49,7 @@ def rebuild(*, folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
         _locked(folders or (settings.data_dir,)) as stores,
     ):
         _check_group(settings)
-        there = asyncio.run(describe_changelog(settings.kafka, changelog_topic(settings)))
+        there = asyncio.run(describe_changelog(settings.kafka, settings.changelog_topic))
         copies_of = Copies(settings.table, ROW_KEYS)
         copies = best_copies({store.folder: copies_of.of(store.databases()) for store in stores})
         _check_copies(copies, there)
@@ -114,7 +113,7 @@ def _write(settings: Settings, copies: Mapping[int, LocalCopy]) -> dict[int, int
             def told(rows: int, partition: int = partition) -> None:
                 say(f"partition {partition}, {len(written)} of {len(copies)} done: {rows} rows written")
 
-            topic = changelog_topic(settings)
+            topic = settings.changelog_topic
             written[partition] = asyncio.run(write_rows(settings.kafka, topic, partition, copy.rows(), told))
     return written
 

@@ -15,7 +15,6 @@ from cj_stream.cli.options import ask, load_settings, url_option
 from cj_stream.cli.output import console, echo_json, fail, json_option, progress, reporting, warn
 from cj_stream.cli.rendering import plain
 from cj_stream.contracts.dead_letters import envelope
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.engine.changelog import ChangelogError, group_members
 from cj_stream.engine.record_batches import Damage, salvaged_keys
 from cj_stream.engine.rows import HEARTBEAT_KEY
@@ -63,7 +62,7 @@ def step(*, topic: str, partition: int, offset: int, as_json: bool, **options: A
     for the changelog: all of them must be stopped then.
     """
     settings = load_settings()
-    if topic == changelog_topic(settings):
+    if topic == settings.changelog_topic:
         answer = _step_over_changelog(settings, partition, offset, accept_loss=options["accept_loss"])
     else:
         body = {"offset": offset, "behind": options["behind"], "accept_loss": options["accept_loss"]}
@@ -83,7 +82,7 @@ def _print(row: dict[str, Any]) -> None:
 
 
 def _step_over_changelog(settings: Settings, partition: int, offset: int, *, accept_loss: bool) -> dict[str, Any]:
-    kafka, at = settings.kafka, TopicPartition(changelog_topic(settings), partition)
+    kafka, at = settings.kafka, TopicPartition(settings.changelog_topic, partition)
     with reporting(ChangelogError):
         _check_group(settings)
         with progress("reading the changelog"):

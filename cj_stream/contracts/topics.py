@@ -10,11 +10,6 @@ from cj_stream.engine.topics import DAY_MS, HOUR_MS, TopicSpec, dead_letter_topi
 from cj_stream.operations.settings import Settings
 
 
-def changelog_topic(settings: Settings) -> str:
-    """Return the name of the table's changelog topic."""
-    return settings.changelog_topic
-
-
 def registry(settings: Settings) -> tuple[TopicSpec, ...]:
     """Return every topic the service reads or writes: the platform's first, then our own."""
     return (*_external(settings), *_internal(settings))
@@ -40,7 +35,7 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
             purpose="every input of a batch, in one order",
         ),
         topics.changelog_topic(
-            changelog_topic(settings),
+            settings.changelog_topic,
             partitions,
             longest_life_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
         ),

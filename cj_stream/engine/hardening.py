@@ -20,7 +20,7 @@ from cj_stream.engine.overrides.fetch_guard import FetchGuard
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.overrides.isolation import OpenTransactions
 from cj_stream.engine.overrides.sight import Eye
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.publisher import Deliveries, Publisher
 from cj_stream.engine.releases import Release, Releases
 from cj_stream.engine.rows import RowKeys
@@ -65,7 +65,7 @@ class Engine(Generic[EventT]):
         self.eye = Eye(faust, OpenTransactions(self.conditions))
         self.watchdog = Watchdog(_limits(settings), self.fence, self.eye, _cluster(settings, self.conditions))
         self.local_store = LocalStore(settings.data_dir, settings.names)
-        self.table = BatchTable(faust, name=settings.table, partitions=settings.partitions, keys=keys)
+        self.table = Table(faust, name=settings.table, partitions=settings.partitions, keys=keys)
         faust.tables.add(self.table)
 
     def _is_changelog(self, topic: str) -> bool:

@@ -18,7 +18,7 @@ from cj_stream.engine.dead_letters import Refusal
 from cj_stream.engine.forwarder import EventTooLargeError
 from cj_stream.engine.home import Applied, Entry, Undecided
 from cj_stream.engine.limits import EVENT_LIMIT
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.positions import Newest, Positions
 from cj_stream.engine.rows import RowKeys, encode_value, row_content, row_position
 
@@ -90,7 +90,7 @@ class Item(NamedTuple, Generic[StateT]):
 class KeyedRows(Generic[StateT]):
     """The rows of an app, one per key, in the partitions of this worker."""
 
-    def __init__(self, table: BatchTable, state: Any) -> None:
+    def __init__(self, table: Table, state: Any) -> None:
         self._table = table
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: Any = msgspec.msgpack.Decoder(tuple[float, state])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cj_stream.engine.overrides.inputs import Applied
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.rows import HEARTBEAT_KEY, POSITIONS_APART, encode_heartbeat, heartbeat_base, row_position
 
 
@@ -26,7 +26,7 @@ class Newest(NamedTuple):
 class Positions:
     """The positions in the partitions of one worker; ``newest`` tells those of the app's rows in a partition."""
 
-    def __init__(self, table: BatchTable, newest: Callable[[int], Newest]) -> None:
+    def __init__(self, table: Table, newest: Callable[[int], Newest]) -> None:
         self._table = table
         self._newest = newest
 

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.draft import Change, Changes, RunChange
 from cj_stream.domain.records import Comparison, Content, Control, Plan, Roster, Row, Scores
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.positions import Newest, Positions
 from cj_stream.engine.rows import (
     row_position,
@@ -30,7 +30,7 @@ RowT = TypeVar("RowT", bound=Row)
 class BatchRows:
     """Reads the batches of the partitions of this worker."""
 
-    def __init__(self, table: BatchTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
         self.positions = Positions(table, self.newest)
 

@@ -10,7 +10,7 @@ from command_runs import run_command
 from fleet import WorkerProcess, environment
 from stage import Stage, batches_everywhere, new_request, staged
 
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
@@ -43,13 +43,13 @@ async def test_a_changelog_made_anew_stops_the_workers_until_it_is_written_back_
             worker.start(may_end=True)
         for worker in workers:
             assert await stage.fleet.ended(worker) == NOT_CONFIGURED
-            assert f"the changelog {changelog_topic(settings)} was deleted and made anew" in worker.log
+            assert f"the changelog {settings.changelog_topic} was deleted and made anew" in worker.log
             assert f"cj-stream changelog rebuild {worker.data_dir}" in worker.log
             assert _databases(worker) == before[worker.name]
 
         await _stopped(stage)
         told = await _rebuild(stage, workers)
-        assert f"rows to {changelog_topic(settings)}" in told
+        assert f"rows to {settings.changelog_topic}" in told
         for worker in workers:
             worker.start()
         await stage.fleet.ready()
@@ -66,7 +66,7 @@ def _databases(worker: WorkerProcess) -> set[str]:
 
 
 async def _make_anew(settings: Settings) -> None:
-    topic = changelog_topic(settings)
+    topic = settings.changelog_topic
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     await admin.start()
     try:

@@ -12,7 +12,6 @@ from counting_provider import judge_of
 from oracle import expected_batch
 from stage import Stage, new_request, staged
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.operations.settings import Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # an open transaction is told after half a minute
@@ -33,7 +32,7 @@ async def test_rows_behind_somebody_s_open_transaction_are_recovered_and_its_end
 
         await somebody.begin_transaction()
         for partition in range(settings.partitions):
-            await somebody.send_and_wait(changelog_topic(settings), b"no row of ours", b"key", partition=partition)
+            await somebody.send_and_wait(settings.changelog_topic, b"no row of ours", b"key", partition=partition)
         for callback in stage.provider.held[:JUDGED]:
             await stage.provider.say(callback.value)
         del stage.provider.held[:JUDGED]

@@ -12,7 +12,6 @@ from stage import Stage, document_of, new_request, staged
 
 from cj_stream.contracts.outcomes import COMPLETED_EVENT_TYPE, RESULT_EVENT_TYPE
 from cj_stream.contracts.requests import read_request
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -54,7 +53,7 @@ async def test_a_request_becomes_a_completed_and_a_result_event_that_are_known_i
 
 
 def _topics_with_texts(stage: Stage) -> Iterator[str]:
-    for topic in (stage.settings.batch_events_topic, changelog_topic(stage.settings)):
+    for topic in (stage.settings.batch_events_topic, stage.settings.changelog_topic):
         assert stage.mailbox.records[topic], f"nothing on {topic}"
     for topic in stage.mailbox.topics:
         for record in stage.mailbox.records[topic]:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cj_stream.cli.main import main
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.provisioning import ProvisioningError, create_topics, find_problems, partition_counts
@@ -55,7 +55,7 @@ async def test_a_topic_of_the_platform_may_have_any_partition_count(settings: Se
 
 
 async def test_a_changelog_that_is_not_compacted_is_a_problem(settings: Settings) -> None:
-    (changelog,) = [spec for spec in registry(settings) if spec.name == changelog_topic(settings)]
+    (changelog,) = [spec for spec in registry(settings) if spec.name == settings.changelog_topic]
     deleting = replace(changelog, name=f"{settings.app_id}-other-changelog", cleanup="delete")
     await create_topics(settings.kafka, [deleting], 1)
     (problem,) = await find_problems(settings.kafka, [replace(deleting, cleanup="compact")])

@@ -12,7 +12,6 @@ from fleet import WorkerProcess
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, new_request, staged
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.records import Comparison
 from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.operations.settings import Settings
@@ -81,7 +80,7 @@ async def _stop(stage: Stage, worker: WorkerProcess) -> None:
 def _history(stage: Stage, partition: int, last: int | None = None) -> dict[bytes, list[bytes]]:
     """Return the values that the changelog has of each key, in their order, up to the offset ``last``."""
     found: dict[bytes, list[bytes]] = {}
-    for record in stage.mailbox.records[changelog_topic(stage.settings)]:
+    for record in stage.mailbox.records[stage.settings.changelog_topic]:
         if record.partition == partition and record.key != HEARTBEAT_KEY and (last is None or record.offset <= last):
             assert record.key is not None
             assert record.value is not None

@@ -15,7 +15,6 @@ from own_topics import own_topics
 from pydantic import SecretStr
 from stage import Stage, batches_everywhere, new_request, staged
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.engine.record_format import read_header, read_start
@@ -90,7 +89,7 @@ async def test_partitions_that_cannot_be_read_stand_and_everything_else_is_serve
     async with staged(own, tmp_path, operator_token=SecretStr(OPERATOR)) as stage:
         settings, box = stage.settings, stage.mailbox
         requests, callbacks = settings.assessment_request_topic, settings.llm_provider_callback_topic
-        events, changelog = settings.batch_events_topic, changelog_topic(settings)
+        events, changelog = settings.batch_events_topic, settings.changelog_topic
         for partition, topic in enumerate((requests, callbacks, events)):
             for value in (b"before", b"damaged", b"behind"):
                 await box.send(topic, value, partition=partition)

@@ -8,7 +8,6 @@ from aiokafka import AIOKafkaProducer
 from fleet import SAFE_EXIT
 from stage import staged
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
     encode_heartbeat,
@@ -49,7 +48,7 @@ async def test_a_recovery_that_waits_for_a_record_nobody_gets_ends_the_worker(
     settings: Settings, tmp_path: Path
 ) -> None:
     """Here it lies in the changelog behind a transaction that stays open; upstream issues 176, 597 and 651."""
-    topic = changelog_topic(settings)
+    topic = settings.changelog_topic
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, transactional_id=secrets.token_hex(4))
     await producer.start()
     try:

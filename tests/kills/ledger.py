@@ -16,7 +16,6 @@ from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.log import decode_event
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     BatchRequested,
@@ -113,7 +112,7 @@ class Ledger:
 
     def update(self) -> None:
         """Take in what has come since the last time."""
-        self._take(changelog_topic(self._settings), self._row)
+        self._take(self._settings.changelog_topic, self._row)
         self._take(self._settings.batch_events_topic, self._events)
 
     def inputs(self, before: Callable[[Record], bool]) -> Counter[str]:

@@ -36,7 +36,7 @@ from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerT
 from cj_stream.engine.overrides.drain import FaustConsumer
 from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.reports import Reports
 from cj_stream.engine.runs import Record, Run, in_portions
@@ -165,10 +165,10 @@ class _NothingSent:
         _die()
 
 
-_write = BatchTable.write
+_write = Table.write
 
 
-async def _write_and_pass(self: BatchTable, sender: Sender, partition: int, puts: Any) -> None:
+async def _write_and_pass(self: Table, sender: Sender, partition: int, puts: Any) -> None:
     if _is_due("put"):
         await _write(self, _NothingSent(), partition, puts)
     if len(puts) > 1 and _is_due("torn"):
@@ -309,7 +309,7 @@ def arm() -> None:
     Log.handle = _handle_and_flush
     for module in (requests, callbacks, engine_log):
         module.in_portions = _in_portions_and_pass
-    BatchTable.write = _write_and_pass
+    Table.write = _write_and_pass
     ProviderClient.submit = _submit_and_pass
     Reports.send = _report_and_pass
     LocalStore._empty = _empty_or_half
@@ -338,7 +338,7 @@ BEFORE: tuple[Place, ...] = (
 )
 AFTER: tuple[Place, ...] = (
     (Forwarder, "forward", "gathered"),
-    (BatchTable, "_recover", "recovering"),
+    (Table, "_recover", "recovering"),
     (Opener, "read", "opened"),
     (LocalStore, "close", "clean"),
 )

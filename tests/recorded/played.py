@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from recorded.recording import CHANGELOG, Recording
 
-from cj_stream.contracts.topics import changelog_topic, registry
+from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
 
 
@@ -48,7 +48,7 @@ async def play(recording: Recording, settings: Settings) -> None:
 
 
 def _topic(name: str, settings: Settings) -> str:
-    return changelog_topic(settings) if name == CHANGELOG else str(getattr(settings, name))
+    return settings.changelog_topic if name == CHANGELOG else str(getattr(settings, name))
 
 
 async def _keep_for_ever(topics: list[str], settings: Settings) -> None:

@@ -40,7 +40,6 @@ from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.log import encode_event
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, OperatorCommand, SubmissionAccepted
@@ -455,7 +454,7 @@ async def record(version: str, folder: Path, broker: str) -> Recording:
 async def gathered(version: str, story: Story) -> Recording:
     """Return what lies on the topics, and what is known besides."""
     settings, mailbox = story.settings, story.stage.mailbox
-    names = {getattr(settings, name): name for name in TOPICS} | {changelog_topic(settings): CHANGELOG}
+    names = {getattr(settings, name): name for name in TOPICS} | {settings.changelog_topic: CHANGELOG}
     key = settings.correlation_key.get_secret_value()
     recording = Recording(version, settings.partitions, key, shown=story.shown)
     for topic, name in sorted(names.items(), key=lambda item: item[1]):

@@ -12,7 +12,6 @@ from faust.types import TP
 from simulation.broker import Record
 
 from cj_stream.contracts.log import decode_event
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     BatchRequested,
@@ -84,7 +83,7 @@ class Checks:
         settings = world.settings
         self._watchers = {
             settings.batch_events_topic: self._event_appended,
-            changelog_topic(settings): self._row_appended,
+            settings.changelog_topic: self._row_appended,
             settings.dead_letters_topic: self._dead_letter_appended,
             settings.assessment_completed_topic: self._outcome_appended,
             settings.assessment_failed_topic: self._outcome_appended,
@@ -166,7 +165,7 @@ class Checks:
         """A commit has reached the broker."""
         for tp, at in offsets.items():
             if tp.topic == self._settings.batch_events_topic:
-                flights = process.producer.in_flight(changelog_topic(self._settings), tp.partition)
+                flights = process.producer.in_flight(self._settings.changelog_topic, tp.partition)
                 causes = [*(flight.cause for flight in flights), *process.app.table.causes[tp.partition]]
                 if any(cause < at for cause in causes):
                     self._violated(ROWS_FIRST, f"{process.name} commits {tp.partition}@{at}, rows of {min(causes)}")

@@ -10,7 +10,7 @@ from typing import Any
 from faust.stores.rocksdb import Store
 from faust.types import TP
 
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.rows import LOCAL_PREFIX, RowKeys
 from cj_stream.engine.sender import Sender
 
@@ -121,7 +121,7 @@ class _Data:
             self._db_for_partition(partition)
 
 
-class SimTable(BatchTable):
+class SimTable(Table):
     """The real table on a database in memory."""
 
     data: Any = None

@@ -12,7 +12,6 @@ from simulation.provider_model import MISSING, verdict
 from simulation.repeats import check_repeats
 from simulation.results import wrong_results
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.decider import decide
@@ -25,7 +24,7 @@ from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score, todo
 from cj_stream.engine.messages import PartitionOpened
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.tables.batches import BatchRows
@@ -88,7 +87,7 @@ def _check_retention(world: World) -> None:
         if ended_at < latest:
             world.history.violated(RETENTION, f"{key} ended {now - ended_at:.0f} s ago and is still there")
     for number in range(settings.partitions):
-        log = world.broker.logs[TP(changelog_topic(settings), number)]
+        log = world.broker.logs[TP(settings.changelog_topic, number)]
         if log and log[-1].value is None:
             world.history.violated(NO_TOMBSTONE, f"partition {number}: {log[-1]}")
 
@@ -291,7 +290,7 @@ class _View:
 
 
 def _batches(world: World, number: int) -> Iterator[Batch]:
-    rows = BatchRows(cast("BatchTable", _View(world.checks.views[number])))
+    rows = BatchRows(cast("Table", _View(world.checks.views[number])))
     for head in rows.heads(number):
         batch = rows.load(number, *head.key)
         assert batch is not None

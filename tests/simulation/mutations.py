@@ -25,7 +25,7 @@ from cj_stream.engine.log import Log
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.sender import Sender
@@ -195,7 +195,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a copy is not verified",
-        _replaced(BatchTable, "is_complete", lambda *_: True),
+        _replaced(Table, "is_complete", lambda *_: True),
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES),
     ),
     Mutation(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from aiokafka.errors import InvalidTimestampError, NotEnoughReplicasError, TopicAuthorizationFailedError
 from simulation.provider_model import Manners
 
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.events import Action
 from cj_stream.operations.settings import Settings
 
@@ -84,7 +83,7 @@ class Plan:
         settings = self.settings
         self.topics = {
             settings.batch_events_topic: partitions,
-            changelog_topic(settings): partitions,
+            settings.changelog_topic: partitions,
             settings.assessment_request_topic: chance.randint(1, 3),
             settings.llm_provider_callback_topic: chance.randint(1, 3),
             settings.assessment_completed_topic: 1,
@@ -142,7 +141,7 @@ class Plan:
         )
         for _ in range(chance.randint(0, 4)):
             # Rows are where a cut does most harm, and the first messages of a batch decide most.
-            topic = chance.choice((ANY_TOPIC, changelog_topic(self.settings)))
+            topic = chance.choice((ANY_TOPIC, self.settings.changelog_topic))
             last = (
                 12 + 10 * sum(self.sizes) if topic != ANY_TOPIC or chance.random() < 0.4 else 20 + 40 * sum(self.sizes)
             )

@@ -133,7 +133,7 @@ def _logged(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
 
 REPLACED: dict[str, Any] = {
     "cj_stream.engine.app.HardenedApp": lambda *built_with: SimApp(owner(), *built_with),
-    "cj_stream.engine.hardening.BatchTable": SimTable,
+    "cj_stream.engine.hardening.Table": SimTable,
     "cj_stream.worker.ContentClient": _Outside,
     "cj_stream.worker.ProviderClient": _Outside,
     "cj_stream.worker.Effects": CheckedEffects,

@@ -55,7 +55,7 @@ _TOLD = LOCAL_PREFIX + b"cj\0checksum"
 _BEHIND_ALL_KEYS = b"\xff"
 
 
-class BatchTable(faust.Table):
+class Table(faust.Table):
     """A table of bytes, written with an explicit partition through the sender."""
 
     def __init__(self, app: faust.App, *, name: str, partitions: int, keys: RowKeys, **kwargs: Any) -> None:

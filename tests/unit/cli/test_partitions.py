@@ -94,7 +94,7 @@ class Changelog:
 
     def run(self, offset: int, *options: str) -> Any:
         """Run the command about partition 2 of the changelog."""
-        topic = partitions.changelog_topic(Settings())
+        topic = Settings().changelog_topic
         return run_command("partitions", "step-over", topic, "2", str(offset), *options)
 
 

@@ -15,7 +15,6 @@ from scripted_judges import judges
 from story import BATCH, IDS, PARTITION, Story
 
 from cj_stream.contracts.log import encode_event
-from cj_stream.contracts.topics import changelog_topic
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Event,
@@ -57,7 +56,7 @@ class Remains:
             _record(SETTINGS.batch_events_topic, offset, None, encode_message([encode_event(e) for e in events]))
             for offset, events in enumerate(self.events)
         ]
-        topic = changelog_topic(SETTINGS)
+        topic = SETTINGS.changelog_topic
         records[topic] = [_record(topic, offset, key, value) for offset, (key, value) in enumerate(self.rows)]
         ledger = Ledger(SETTINGS, cast("Any", SimpleNamespace(records=records)))
         ledger.update()

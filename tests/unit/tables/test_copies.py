@@ -11,7 +11,7 @@ from fake_producer import FakeProducer, Produced
 from faust.types import TP
 from structlog.testing import capture_logs
 
-from cj_stream.engine.overrides.table import BatchTable, Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
     encode_heartbeat,
@@ -44,14 +44,14 @@ class Copies:
         self.producer = FakeProducer(prompt=True)
         self.owner = self.table("owner")
 
-    def table(self, name: str) -> BatchTable:
+    def table(self, name: str) -> Table:
         return build_worker(Settings(data_dir=self._folder / name)).engine.table
 
     async def write(self, *history: list[Put]) -> None:
         for puts in history:
             await self.written(self.owner, puts)
 
-    async def written(self, table: BatchTable, puts: list[Put]) -> None:
+    async def written(self, table: Table, puts: list[Put]) -> None:
         """Have a table write, and wait until the changelog has it."""
         sender = self.producer.sender()
         await table.write(sender, PARTITION, puts)
@@ -71,7 +71,7 @@ class Copies:
             headers=tuple(record.headers or ()),
         )
 
-    def apply(self, copy: BatchTable, records: list[Any]) -> None:
+    def apply(self, copy: Table, records: list[Any]) -> None:
         copy.apply_run(TP(copy.changelog_topic_name, PARTITION), records)
 
 

@@ -32,7 +32,7 @@ from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
 from cj_stream.engine.messages import decode_message
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
@@ -71,7 +71,7 @@ class Kept:
 
     @property
     def rows(self) -> BatchRows:
-        return BatchRows(cast("BatchTable", self.table))
+        return BatchRows(cast("Table", self.table))
 
     def batches(self) -> Iterator[Batch]:
         for head in self.rows.heads(self.partition):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from cj_stream.engine.overrides.table import BatchTable
+from cj_stream.engine.overrides.table import Table
 
 
 @pytest.mark.parametrize(("partition", "noted"), [(1, [(TP("changelog", 1), 7)]), (2, [])])
@@ -17,5 +17,5 @@ def test_an_acknowledgement_is_noted_only_for_a_partition_that_is_still_ours(
     told: list[tuple[TP, int]] = []
     store = SimpleNamespace(_dbs={1: "open"}, set_persisted_offset=lambda tp, offset: told.append((tp, offset)))
     table: Any = SimpleNamespace(data=store)
-    BatchTable._persisted(table, SimpleNamespace(topic="changelog", partition=partition, offset=7))
+    Table._persisted(table, SimpleNamespace(topic="changelog", partition=partition, offset=7))
     assert told == noted

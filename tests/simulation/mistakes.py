@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from math import inf
 from typing import Any
 from unittest.mock import patch
@@ -311,3 +311,13 @@ async def with_the_offset_first(self: SeekFirstRecovery, tp: TP, records: Sequen
             self._apply(tp, records[start : start + self.most_at_once])
             self.tp_to_table[tp].data.set_persisted_offset(tp, records[-1].offset)
             await self._let_others_go_on()
+
+
+@contextmanager
+def rebuilt_as_it_is() -> Iterator[None]:
+    """A rebuilt copy is taken for complete, in a process in which so much gets lost that it lacks something again."""
+    with (
+        patch.object(SeekFirstRecovery, "_is_settled", lambda *_, **__: True),
+        patch("simulation.recovery_model.LOST", 0.2),
+    ):
+        yield

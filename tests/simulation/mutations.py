@@ -200,7 +200,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a rebuilt copy is taken as it is",
-        _replaced(SeekFirstRecovery, "_is_settled", lambda *_, **__: True),
+        mistakes.rebuilt_as_it_is,
         (end_checks.LIVE_IS_REPLAY, end_checks.LOG_DECIDES, checks.NO_REGRESS),
     ),
     Mutation(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "cj_stream" / "engine" / "README.md"])
 OURS = re.compile(r"`((?:cj_stream|tests|benchmarks|deploy|examples|docs)/[\w./-]*)`")
 PAGES = [path for path in DOCUMENTS if path != ROOT / "README.md" and not path.name[:4].isdigit()]
 """Those that open with three sentences: a decision has a form of its own, and the README says more."""

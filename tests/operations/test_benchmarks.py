@@ -12,7 +12,8 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 def ran(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(ROOT)])}
+    paths = os.pathsep.join([str(BENCHMARKS), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "BENCH_POSITIONS": os.devnull}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 

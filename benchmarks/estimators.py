@@ -19,12 +19,12 @@ import numpy.typing as npt
 from kit import parser, print_table, seconds_of, spread
 from scoring import simulated
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.estimator import map_estimate, map_scores
-from cj_stream.scoring.fit import Estimator
-from cj_stream.scoring.graph import strong_components
-from cj_stream.scoring.likelihood import Likelihood
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.estimator import map_estimate, map_scores
+from cj_stream.scoring.estimation.fit import Estimator
+from cj_stream.scoring.estimation.graph import strong_components
+from cj_stream.scoring.estimation.likelihood import Likelihood
 
 Floats = npt.NDArray[np.float64]
 PRIOR_SD = 2.0

@@ -20,7 +20,6 @@ from itertools import product
 import numpy as np
 from kit import BenchmarkError, parser, print_table, seconds_of, spread
 
-from cj_stream.agents.computing import Computing
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decider import decide
@@ -29,12 +28,13 @@ from cj_stream.domain.judgement import FitTask, PairsTask, choose_pairs, compute
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import Context, Essay
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Score, Submit, todo
-from cj_stream.scoring.data import Comparisons, Floats
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.pairing import Pair, plan_pairs
-from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.stopping import StopRule
-from cj_stream.scoring.study import Accuracy, Design, Scheme, replicate, spearman
+from cj_stream.effects.computing import Computing
+from cj_stream.scoring.estimation.data import Comparisons, Floats
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.pairing.pairing import Pair, plan_pairs
+from cj_stream.scoring.quality.stopping import StopRule
+from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
+from cj_stream.scoring.simulation.study import Accuracy, Design, Scheme, replicate, spearman
 
 COMPARISONS = (6, 8, 10, 12, 14, 16, 18, 20)
 SPREADS = (1.0, 2.0, 3.0)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from kit import parser, print_table, seconds_of, spread
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.pairing import plan_pairs
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.pairing.pairing import plan_pairs
 
 COMPARISONS_PER_ESSAY = 15
 PLANNED_PER_ESSAY = 4

@@ -7,20 +7,17 @@ from functools import partial
 
 import structlog
 
-from cj_stream.agents.answers import Answers
 from cj_stream.agents.batches import Batches
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.agents.dead_letters import InputWatch
-from cj_stream.agents.effects import Effects
-from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.agents.recall import recall
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import BatchDeadlines, Watched
-from cj_stream.agents.work import BatchWork
 from cj_stream.content.client import ContentClient
-from cj_stream.contracts.dead_letters import envelope
 from cj_stream.contracts.log import EVENTS
 from cj_stream.contracts.topics import registry
+from cj_stream.dead_letters.input_watch import InputWatch
+from cj_stream.dead_letters.invalid_share import InvalidShare
+from cj_stream.dead_letters.letter import envelope
+from cj_stream.dead_letters.recall import recall
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchPoisoned, Event
 from cj_stream.domain.identifiers import CorrelationIds
@@ -28,6 +25,9 @@ from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect
+from cj_stream.effects.answers import Answers
+from cj_stream.effects.carry_out import Effects
+from cj_stream.effects.work import BatchWork
 from cj_stream.engine.all_read import AllRead
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters

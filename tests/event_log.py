@@ -10,10 +10,10 @@ from ingress import METRICS
 from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
 
 from cj_stream.agents.batches import Batches
-from cj_stream.agents.dead_letters import InputWatch
-from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.contracts.log import EVENTS as CODEC
+from cj_stream.dead_letters.input_watch import InputWatch
+from cj_stream.dead_letters.invalid_share import InvalidShare
+from cj_stream.dead_letters.letter import StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Action,

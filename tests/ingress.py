@@ -10,22 +10,22 @@ from typing import Any, cast
 import msgspec
 from fake_producer import FakeProducer, Produced
 
-from cj_stream.agents.answers import Answers
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.agents.dead_letters import InputWatch
-from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.agents.requests import RequestsAgent
-from cj_stream.contracts.dead_letters import (
+from cj_stream.contracts.envelope import read_envelope
+from cj_stream.contracts.log import EVENTS
+from cj_stream.dead_letters.input_watch import InputWatch
+from cj_stream.dead_letters.invalid_share import InvalidShare
+from cj_stream.dead_letters.letter import (
     CUT_VALUE_LIMIT,
     WHOLE_VALUE_LIMIT,
     StoredDeadLetter,
     envelope,
     read_dead_letter,
 )
-from cj_stream.contracts.envelope import read_envelope
-from cj_stream.contracts.log import EVENTS
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
+from cj_stream.effects.answers import Answers
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.publisher import Deliveries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cj_stream.scoring.data import Comparisons
+from cj_stream.scoring.estimation.data import Comparisons
 
 # Citations among four journals of statistics (Stigler 1994; Agresti 2002, table 10.6): cited by the other how often.
 JOURNALS = ("Biometrika", "CommStat", "JASA", "JRSSB")

@@ -11,33 +11,33 @@ import click
 
 
 class Entry(NamedTuple):
-    """Where a command is (``module:attribute``), and its line in the list of commands."""
+    """Where a command is in this package (``module:attribute``), and its line in the list of commands."""
 
     target: str
     summary: str
 
 
 COMMANDS: dict[str, Entry] = {
-    "demo": Entry("cj_stream.cli.demo:demo", "See it work: broker, workers and three batches, end to end."),
-    "dev": Entry("cj_stream.cli.dev:dev", "Run everything on this machine until interrupted."),
-    "submit": Entry("cj_stream.cli.submit:submit", "Request the ranking of a batch of essays."),
-    "watch": Entry("cj_stream.cli.watch:watch", "Follow batches until they have ended."),
-    "results": Entry("cj_stream.cli.results:results", "Show the ranking of a batch."),
-    "list": Entry("cj_stream.cli.list:list_batches", "List the batches."),
-    "explain": Entry("cj_stream.cli.explain:explain", "Tell what a batch is waiting for, and what happens next."),
-    "cancel": Entry("cj_stream.cli.operate:cancel", "Cancel a batch."),
-    "retry": Entry("cj_stream.cli.operate:retry", "Submit the failed comparisons of a batch again."),
-    "finalize": Entry("cj_stream.cli.operate:finalize", "End a batch with the verdicts that there are."),
-    "dlq": Entry("cj_stream.cli.dlq:dlq", "Look at refused input, send it again, or delete it."),
-    "score": Entry("cj_stream.cli.score:score", "Score a file of judgements from anywhere, without a worker."),
-    "simulate": Entry("cj_stream.cli.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
-    "report": Entry("cj_stream.cli.report:report", "Write an HTML page about a batch or a file of judgements."),
-    "gateway": Entry("cj_stream.cli.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
-    "partitions": Entry("cj_stream.cli.partitions:partitions", "Show partitions that cannot be read on, and go on."),
-    "kafka": Entry("cj_stream.cli.kafka:kafka", "Start and stop an Apache Kafka for development."),
-    "topics": Entry("cj_stream.cli.topics:topics", "Create, check and list the topics."),
-    "changelog": Entry("cj_stream.cli.changelog:changelog", "Write the changelog anew from what workers hold of it."),
-    "settings": Entry("cj_stream.cli.settings:settings", "List the settings, their values and their meaning."),
+    "demo": Entry("local.demo:demo", "See it work: broker, workers and three batches, end to end."),
+    "dev": Entry("local.dev:dev", "Run everything on this machine until interrupted."),
+    "submit": Entry("batches.submit:submit", "Request the ranking of a batch of essays."),
+    "watch": Entry("batches.watch:watch", "Follow batches until they have ended."),
+    "results": Entry("batches.results:results", "Show the ranking of a batch."),
+    "list": Entry("batches.list:list_batches", "List the batches."),
+    "explain": Entry("batches.explain:explain", "Tell what a batch is waiting for, and what happens next."),
+    "cancel": Entry("batches.operate:cancel", "Cancel a batch."),
+    "retry": Entry("batches.operate:retry", "Submit the failed comparisons of a batch again."),
+    "finalize": Entry("batches.operate:finalize", "End a batch with the verdicts that there are."),
+    "dlq": Entry("dead_letters.dlq:dlq", "Look at refused input, send it again, or delete it."),
+    "score": Entry("judgements.score:score", "Score a file of judgements from anywhere, without a worker."),
+    "simulate": Entry("judgements.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
+    "report": Entry("judgements.report:report", "Write an HTML page about a batch or a file of judgements."),
+    "gateway": Entry("local.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
+    "partitions": Entry("operations.partitions:partitions", "Show partitions that cannot be read on, and go on."),
+    "kafka": Entry("local.kafka:kafka", "Start and stop an Apache Kafka for development."),
+    "topics": Entry("operations.topics:topics", "Create, check and list the topics."),
+    "changelog": Entry("operations.changelog:changelog", "Write the changelog anew from what workers hold of it."),
+    "settings": Entry("operations.settings:settings", "List the settings, their values and their meaning."),
 }
 """Every command, in the order of ``--help``."""
 
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name].target.split(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(f"cj_stream.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same

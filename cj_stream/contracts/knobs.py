@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from cj_stream.contracts.fields import LARGEST_INTEGER, Identifier, Integer, Number, WireModel
 from cj_stream.contracts.refusal import validated
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 BatchingMode = Literal["per_request", "serial_bundle", "provider_batch_api"]
 _MODES: tuple[BatchingMode, ...] = get_args(BatchingMode)

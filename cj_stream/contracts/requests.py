@@ -26,8 +26,8 @@ from cj_stream.contracts.knobs import BatchingMode, read_knobs
 from cj_stream.contracts.limits import REQUEST_LIMIT, REQUESTED_ESSAY_BYTES
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.engine.texts import clip
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 EVENT_TYPE = "huleedu.els.cj_assessment.requested.v1"
 EVENT_NAME = "els.cj_assessment.requested"

@@ -34,7 +34,7 @@ WORKER_PATIENCE, GATEWAY_PATIENCE, BROKER_PATIENCE = 15.0, 5.0, 20.0
 FAILED_STARTS = 3
 """A process that fails this often before it was ever ready will not become ready."""
 _POLL_SECONDS = 0.2
-_GATEWAY = "from cj_stream.cli.gateway import gateway; gateway(prog_name='cj-stream gateway')"
+_GATEWAY = "from cj_stream.cli.local.gateway import gateway; gateway(prog_name='cj-stream gateway')"
 
 
 class StackError(Exception):

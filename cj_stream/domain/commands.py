@@ -13,7 +13,7 @@ from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.identifiers import MAX_ATTEMPTS
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 
 def objection(batch: Batch, action: Action) -> str | None:

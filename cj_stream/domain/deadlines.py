@@ -15,7 +15,7 @@ from cj_stream.domain.draft import Change, Draft, NoteKind
 from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.states import BatchState
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 STUCK = "stuck_timeout_insufficient_progress"
 

@@ -13,8 +13,8 @@ from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
 from cj_stream.domain.records import Content, Plan
 from cj_stream.domain.states import BatchState, Decision
-from cj_stream.scoring.stopping import Progress as ScoringProgress
-from cj_stream.scoring.stopping import StopReason, stop_reason
+from cj_stream.scoring.quality.stopping import Progress as ScoringProgress
+from cj_stream.scoring.quality.stopping import StopReason, stop_reason
 
 LOW_SUCCESS_RATE = "low_success_rate"
 NO_USABLE_ESSAYS = "no_usable_essays"

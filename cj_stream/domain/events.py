@@ -12,8 +12,8 @@ from typing import Annotated
 import msgspec
 
 from cj_stream.domain.records import Context, Essay, Origin, Scores, Slot
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 
 class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):

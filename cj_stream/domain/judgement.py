@@ -14,12 +14,12 @@ import numpy as np
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import PairsPlanned, ScoresComputed
 from cj_stream.domain.records import ComparisonStatus, Scores
-from cj_stream.scoring.certainty import classification_accuracy
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.fit import Fit
-from cj_stream.scoring.pairing import MIN_RANDOM_ROUNDS, Pair, PairingPolicy, plan_pairs
-from cj_stream.scoring.stopping import largest_change
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.estimation.fit import Fit
+from cj_stream.scoring.pairing.pairing import MIN_RANDOM_ROUNDS, Pair, PairingPolicy, plan_pairs
+from cj_stream.scoring.quality.certainty import classification_accuracy
+from cj_stream.scoring.quality.stopping import largest_change
 
 PAIRS_AT_ONCE = 50_000
 """Pairs that are planned at a time at most: a plan is one row and one event, of up to 11 bytes for each pair."""

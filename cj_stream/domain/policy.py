@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 
 class Judging(msgspec.Struct, frozen=True, array_like=True):

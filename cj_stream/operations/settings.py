@@ -27,8 +27,8 @@ from cj_stream.operations.values import (
     ContentUrl,
     Hours,
 )
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 NAMES = Names("CJ_", "cj-stream")
 

@@ -27,17 +27,17 @@ from cj_stream.report.tables import (
     rounds_table,
     signed,
 )
-from cj_stream.scoring.fit import Estimator
-from cj_stream.scoring.ranks import DRAWS
-from cj_stream.scoring.reliability import (
+from cj_stream.scoring.estimation.fit import Estimator
+from cj_stream.scoring.estimation.width import SCEPTICAL
+from cj_stream.scoring.quality.ranks import DRAWS
+from cj_stream.scoring.quality.reliability import (
     EAP_RELIABILITY_FORMULA,
     SEPARATION_RATIO_FORMULA,
     SEPARATION_RELIABILITY_FORMULA,
 )
-from cj_stream.scoring.residuals import HIGHEST_USUAL, LOWEST_USUAL
-from cj_stream.scoring.split_half import SPLITS
-from cj_stream.scoring.stopping import MIN_COMPARISONS_PER_ESSAY
-from cj_stream.scoring.width import SCEPTICAL
+from cj_stream.scoring.quality.residuals import HIGHEST_USUAL, LOWEST_USUAL
+from cj_stream.scoring.quality.split_half import SPLITS
+from cj_stream.scoring.quality.stopping import MIN_COMPARISONS_PER_ESSAY
 
 _ESTIMATORS: Final = {
     Estimator.MAP: "maximum a posteriori, prior N(0, s^2) with s = max(2, s_EB), s_EB by the Laplace approximation of "

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cj_stream.report.drawing import axes, inline_svg, styled
 from cj_stream.report.names import label
-from cj_stream.scoring.data import Comparisons, Floats, Integers
+from cj_stream.scoring.estimation.data import Comparisons, Floats, Integers
 
 _WIDTH = 7.4
 _PER_PLOT = 50  # what one printed page holds

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.fit import Fit
-from cj_stream.scoring.marks import Grading, MarkScale
-from cj_stream.scoring.quality import Quality
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.fit import Fit
+from cj_stream.scoring.quality.marks import Grading, MarkScale
+from cj_stream.scoring.quality.quality import Quality
 
 
 @dataclass(frozen=True, eq=False)

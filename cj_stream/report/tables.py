@@ -11,8 +11,8 @@ import numpy as np
 
 from cj_stream.report.names import shown
 from cj_stream.report.study import Study
-from cj_stream.scoring.marks import Grading, rounded
-from cj_stream.scoring.residuals import HIGHEST_USUAL, LOWEST_USUAL, Misfit
+from cj_stream.scoring.quality.marks import Grading, rounded
+from cj_stream.scoring.quality.residuals import HIGHEST_USUAL, LOWEST_USUAL, Misfit
 
 _PERCENT = 100.0
 _UNLIKELY = 0.005

@@ -7,7 +7,7 @@ from typing import Any
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.ranking import RankedEssay, ranking
 from cj_stream.domain.states import BatchState
-from cj_stream.scoring.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
+from cj_stream.scoring.quality.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
 from cj_stream.views.summary import failed_essays
 
 Z_95 = 1.959964

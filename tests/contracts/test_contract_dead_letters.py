@@ -10,11 +10,11 @@ import pytest
 from contract_samples import MAX_ESSAYS, expectations, raw
 
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.dead_letters import WHOLE_VALUE_LIMIT, dead_letter, read_dead_letter
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
 from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
+from cj_stream.dead_letters.letter import WHOLE_VALUE_LIMIT, dead_letter, read_dead_letter
 from cj_stream.engine.dead_letters import Letter
 
 MOMENT = datetime(2026, 3, 4, 11, 0, 0, 1, UTC)

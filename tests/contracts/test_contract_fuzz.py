@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cj_stream.contracts.callbacks import read_callback
 from cj_stream.contracts.comparison_api import read_comparison_request, read_response, refusal_answer
-from cj_stream.contracts.dead_letters import read_dead_letter
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
+from cj_stream.dead_letters.letter import read_dead_letter
 
 JSON = st.recursive(
     st.none()

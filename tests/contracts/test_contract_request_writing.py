@@ -15,8 +15,8 @@ from msgspec import structs
 
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides, read_request
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 CURRENT = "request_current.json"
 EVENT = UUID("feec6f51-042f-4068-9091-8b6f43684318")

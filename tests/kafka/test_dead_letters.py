@@ -17,9 +17,9 @@ from fleet import environment
 from oracle import expected_batch
 from stage import Stage, new_request, staged
 
-from cj_stream.cli.dlq_replay import REPLAY_HEADER
 from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.dead_letters.sending import REPLAY_HEADER
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka

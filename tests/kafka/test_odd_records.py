@@ -22,11 +22,11 @@ from msgspec.structs import replace
 from oracle import expected_batch
 from stage import Stage, new_request, staged
 
-from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, KEY_LIMIT, StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.fields import IDENTIFIER_LIMIT
 from cj_stream.contracts.limits import REQUEST_LIMIT
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.contracts.requests import AssessmentRequest, Essay
+from cj_stream.dead_letters.letter import CUT_VALUE_LIMIT, KEY_LIMIT, StoredDeadLetter, read_dead_letter
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka

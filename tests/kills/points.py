@@ -17,11 +17,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cj_stream.agents import callbacks, computing, requests
+from cj_stream.agents import callbacks, requests
 from cj_stream.agents.callbacks import CallbacksAgent
-from cj_stream.agents.effects import Effects
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.domain.events import Event, SubmissionAccepted
+from cj_stream.effects import computing
+from cj_stream.effects.carry_out import Effects
 from cj_stream.engine import app as engine_app
 from cj_stream.engine import log as engine_log
 from cj_stream.engine.app import App

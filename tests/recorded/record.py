@@ -46,8 +46,8 @@ from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, Ope
 from cj_stream.engine.messages import encode_message
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 TOKEN = "a token for recordings"  # noqa: S105 -- of no other use
 YEAR_HOURS = 365 * 24.0

@@ -17,8 +17,6 @@ from simulation.disk import Disk
 from simulation.faust_model import _KafkaConsumer
 from simulation.world import World, owner
 
-from cj_stream.agents.effects import Effects, job_id
-from cj_stream.agents.outcomes import outcome_message
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.draft import Change, Draft, RunChange
@@ -31,6 +29,8 @@ from cj_stream.domain.events import (
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.records import ComparisonStatus, Origin
 from cj_stream.domain.todo import Publish, Submit, todo
+from cj_stream.effects.carry_out import Effects, job_id
+from cj_stream.effects.outcomes import outcome_message
 from cj_stream.engine.dispatcher import Dispatcher, PostponedError
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.log import Log

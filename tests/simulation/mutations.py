@@ -15,9 +15,9 @@ from unittest.mock import patch
 from simulation import checks, decisions, end_checks, mistakes, repeats
 from simulation.disk import Disk
 
-from cj_stream.agents.effects import Effects
 from cj_stream.domain import decider
 from cj_stream.domain.identifiers import Seal
+from cj_stream.effects.carry_out import Effects
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
@@ -230,7 +230,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an outcome's event id forgets the run",
-        lambda: patch("cj_stream.agents.outcomes.outcome_event_id", mistakes.id_without_run),
+        lambda: patch("cj_stream.effects.outcomes.outcome_event_id", mistakes.id_without_run),
         (checks.SAME_EVENT,),
     ),
 )

@@ -17,15 +17,15 @@ from simulation.disk import MemoryBatch, SimTable
 from simulation.faust_model import SimApp
 from simulation.world import World, owner
 
-from cj_stream.agents.effects import Effects
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect, Submit
+from cj_stream.effects.carry_out import Effects
 from cj_stream.operations.metrics import Metrics
 from cj_stream.provider.breaker import CircuitBreaker
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.fit import Fit
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.estimation.fit import Fit
 
 FITS_KEPT = 256
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from cj_stream.cli.main import COMMANDS, main
-from cj_stream.cli.output import echo_json, reporting
+from cj_stream.cli.shared.output import echo_json, reporting
 from cj_stream.engine.starting import settings_problems
 from cj_stream.operations.settings import NAMES, Settings
 

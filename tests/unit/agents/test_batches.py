@@ -12,10 +12,10 @@ from ingress import METRICS
 from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
 
 from cj_stream.agents.batches import Batches
-from cj_stream.agents.dead_letters import InputWatch
-from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import envelope
 from cj_stream.contracts.log import EVENTS, encode_event
+from cj_stream.dead_letters.input_watch import InputWatch
+from cj_stream.dead_letters.invalid_share import InvalidShare
+from cj_stream.dead_letters.letter import envelope
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Action,

@@ -11,9 +11,9 @@ import pytest
 from story import Story, requested
 from until import until
 
-from cj_stream.agents.computing import SMALL_ESSAYS, ComputationLostError, Computing
 from cj_stream.domain import judgement
 from cj_stream.domain.todo import LoadContent
+from cj_stream.effects.computing import SMALL_ESSAYS, ComputationLostError, Computing
 
 LARGE = SMALL_ESSAYS + 1
 ASK = "__import__('os').getpid()"
@@ -89,7 +89,7 @@ async def test_the_process_ends_with_the_worker_however_that_ends(busy: bool) ->
     work = "__import__('time').sleep(600)" if busy else "1"
     script = f"""if True:
         import asyncio
-        from cj_stream.agents.computing import Computing
+        from cj_stream.effects.computing import Computing
         async def main():
             computing = Computing()
             print(await computing.run({LARGE}, lambda: {ASK!r}, eval), flush=True)

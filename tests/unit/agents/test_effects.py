@@ -11,8 +11,6 @@ from scraped import samples
 from scripted_judges import judges
 from story import BATCH, FIRST, PARTITION, Story, requested
 
-from cj_stream.agents import outcomes
-from cj_stream.agents.effects import Effects
 from cj_stream.content.client import ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
 from cj_stream.domain.batch import Batch
@@ -27,6 +25,8 @@ from cj_stream.domain.events import (
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
+from cj_stream.effects import outcomes
+from cj_stream.effects.carry_out import Effects
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
 from cj_stream.operations.metrics import Metrics

@@ -12,18 +12,18 @@ from ingress import Ingress
 from msgspec.structs import asdict, replace
 from story import FIRST
 
-from cj_stream.agents import invalid_share
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.callbacks import Callback as WireCallback
 from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
+from cj_stream.dead_letters import invalid_share
 from cj_stream.domain import records
 from cj_stream.domain.events import Callback
 from cj_stream.domain.identifiers import MAX_PARTITIONS, CorrelationIds
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 CALLBACK = WireCallback(
     correlation_id=UUID(FIRST),

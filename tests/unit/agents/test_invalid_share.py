@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cj_stream.agents import invalid_share
-from cj_stream.agents.invalid_share import InvalidShare
 from cj_stream.contracts.refusal import Refused
+from cj_stream.dead_letters import invalid_share
+from cj_stream.dead_letters.invalid_share import InvalidShare
 from cj_stream.engine.runs import Record
 from cj_stream.operations.settings import Settings
 

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from scripted_judges import judges
 from story import Story, requested
 
-from cj_stream.agents.largest_outcomes import SCORES_BYTES, largest_outcomes, refuse_untellable
-from cj_stream.agents.outcomes import outcome_message
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.records import Essay
+from cj_stream.effects.largest_outcomes import SCORES_BYTES, largest_outcomes, refuse_untellable
+from cj_stream.effects.outcomes import outcome_message
 from cj_stream.engine.limits import (
     DEFAULT_TOPIC_LIMIT,
     RECORD_LIMIT,

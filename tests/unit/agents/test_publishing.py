@@ -12,9 +12,6 @@ from scripted_judges import judges
 from story import PARTITION, Story, requested
 from until import until
 
-from cj_stream.agents import answers as answers_module
-from cj_stream.agents.answers import Answers
-from cj_stream.agents.effects import Effects
 from cj_stream.content.client import TextMissing
 from cj_stream.contracts.limits import REASONS_LIMIT
 from cj_stream.contracts.log import encode_event
@@ -24,6 +21,9 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, OutcomeRefused
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.todo import LoadContent, Publish
+from cj_stream.effects import answers as answers_module
+from cj_stream.effects.answers import Answers
+from cj_stream.effects.carry_out import Effects
 from cj_stream.engine import publisher as publisher_module
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence

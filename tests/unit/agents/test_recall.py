@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from cj_stream.agents.recall import PastInput, past_inputs
-from cj_stream.contracts.dead_letters import StoredDeadLetter, dead_letter, read_dead_letter
 from cj_stream.contracts.refusal import Refused
+from cj_stream.dead_letters.letter import StoredDeadLetter, dead_letter, read_dead_letter
+from cj_stream.dead_letters.recall import PastInput, past_inputs
 
 
 def letter(offset: int, *, topic: str = "requests", partition: int = 0) -> StoredDeadLetter:

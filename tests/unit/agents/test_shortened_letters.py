@@ -6,10 +6,10 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from fake_producer import FakeProducer
 
-from cj_stream.agents.dead_letters import InputWatch
-from cj_stream.agents.invalid_share import InvalidShare
-from cj_stream.contracts.dead_letters import CUT_VALUE_LIMIT, StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.contracts.refusal import Refused
+from cj_stream.dead_letters.input_watch import InputWatch
+from cj_stream.dead_letters.invalid_share import InvalidShare
+from cj_stream.dead_letters.letter import CUT_VALUE_LIMIT, StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record

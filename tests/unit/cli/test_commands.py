@@ -8,8 +8,9 @@ import pytest
 from command_runs import Run
 from fake_views import FakeViews, degraded, detail, explanation, listed, result, serve_views
 
-from cj_stream.cli import client, first_answer, watching
-from cj_stream.cli.rendering import CSV_COLUMNS
+from cj_stream.cli.batches import watching
+from cj_stream.cli.shared import client, first_answer
+from cj_stream.cli.shared.rendering import CSV_COLUMNS
 
 FAILED = detail("b1", state="FAILED", failure="low_success_rate")
 

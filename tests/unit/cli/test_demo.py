@@ -8,11 +8,11 @@ from aiokafka import ConsumerRecord
 from command_runs import run_command
 from fake_views import detail, result
 
-from cj_stream.cli import demo_batches as module
-from cj_stream.cli.demo_batches import DemoBatch, Scale, demo_batches, find_examples
-from cj_stream.cli.demo_outcomes import read_outcomes
-from cj_stream.cli.ended import Ended
-from cj_stream.cli.submission import Text
+from cj_stream.cli.batches.ended import Ended
+from cj_stream.cli.batches.submission import Text
+from cj_stream.cli.local import demo_batches as module
+from cj_stream.cli.local.demo_batches import DemoBatch, Scale, demo_batches, find_examples
+from cj_stream.cli.local.demo_outcomes import read_outcomes
 from cj_stream.engine import clients
 from cj_stream.gateway.specs import read_benches
 from cj_stream.operations.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cj_stream.cli.options import DEFAULT_URL, load_settings, start_advice, worker_urls
+from cj_stream.cli.shared.options import DEFAULT_URL, load_settings, start_advice, worker_urls
 from cj_stream.devkit.stack_file import LOCK_NAME, STACK_FILE, stack_runs, stack_variables, write_stack_file
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from cj_stream.cli import output
-from cj_stream.cli.output import telling_when_slow
+from cj_stream.cli.shared import output
+from cj_stream.cli.shared.output import telling_when_slow
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, "No answer yet from Kafka: waiting for it.\n"), (60.0, "")])

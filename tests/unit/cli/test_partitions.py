@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from command_runs import Run, run_command
 from fake_views import FakeViews
 
-from cj_stream.cli import partitions
+from cj_stream.cli.operations import partitions
 from cj_stream.engine.record_batches import Damage
 from cj_stream.engine.stepping import Surviving
 from cj_stream.operations.settings import Settings

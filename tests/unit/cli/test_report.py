@@ -16,9 +16,9 @@ from command_runs import Run, run_command
 from fake_views import FakeViews, detail, result
 from html_checks import Page
 
-from cj_stream.cli.score_file import read_judgements
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.fit import Estimator
+from cj_stream.judgement_files.reading import read_judgements
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.fit import Estimator
 
 VEHICLES = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
 HOSTILE = ('<script>alert("1")</script>', "</td></table>&amp;", "$\\frac{1}{2$ \x1b[31m\u202e", "A,\"'`${}{{7*7}}")

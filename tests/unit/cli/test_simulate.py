@@ -4,7 +4,7 @@ import json
 
 from click.testing import CliRunner
 
-from cj_stream.cli.simulate import simulate
+from cj_stream.cli.judgements.simulate import simulate
 
 SMALL = ["--essays", "8", "--replications", "2", "--comparisons", "6", "--comparisons", "3"]
 

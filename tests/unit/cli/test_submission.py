@@ -13,7 +13,7 @@ from command_runs import Run
 from fake_views import FakeViews, detail, result
 
 from cj_stream.agents.requests import requested
-from cj_stream.cli.submission import Text, Wishes, read_texts, store, submit
+from cj_stream.cli.batches.submission import Text, Wishes, read_texts, store, submit
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import AssessmentRequest, Essay, read_request
 from cj_stream.engine import clients

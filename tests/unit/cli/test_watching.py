@@ -6,9 +6,9 @@ import pytest
 from fake_views import FakeViews, detail, explanation
 from rich.console import Console
 
-from cj_stream.cli import watching
-from cj_stream.cli.client import ViewError, ViewsClient
-from cj_stream.cli.watching import watch
+from cj_stream.cli.batches import watching
+from cj_stream.cli.batches.watching import watch
+from cj_stream.cli.shared.client import ViewError, ViewsClient
 
 UNKNOWN = (404, {"error": {"code": "unknown_batch", "message": "There is no batch 'b1'."}})
 DONE = detail(

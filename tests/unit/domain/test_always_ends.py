@@ -15,8 +15,8 @@ from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Submit
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopRule
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopRule
 
 policies = st.builds(
     Policy,

@@ -11,7 +11,7 @@ from cj_stream.domain.identifiers import MAX_ATTEMPTS
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 
 def command(action: Action, reason: str = "") -> OperatorCommand:

@@ -10,7 +10,7 @@ from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 HOUR = 3600.0
 

@@ -9,7 +9,7 @@ from cj_stream.domain.ranking import ranking
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done, todo
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 
 @pytest.mark.parametrize("essays", [1, 2, 5])

@@ -14,8 +14,8 @@ from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import BatchState, Decision
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score
-from cj_stream.scoring.pairing import PairingPolicy
-from cj_stream.scoring.stopping import StopReason
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+from cj_stream.scoring.quality.stopping import StopReason
 
 MANY_PAIRS = 12  # essays: 66 pairs, of which an iteration plans 24
 MATCHINGS = Policy(random_iterations=5)  # so that every essay has 4 comparisons more after every iteration

@@ -12,7 +12,7 @@ from cj_stream.domain.records import Origin
 from cj_stream.domain.requests import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
-from cj_stream.scoring.pairing import PairingPolicy
+from cj_stream.scoring.pairing.pairing import PairingPolicy
 
 ALL_BUT_PUBLISH = (LoadContent, PlanPairs, Score)
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import unused_port
 from aiokafka.errors import KafkaConnectionError
 from click.testing import CliRunner
 
-from cj_stream.cli.gateway import gateway
+from cj_stream.cli.local.gateway import gateway
 from cj_stream.gateway import run
 from cj_stream.gateway.desk import Latency
 from cj_stream.gateway.run import GatewayConfig, serve

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cj_stream.scoring.data import Anchors, Comparisons
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.estimation.data import Anchors, Comparisons
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.fit import Estimator, Fit
 
 HERE = Path(__file__).parent
 

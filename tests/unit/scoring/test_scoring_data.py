@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cj_stream.scoring.data import Comparisons
+from cj_stream.scoring.estimation.data import Comparisons
 
 
 def test_comparisons_and_wins_are_counted_for_both_essays() -> None:

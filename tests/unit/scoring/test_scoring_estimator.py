@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cj_stream.scoring.data import Anchors, Comparisons, Floats
-from cj_stream.scoring.estimator import PRIOR_SD_FLOOR, map_estimate, map_scores
-from cj_stream.scoring.likelihood import Likelihood, inverse
-from cj_stream.scoring.newton import SPARSE_ITEMS
-from cj_stream.scoring.width import ESTIMATED_ITEMS, find_width
+from cj_stream.scoring.estimation.data import Anchors, Comparisons, Floats
+from cj_stream.scoring.estimation.estimator import PRIOR_SD_FLOOR, map_estimate, map_scores
+from cj_stream.scoring.estimation.likelihood import Likelihood, inverse
+from cj_stream.scoring.estimation.newton import SPARSE_ITEMS
+from cj_stream.scoring.estimation.width import ESTIMATED_ITEMS, find_width
 
 VEHICLES = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
 

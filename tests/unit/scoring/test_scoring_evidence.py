@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.evidence import ENOUGH, HIGHEST_WITHOUT, bounded, log_evidence
-from cj_stream.scoring.likelihood import Likelihood
-from cj_stream.scoring.newton import SPARSE_ITEMS, Mode, maximize
-from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.study import Design, Scheme, replicate
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.evidence import ENOUGH, HIGHEST_WITHOUT, bounded, log_evidence
+from cj_stream.scoring.estimation.likelihood import Likelihood
+from cj_stream.scoring.estimation.newton import SPARSE_ITEMS, Mode, maximize
+from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
+from cj_stream.scoring.simulation.study import Design, Scheme, replicate
 
 
 def evidence(data: Comparisons, spread: float, position: bool = False) -> float:

@@ -19,9 +19,9 @@ from known_tables import (
     expanded,
 )
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.fit import Estimator, Fit
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.fit import Estimator, Fit
 
 STUDIES = json.loads(
     (Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json").read_text(encoding="utf-8")

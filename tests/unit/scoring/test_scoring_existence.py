@@ -7,14 +7,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cj_stream.scoring.data import Anchors, Comparisons
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.existence import NoEstimateError, Obstacle, Reason, unbounded, unbounded_order
-from cj_stream.scoring.fit import Estimator
-from cj_stream.scoring.graph import components
-from cj_stream.scoring.likelihood import Likelihood
-from cj_stream.scoring.newton import maximize
-from cj_stream.scoring.residuals import expected_first_wins
+from cj_stream.scoring.estimation.data import Anchors, Comparisons
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.existence import NoEstimateError, Obstacle, Reason, unbounded, unbounded_order
+from cj_stream.scoring.estimation.fit import Estimator
+from cj_stream.scoring.estimation.graph import components
+from cj_stream.scoring.estimation.likelihood import Likelihood
+from cj_stream.scoring.estimation.newton import maximize
+from cj_stream.scoring.quality.residuals import expected_first_wins
 
 CIRCLE = [(0, 1, 1), (1, 2, 1), (2, 0, 1)]
 

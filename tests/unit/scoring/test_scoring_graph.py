@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cj_stream.scoring.data import Booleans, Comparisons
-from cj_stream.scoring.graph import components, strong_components
+from cj_stream.scoring.estimation.data import Booleans, Comparisons
+from cj_stream.scoring.estimation.graph import components, strong_components
 
 Graph = tuple[int, list[tuple[int, int, float]]]
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.fit import Fit
-from cj_stream.scoring.marks import Grading, MarkScale, rounded
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.estimation.fit import Fit
+from cj_stream.scoring.quality.marks import Grading, MarkScale, rounded
 
 THETA = np.array([-1.5, 0.5, 2.5])
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cj_stream.scoring.data import Comparisons, Floats, Integers
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.fit import Fit
-from cj_stream.scoring.information import covariance_after, covariance_with_pending
-from cj_stream.scoring.pairing import plan_pairs
+from cj_stream.scoring.estimation.data import Comparisons, Floats, Integers
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.estimation.fit import Fit
+from cj_stream.scoring.pairing.information import covariance_after, covariance_with_pending
+from cj_stream.scoring.pairing.pairing import plan_pairs
 
 Pairs = list[tuple[int, int]]
 

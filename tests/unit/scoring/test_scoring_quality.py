@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cj_stream.scoring.agreement import judge_agreement, reverse_consistency
-from cj_stream.scoring.data import Comparisons, Judges
-from cj_stream.scoring.estimates import estimate
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.fit import Estimator
-from cj_stream.scoring.quality import assess
-from cj_stream.scoring.ranks import probabilities_better, rank_intervals
-from cj_stream.scoring.reliability import (
+from cj_stream.scoring.estimation.data import Comparisons, Judges
+from cj_stream.scoring.estimation.estimates import estimate
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.estimation.fit import Estimator
+from cj_stream.scoring.quality.agreement import judge_agreement, reverse_consistency
+from cj_stream.scoring.quality.quality import assess
+from cj_stream.scoring.quality.ranks import probabilities_better, rank_intervals
+from cj_stream.scoring.quality.reliability import (
     separation,
     separation_ratio_reliability,
     separation_reliability,
     strata,
 )
-from cj_stream.scoring.residuals import expected_first_wins, item_misfit, judge_misfit
-from cj_stream.scoring.rounds import reliability_by_round
-from cj_stream.scoring.split_half import split_half
-from cj_stream.scoring.transitivity import circular_triads
+from cj_stream.scoring.quality.residuals import expected_first_wins, item_misfit, judge_misfit
+from cj_stream.scoring.quality.rounds import reliability_by_round
+from cj_stream.scoring.quality.split_half import split_half
+from cj_stream.scoring.quality.transitivity import circular_triads
 
 STUDIES = json.loads(
     (Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json").read_text(encoding="utf-8")

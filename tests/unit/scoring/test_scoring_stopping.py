@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cj_stream.scoring.stopping import Progress, StopReason, StopRule, largest_change, stop_reason
+from cj_stream.scoring.quality.stopping import Progress, StopReason, StopRule, largest_change, stop_reason
 
 RUNNING = Progress(
     rules=tuple(StopRule),

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cj_stream.scoring.data import Comparisons
-from cj_stream.scoring.estimator import map_estimate
-from cj_stream.scoring.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.study import Accuracy, Design, Scheme, accuracy, expected_accuracies, replicate
+from cj_stream.scoring.estimation.data import Comparisons
+from cj_stream.scoring.estimation.estimator import map_estimate
+from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
+from cj_stream.scoring.simulation.study import Accuracy, Design, Scheme, accuracy, expected_accuracies, replicate
 
 SEED = 11
 DESIGN = Design(12, 2.0, SimulatedJudge(), Scheme.ADAPTIVE)

@@ -15,22 +15,22 @@ from recorded.recording import CHANGELOG, Record, Recording, read_recording, rec
 from story import MemoryTable
 
 from cj_stream.agents.callbacks import answered
-from cj_stream.agents.outcomes import outcome_message
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.dead_letters import StoredDeadLetter, read_dead_letter
 from cj_stream.contracts.log import (
     decode_event,
     encode_event,
 )
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
+from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import AnyEvent, BatchRequested, Callback, Event
 from cj_stream.domain.identifiers import CorrelationIds, batch_seed
 from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
+from cj_stream.effects.outcomes import outcome_message
 from cj_stream.engine.messages import decode_message
 from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition

@@ -1,0 +1,1 @@
+"""Commands about batches: submit, watch, list, results, explain, cancel, retry, finalize."""

@@ -1,0 +1,1 @@
+"""Commands about judgements: score, report, simulate."""

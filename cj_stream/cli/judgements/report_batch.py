@@ -1,0 +1,99 @@
+"""The judgements of a batch, from the web views, for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cj_stream.cli.shared.client import ViewsClient
+from cj_stream.scoring.estimation.data import Comparisons, Judges
+from cj_stream.scoring.pairing.pairing import PairingPolicy
+
+Answer = Mapping[str, Any]
+
+
+class BatchData(NamedTuple):
+    """What a batch has come to so far.
+
+    Attributes:
+        items: ids of the essays that take part, best first by the batch's own newest fit.
+        data: the verdicts, in the order in which their comparisons were planned.
+        judges: provider and model of each verdict.
+        facts: what there is to know of the batch, pairs of a name and a value.
+        warnings: what limits the result.
+        adaptive: whether pairs were chosen in the light of earlier verdicts.
+
+    """
+
+    items: tuple[str, ...]
+    data: Comparisons
+    judges: Judges
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    adaptive: bool
+
+
+async def batch_data(client: ViewsClient, batch_id: str) -> BatchData:
+    """Ask for everything about the newest run of a batch. Raises `ViewError`, also when it has no scores yet."""
+    result, detail = await client.result(batch_id), await client.batch(batch_id)
+    rows = await client.verdicts(batch_id, result["run"])
+    items = tuple(row["essay_id"] for row in result["ranking"])
+    index = {name: place for place, name in enumerate(items)}
+    triples = [(index[row["essay_a_id"]], index[row["essay_b_id"]], float(row["winner"] == "Essay A")) for row in rows]
+    return BatchData(
+        items,
+        Comparisons.from_triples(len(items), triples),
+        _judges(rows),
+        tuple(_facts(result, detail)),
+        tuple(_warnings(result, len(rows))),
+        _adaptive(rows, detail["policy"]),
+    )
+
+
+def _judges(rows: Sequence[Answer]) -> Judges:
+    told = [" ".join(str(row[part]) for part in ("provider", "model") if row[part]) for row in rows]
+    names = tuple(sorted(set(told)))
+    return Judges(names, np.array([names.index(name) for name in told], dtype=np.int64))
+
+
+def _adaptive(rows: Sequence[Answer], policy: Answer) -> bool:
+    beyond = any(row["iteration"] > policy["random_iterations"] for row in rows)
+    return beyond and policy["judging"]["pairing"] != PairingPolicy.RANDOM
+
+
+def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
+    reliability = result["reliability"]["eap"]
+    facts = [
+        ("batch, run", f"{result['batch_id']}, {result['run']}"),
+        ("state", result["state"]),
+        ("stopped because", str(result["stop_reason"] or "not stopped").replace("_", " ")),
+        ("iterations of pairing", str(result["iterations"])),
+        ("comparisons planned, failed", f"{result['comparisons']}, {detail['failed_comparisons']}"),
+        ("EAP reliability of the batch's newest fit", "-" if reliability is None else f"{reliability:.2f}"),
+        ("verdicts in that fit", str(result["verdicts"])),
+        ("seed of the pairing", str(detail["processing_metadata"]["seed"])),
+        ("digest of the request", str(detail["processing_metadata"]["digest"])),
+    ]
+    policy = dict(detail["policy"])
+    settings = policy.pop("judging") | policy
+    return [*facts, *((f"policy: {name.replace('_', ' ')}", _told(value)) for name, value in settings.items())]
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def _warnings(result: Answer, verdicts: int) -> list[str]:
+    told = []
+    if not result["final"]:
+        told.append(f"The batch is {result['state']}: this ranking is provisional.")
+    if verdicts != result["verdicts"]:
+        told.append(
+            f"The scores rest on {verdicts} verdicts, those of the batch's newest fit on {result['verdicts']}: "
+            "theirs may differ a little."
+        )
+    return told + [
+        f"The essay {essay['essay_id']} could not be ranked: {essay['reason']}" for essay in result["failed_essays"]
+    ]

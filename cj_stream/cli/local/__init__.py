@@ -1,0 +1,1 @@
+"""Commands that run things on this machine: dev, demo, gateway, kafka."""

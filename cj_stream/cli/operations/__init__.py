@@ -1,0 +1,1 @@
+"""Commands for operators: topics, settings, partitions, changelog."""

@@ -1,0 +1,1 @@
+"""Refused input: what a dead letter is, the limit on their share, and sending them again."""

@@ -1,0 +1,1 @@
+"""Carrying out what batches have to do: each kind of effect, and what it needs."""

@@ -1,0 +1,239 @@
+"""Carrying out effects: what each kind of work in `todo` really does, and the event that reports it.
+
+This is where the domain meets the world: the content service, the LLM provider, the processor, and the outcome topics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
+from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
+from cj_stream.contracts.limits import REASONS_LIMIT
+from cj_stream.domain import judgement
+from cj_stream.domain.batch import Batch
+from cj_stream.domain.events import (
+    ComparisonFailed,
+    ContentLoaded,
+    Event,
+    OutcomePublished,
+    OutcomeRefused,
+    SubmissionAccepted,
+    VerdictReceived,
+)
+from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit
+from cj_stream.effects.computing import ComputationLostError, Computing
+from cj_stream.effects.outcomes import outcome_message
+from cj_stream.engine.dispatcher import PostponedError
+from cj_stream.engine.fence import Fence
+from cj_stream.engine.publisher import Publisher, RecordRefusedError, TopicRefusesError
+from cj_stream.engine.texts import (
+    CUT_MARK,
+    clip,
+)
+from cj_stream.operations.metrics import Metrics
+from cj_stream.operations.settings import Settings
+from cj_stream.provider.client import ProviderClient, Submission
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+log = structlog.get_logger(__name__)
+
+CONTENT_PAUSE = 5.0
+BUSY_PAUSE = 2.0
+COMPUTING_PAUSE = 1.0
+LOADS_AT_ONCE = 16
+
+
+def job_id(batch: Batch) -> str:
+    """Return the id under which the platform knows this run."""
+    return f"{batch.batch_id}-{batch.run}"
+
+
+class Effects:
+    """Carries out effects; an instance is the dispatcher's ``execute``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        content: ContentClient,
+        provider: ProviderClient,
+        publisher: Publisher,
+        correlation_ids: CorrelationIds,
+        fence: Fence,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._content = content
+        self._provider = provider
+        self._publisher = publisher
+        self._correlation_ids = correlation_ids
+        self._fence = fence
+        self._metrics = metrics
+        self._computing = Computing()
+        self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
+            LoadContent: self._load_content,
+            PlanPairs: self._plan_pairs,
+            Score: self._score,
+            Submit: self._submit,
+            Publish: self._publish,
+        }
+
+    async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
+        """Carry out ``effect``; raises `PostponedError` when it has to wait and left no trace."""
+        self._fence.check()
+        return await self._handlers[type(effect)](effect, batch, partition)
+
+    def close(self) -> None:
+        """Break off what is being computed."""
+        self._computing.close()
+
+    async def _load_content(self, effect: LoadContent, batch: Batch, _partition: int) -> ContentLoaded:
+        try:
+            async with asyncio.TaskGroup() as loading:
+                tasks = [loading.create_task(self._why_unusable(essay.storage_id)) for essay in batch.roster.essays]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        unusable = {position: reason for position, task in enumerate(tasks) if (reason := task.result())}
+        return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=_shortened(unusable))
+
+    async def _why_unusable(self, storage_id: str) -> str | None:
+        async with self._loading:
+            try:
+                await self._text(storage_id)
+            except TextMissing as missing:
+                return str(missing)
+            return None
+
+    async def _text(self, storage_id: str) -> str:
+        try:
+            return await self._content.text(storage_id)
+        except ContentUnavailable as unavailable:
+            why = f"the content service is not available: {self._content.trouble or unavailable}"
+            raise PostponedError(why, CONTENT_PAUSE) from unavailable
+
+    async def _plan_pairs(self, _effect: PlanPairs, batch: Batch, _partition: int) -> Event:
+        pairs = await self._computed(batch, judgement.pairs_task, judgement.choose_pairs)
+        return judgement.pairs_planned(batch, pairs)
+
+    async def _score(self, _effect: Score, batch: Batch, _partition: int) -> Event:
+        scores = await self._computed(batch, judgement.fit_task, judgement.compute_scores)
+        return judgement.scores_computed(batch, scores)
+
+    async def _computed(self, batch: Batch, task: Callable[[Batch], Task], compute: Callable[[Task], Result]) -> Result:
+        try:
+            return await self._computing.run(len(batch.usable), lambda: task(batch), compute)
+        except ComputationLostError as lost:
+            raise PostponedError(str(lost), COMPUTING_PAUSE) from lost
+
+    async def _submit(self, effect: Submit, batch: Batch, partition: int) -> Event:
+        try:
+            submission = await self._submission(effect, batch, partition)
+        except TextMissing as missing:
+            return _failed(effect, "TEXT_MISSING", str(missing))
+        self._fence.check()
+        answer = await self._provider.submit(submission)
+        if isinstance(answer, Accepted):
+            self._metrics.submissions.labels("accepted").inc()
+            return SubmissionAccepted(
+                batch_id=effect.batch_id, run=effect.run, index=effect.index, attempt=effect.attempt
+            )
+        if isinstance(answer, ImmediateVerdict):
+            self._metrics.submissions.labels("judged").inc()
+            return _judged(effect, answer)
+        self._metrics.submissions.labels(answer.kind).inc()
+        if answer.kind == "busy":
+            why = f"the LLM provider takes nothing now: {answer.code}: {answer.message}"
+            raise PostponedError(why, answer.retry_after_seconds or BUSY_PAUSE)
+        return _failed(effect, answer.code, answer.message)
+
+    async def _submission(self, effect: Submit, batch: Batch, partition: int) -> Submission:
+        first, second = (batch.roster.essays[position] for position in batch.pair(effect.index))
+        context = batch.roster.context
+        return Submission(
+            correlation_id=self._correlation_ids.make(
+                partition=partition,
+                batch_id=batch.batch_id,
+                run=batch.run,
+                index=effect.index,
+                attempt=effect.attempt,
+                pair=(first.id, second.id),
+            ),
+            batch_id=batch.batch_id,
+            job_id=job_id(batch),
+            essay_a_id=first.id,
+            essay_b_id=second.id,
+            text_a=await self._text(first.storage_id),
+            text_b=await self._text(second.storage_id),
+            instructions=context.instructions or await self._task_text(context.prompt_storage_id),
+            overrides=context.overrides,
+            is_retry=effect.attempt > 1,
+        )
+
+    async def _task_text(self, storage_id: str | None) -> str | None:
+        if storage_id is None:
+            return None
+        try:
+            return await self._text(storage_id)
+        except TextMissing as missing:
+            # Essays can be compared without the task; better than not at all.
+            log.warning("the text of the task is missing", storage_id=storage_id, why=str(missing))
+            return None
+
+    async def _publish(self, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished | OutcomeRefused:
+        try:
+            topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
+        except Exception as error:  # the same batch always gives the same bytes: a retry would fail the same way
+            log.exception("an outcome cannot be written", batch_id=effect.batch_id, outcome=effect.outcome)
+            return _refused(effect, f"it cannot be written: {error!r}")
+        try:
+            await self._publisher.publish(topic, key=event.key, value=event.value)
+        except RecordRefusedError as refused:
+            return _refused(effect, str(refused))
+        except TopicRefusesError as refuses:
+            raise PostponedError(str(refuses), refuses.seconds) from refuses
+        return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+
+
+def _shortened(reasons: dict[int, str]) -> dict[int, str]:
+    """Cut reasons that together would not fit into a record."""
+    limit = max(REASONS_LIMIT // max(len(reasons), 1), len(CUT_MARK))
+    return {position: clip(reason, limit) for position, reason in reasons.items()}
+
+
+def _refused(effect: Publish, why: str) -> OutcomeRefused:
+    log.error("an outcome is not published", batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
+    return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
+
+
+def _failed(effect: Submit, code: str, message: str) -> ComparisonFailed:
+    return ComparisonFailed(
+        batch_id=effect.batch_id,
+        run=effect.run,
+        index=effect.index,
+        attempt=effect.attempt,
+        error_code=code,
+        error_message=message,
+    )
+
+
+def _judged(effect: Submit, verdict: ImmediateVerdict) -> VerdictReceived:
+    return VerdictReceived(
+        batch_id=effect.batch_id,
+        run=effect.run,
+        index=effect.index,
+        attempt=effect.attempt,
+        winner=verdict.winner,
+        confidence=verdict.confidence,
+        justification=verdict.justification,
+        provider=verdict.provider,
+        model=verdict.model,
+    )

@@ -1,0 +1,1 @@
+"""Simulated judges and studies with them."""

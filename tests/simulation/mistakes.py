@@ -291,9 +291,6 @@ def all_submissions(self: Dispatcher, _pool: object, batch: Batch) -> list[Submi
     return [effect for effect in submits if effect not in self._in_hand.of(batch.key)]
 
 
-async def no_heartbeat(_self: Log[Any, Any], _record: Record) -> None: ...
-
-
 def id_without_run(batch_id: str, _run: int, kind: str, correlation_id: str) -> UUID:
     return outcome_event_id(batch_id, 1, kind, correlation_id)
 

@@ -219,11 +219,6 @@ MUTATIONS = (
         (checks.POOL,),
     ),
     Mutation(
-        "an opening writes no heartbeat row",
-        _replaced(Log, "_beat", mistakes.no_heartbeat),
-        (end_checks.NO_TOMBSTONE,),
-    ),
-    Mutation(
         "the retention of finished batches is not watched after a restart",
         _replaced(BatchRows, "heads", lambda *_: iter(())),
         (decisions.RETENTION, end_checks.ONE_OUTCOME, ENDS),

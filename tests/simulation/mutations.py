@@ -115,7 +115,14 @@ MUTATIONS = (
     Mutation(
         "recovery takes the last record, whatever its position",
         lambda: patch("cj_stream.engine.overrides.table.row_position", mistakes.last_wins),
-        (end_checks.LIVE_IS_REPLAY, end_checks.STANDBY_IS_REPLAY, checks.NO_REGRESS, end_checks.LOG_DECIDES),
+        # What is rolled back is published once more, and says something else.
+        (
+            end_checks.LIVE_IS_REPLAY,
+            end_checks.STANDBY_IS_REPLAY,
+            checks.NO_REGRESS,
+            end_checks.LOG_DECIDES,
+            checks.SAME_EVENT,
+        ),
     ),
     Mutation(
         "what is held is not dropped at revocation",

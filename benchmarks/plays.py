@@ -115,11 +115,11 @@ async def kept_folder(scene: Scene) -> float:
     worker.fault("changelog")
     await _all_but_one(scene)
 
-    # Not all of them: a worker writes only a few flushes ahead of the broker.
+    # Not all of them: a worker writes only a few flushes of a partition ahead of the broker, and then waits.
     async def applied() -> bool:
-        return all([await scene.judged(request.batch_id) > 0 for request in scene.requests])
+        return any([await scene.judged(request.batch_id) > 0 for request in scene.requests])
 
-    await scene.until(applied, "verdicts of every batch are applied")
+    await scene.until(applied, "verdicts are applied")
     at = time.time()
     worker.kill()
     worker.no_faults()

@@ -6,6 +6,8 @@ The judge's verdict depends on its seed and on the pair alone. A batch that wait
 
 from __future__ import annotations
 
+from questions import question
+
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.requests import AssessmentRequest
 from cj_stream.domain import judgement
@@ -13,7 +15,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.decider import decide
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, VerdictReceived
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, todo
-from cj_stream.gateway.judges import Judge, Question, Verdict
+from cj_stream.gateway.judges import Judge, Verdict
 from cj_stream.operations.settings import Settings
 from cj_stream.worker import policy_of
 
@@ -48,7 +50,7 @@ async def _carried_out(effect: Effect, batch: Batch, judge: Judge) -> Event:
 
 
 async def _judged(effect: Submit, batch: Batch, judge: Judge) -> VerdictReceived:
-    answer = await judge.judge(Question(*batch.essay_ids(effect.index), prompt=""))
+    answer = await judge.judge(question(*batch.essay_ids(effect.index)))
     assert isinstance(answer, Verdict)
     return VerdictReceived(
         batch_id=batch.batch_id, run=batch.run, index=effect.index, attempt=effect.attempt, winner=answer.winner

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cj_stream.gateway.chance import uniform
-from cj_stream.gateway.judges import Answer, Failure, Question, Verdict
+from cj_stream.gateway.judges import Answer, Failure, Question, Unlimited, Verdict
 
 _COLUMNS = ("judge_index0", "left_index0", "right_index0", "left_won")
 
@@ -25,11 +25,13 @@ class _Studies(msgspec.Struct):
     studies: dict[str, Study]
 
 
-class ReplayJudge:
+class ReplayJudge(Unlimited):
     """Answers a pair with one of its recorded decisions, picked by the hash of seed and pair in presented order.
 
     Essay ids are the study's item names, exactly.
     """
+
+    scope = "mock/recorded"
 
     def __init__(self, study: Study, *, seed: int) -> None:
         self._seed = seed
@@ -53,6 +55,9 @@ class ReplayJudge:
             winner="A" if drawn == question.first else "B",
             confidence=round(1 + 4 * abs(2 * agreed / len(winners) - 1), 1),
             justification=f"A recorded decision of a person; {agreed} of {len(winners)} chose it.",
+            provider="mock",
+            model="recorded",
+            cost=0.0,
         )
 
 

@@ -71,7 +71,7 @@ class _Handlers:
         if request.callback_topic not in self._allowed_topics:
             detail = f"callback_topic: this gateway does not publish to {clip(request.callback_topic, 100)!r}."
             raise Refused("topic_not_allowed", detail, field="callback_topic")
-        return Question(_essay_id(request, "essay_a_id"), _essay_id(request, "essay_b_id"), request.user_prompt)
+        return Question(_essay_id(request, "essay_a_id"), _essay_id(request, "essay_b_id"), request)
 
     async def health(self, _: web.Request) -> web.Response:
         desk = self._desk

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cj_stream.gateway.chance import normal, uniform
-from cj_stream.gateway.judges import Answer, Question, Verdict
+from cj_stream.gateway.judges import Answer, Question, Unlimited, Verdict
 
 
-class SimulatedJudge:
+class SimulatedJudge(Unlimited):
     """P(first wins) = logistic((quality of first - quality of second + position_bias) / noise).
 
     Bradley & Terry, Biometrika 39 (1952); qualities and bias are in logits. An essay without a given quality has one
     drawn from N(0, spread) by the hash of seed and id. ``noise=0``: the better essay always wins. A pair in
     one order always gets the same verdict from the same seed.
     """
+
+    scope = "mock/simulated"
 
     def __init__(
         self,
@@ -56,6 +58,9 @@ class SimulatedJudge:
             winner="A" if winner == "A" else "B",
             confidence=round(1 + 4 * certainty, 1),
             justification=f"Essay {winner} wins; the simulated judge gave Essay A a chance of {chance:.0%}.",
+            provider="mock",
+            model="simulated",
+            cost=0.0,
         )
 
 

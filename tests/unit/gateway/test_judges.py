@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from questions import question
 
-from cj_stream.gateway.judges import Answer, Failure, Judge, OrderFree, Question, Verdict
+from cj_stream.gateway.judges import Answer, Failure, Judge, OrderFree, Question, Unlimited, Verdict
 from cj_stream.gateway.replay import ReplayJudge, read_study
 from cj_stream.gateway.simulated import SimulatedJudge, read_qualities
 
 ESSAYS = [f"essay-{number}" for number in range(12)]
-
-
-def question(first: str, second: str) -> Question:
-    return Question(first, second, prompt="")
 
 
 async def verdict(judge: Judge, first: str, second: str) -> Verdict:
@@ -60,7 +57,7 @@ async def test_the_confidence_stays_on_its_scale() -> None:
     judge = SimulatedJudge(seed=1, qualities={"poor": -1e6, "good": 1e6, "same": 1e6})
     assert (await verdict(judge, "good", "poor")).confidence == 5
     assert (await verdict(judge, "poor", "good")) == Verdict(
-        "B", 5.0, "Essay B wins; the simulated judge gave Essay A a chance of 0%."
+        "B", 5.0, "Essay B wins; the simulated judge gave Essay A a chance of 0%.", "mock", "simulated", cost=0.0
     )
     assert (await verdict(judge, "good", "same")).confidence == 1
 
@@ -71,7 +68,9 @@ async def test_an_order_free_judge_names_the_same_essay_in_both_orders() -> None
 
 
 async def test_an_order_free_judge_hands_failures_on() -> None:
-    class Undecided:
+    class Undecided(Unlimited):
+        scope = "mock/undecided"
+
         async def judge(self, question: Question) -> Answer:
             return Failure("TIMEOUT", question.first)
 

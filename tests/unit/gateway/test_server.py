@@ -12,12 +12,13 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
+from questions import question
 
 from cj_stream.contracts.callbacks import Callback, read_callback
 from cj_stream.contracts.comparison_api import NotAccepted, read_response
 from cj_stream.contracts.refusal import Refused
 from cj_stream.gateway.desk import Desk, Latency
-from cj_stream.gateway.judges import Answer, Question
+from cj_stream.gateway.judges import Answer, Question, Unlimited
 from cj_stream.gateway.server import gateway_app
 from cj_stream.gateway.specs import Bench, Benches, read_benches
 
@@ -100,7 +101,7 @@ async def test_a_comparison_is_accepted_and_its_verdict_published(path: str) -> 
     assert callback.correlation_id == UUID(body["correlation_id"])
     assert json.loads(value)["data"]["request_id"] == accepted["queue_id"]
     assert callback.winner in {"A", "B"}
-    assert (callback.provider, callback.model) == ("openai", "gpt-5.1")
+    assert (callback.provider, callback.model) == ("mock", "simulated")
     assert (callback.essay_a_id, callback.essay_b_id) == (
         body["metadata"]["essay_a_id"],
         body["metadata"]["essay_b_id"],
@@ -141,7 +142,9 @@ async def test_a_pair_that_was_never_recorded_becomes_an_error_callback(tmp_path
 
 
 async def test_a_judge_that_breaks_is_an_error_callback_and_the_gateway_goes_on() -> None:
-    class Broken:
+    class Broken(Unlimited):
+        scope = "mock/broken"
+
         async def judge(self, question: Question) -> Answer:
             raise RuntimeError(question.first)
 
@@ -264,7 +267,7 @@ async def test_a_callback_that_cannot_be_published_is_lost_and_the_next_one_is_n
 
 
 def test_latencies_follow_the_seed_and_the_pair() -> None:
-    questions = [Question(f"essay-{i}", "other", "") for i in range(200)]
+    questions = [question(f"essay-{i}", "other") for i in range(200)]
     latency = Latency(median_seconds=2.0, sigma=0.5, seed=1)
     seconds = sorted(latency.seconds(question) for question in questions)
     assert seconds == sorted(Latency(2.0, 0.5, 1).seconds(question) for question in questions)

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from questions import question
 
 from cj_stream.gateway.faults import Fault
-from cj_stream.gateway.judges import OrderFree, Question, Verdict
+from cj_stream.gateway.judges import OrderFree, Verdict
 from cj_stream.gateway.replay import ReplayJudge
 from cj_stream.gateway.simulated import SimulatedJudge
 from cj_stream.gateway.specs import Bench, read_benches
@@ -50,7 +51,7 @@ def test_the_options_of_a_simulated_judge_arrive(tmp_path: Path) -> None:
     judge = simulated(read_benches([spec], seed=0).default)
     same = SimulatedJudge(seed=9, qualities={"a": 2, "b": 1}, position_bias=-0.5, noise=0.5, spread=3)
     for first, second in (("a", "b"), ("c", "d")):
-        assert judge.first_wins(Question(first, second, "")) == same.first_wins(Question(first, second, ""))
+        assert judge.first_wins(question(first, second)) == same.first_wins(question(first, second))
 
 
 @pytest.mark.parametrize("spec", ["simulated:order_free=yes", "replay:{study},order_free=true,seed=2"])
@@ -61,16 +62,16 @@ def test_any_judge_can_be_made_order_free(spec: str, study: str) -> None:
 async def test_faults_go_over_another_judge(study: str) -> None:
     spec = f"trouble=faults:refuse=0.25,late=0.75,late_seconds=5,over=replay:{study},seed=4"
     bench = read_benches([spec], seed=0).default
-    assert isinstance(await bench.judge.judge(Question("Bus", "Car", "")), Verdict)
+    assert isinstance(await bench.judge.judge(question("Bus", "Car")), Verdict)
     assert bench.faults.late_seconds == 5
-    drawn = {bench.faults.draw(Question(f"{i}", "x", "")).fault for i in range(50)}
+    drawn = {bench.faults.draw(question(f"{i}", "x")).fault for i in range(50)}
     assert drawn == {Fault.REFUSE, Fault.LATE}
 
 
 def test_faults_alone_go_over_a_simulated_judge_with_the_same_seed() -> None:
     bench = read_benches(["trouble=faults:silent=1,seed=6"], seed=0).default
     assert simulated(bench).quality("x") == SimulatedJudge(seed=6).quality("x")
-    assert bench.faults.draw(Question("a", "b", "")).fault is Fault.SILENT
+    assert bench.faults.draw(question("a", "b")).fault is Fault.SILENT
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def rows_of_a_batch() -> tuple[list[Row], Control, Control]:
     policy = Policy(comparisons_per_essay=2 * COMPARISONS // ESSAYS, max_iterations=1)
     batch = accepted_batch("batch", ESSAYS, policy, now)
     ended = msgspec.structs.replace(batch.control, state=BatchState.CANCELLED, finished_at=now)
-    told = msgspec.structs.replace(ended, published=tuple(unpublished(evolve(batch, [ended]))))
+    told = msgspec.structs.replace(
+        ended, published=tuple(outcome.name for outcome in unpublished(evolve(batch, [ended])))
+    )
     return rows_of(evolve(batch, _judged(batch, now)))[:-1], batch.control, told
 
 

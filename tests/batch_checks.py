@@ -55,7 +55,7 @@ def check_timed_out(batch: Batch | None, opened_at: float, at: float) -> None:
     if batch is not None and not batch.finished:
         due = next_due(batch, opened_at)
         assert due is not None
-        assert due > at
+        assert due.at > at
 
 
 class History:

@@ -45,7 +45,7 @@ async def _carried_out(effect: Effect, batch: Batch, judge: Judge) -> Event:
         case Submit():
             return await _judged(effect, batch, judge)
         case Publish():
-            return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome)
+            return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name)
     raise AssertionError(f"no such effect: {effect}")
 
 

@@ -30,6 +30,7 @@ from cj_stream.domain.events import (
     TimeoutDue,
 )
 from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
@@ -159,12 +160,12 @@ class Story:
                 return judgement.plan(batch)
             case Score():
                 return judgement.score(batch)
-            case Publish() if effect.outcome in self.refusing:
+            case Publish() if effect.outcome.name in self.refusing:
                 why = "the record is larger than the topic takes"
-                return OutcomeRefused(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome, why=why)
+                return OutcomeRefused(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name, why=why)
             case Publish():
-                self.published.append(effect.outcome)
-                return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome)
+                self.published.append(effect.outcome.name)
+                return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name)
             case _:
                 return ContentLoaded(batch_id=batch.batch_id, run=batch.run, unusable=self.unusable)
 
@@ -209,7 +210,12 @@ class Story:
         return [effect for effect in todo(self.batch) if isinstance(effect, Submit)]
 
     def told(self, outcome: str, run: int = 1) -> OutcomePublished:
+        """The report that an outcome, which goes by this name, is published."""
         return OutcomePublished(batch_id=BATCH, run=run, outcome=outcome)
+
+    def owed(self) -> list[str]:
+        """The names of the outcomes that the batch still owes."""
+        return [outcome.name for outcome in unpublished(self.batch)]
 
     def rows_of_run(self, run: int) -> Batch:
         """A run of the batch as the table has it."""
@@ -250,7 +256,7 @@ class Story:
         self.opened_at = self.now
 
     def _next(self) -> None:
-        dues = [(due, batch) for batch in self.batches if (due := next_due(batch, self.opened_at)) is not None]
+        dues = [(due.at, batch) for batch in self.batches if (due := next_due(batch, self.opened_at)) is not None]
         due, batch = min(dues, key=lambda item: item[0], default=(None, None))
         if self._queue and (due is None or self._queue[0][0] <= due):
             self.now, _, event, effect = heapq.heappop(self._queue)

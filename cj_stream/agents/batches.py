@@ -119,4 +119,5 @@ class BatchHome:
         self._metrics.observe(subject, change.notes)
         for note in change.notes:
             if note.kind is NoteKind.STATE_CHANGED and subject is not None:
-                log.info("batch moved", batch_id=subject.batch_id, run=subject.run, states=note.detail)
+                states = f"{note.left} -> {note.detail}"
+                log.info("batch moved", batch_id=subject.batch_id, run=subject.run, states=states)

@@ -37,7 +37,8 @@ class BatchDeadlines:
 
     def next_due(self, subject: Batch, opened_at: float) -> float | None:
         """Return when the batch falls due next."""
-        return next_due(subject, opened_at)
+        due = next_due(subject, opened_at)
+        return due and due.at
 
     def watched(self, subject: Batch) -> Watched:
         """Return what is kept of a batch."""

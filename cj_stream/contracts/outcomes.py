@@ -17,14 +17,13 @@ from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import ANCHOR_PREFIX
+from cj_stream.domain.states import FailureReason
 
 SERVICE = "cj_assessment_service"
 COMPLETED_EVENT_TYPE = "huleedu.cj_assessment.completed.v1"
 FAILED_EVENT_TYPE = "huleedu.cj_assessment.failed.v1"
 RESULT_EVENT_TYPE = "assessment.result.published"
 JOB_ID_OF_REFUSED = "INITIALIZATION_FAILED"
-LOW_SUCCESS_RATE = "low_success_rate"
-STUCK_TIMEOUT = "stuck_timeout_insufficient_progress"
 
 TopicKind = Literal["completed", "failed", "result"]
 
@@ -109,12 +108,12 @@ def completed_event(
     return _outgoing("completed", COMPLETED_EVENT_TYPE, header, header.batch_id, data)
 
 
-def failed_event(header: OutcomeHeader, *, reason: str, details: Mapping[str, Any]) -> OutgoingEvent:
+def failed_event(header: OutcomeHeader, *, reason: FailureReason, details: Mapping[str, Any]) -> OutgoingEvent:
     """Return the failed event of a batch that had begun, with ``details`` that JSON can hold.
 
-    As upstream has it, the details of ``STUCK_TIMEOUT`` stand beside the reason, others below ``details``.
+    As upstream has it, the details of ``FailureReason.STUCK`` stand beside the reason, others below ``details``.
     """
-    nested = details if reason == STUCK_TIMEOUT else {"details": details}
+    nested = details if reason is FailureReason.STUCK else {"details": details}
     data = _thin_data(header, "failed", "failed_critically", {"reason": reason, **nested})
     return _outgoing("failed", FAILED_EVENT_TYPE, header, header.batch_id, data)
 

@@ -6,7 +6,9 @@ its next activity, and a whole life has its limit. A finished batch is deleted a
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from math import inf
+from typing import NamedTuple
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import fail_overdue
@@ -14,28 +16,56 @@ from cj_stream.domain.decisions import fail_batch, success_suffices, trigger_fin
 from cj_stream.domain.draft import Change, Draft, NoteKind
 from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.outcomes import unpublished
-from cj_stream.domain.states import BatchState
+from cj_stream.domain.states import BatchState, FailureReason
 from cj_stream.scoring.quality.stopping import StopReason
 
-STUCK = "stuck_timeout_insufficient_progress"
+
+class DeadlineKind(Enum):
+    """What falls due for a batch."""
+
+    COMPARISON = auto()
+    """The oldest attempt that awaits its callback has waited long enough."""
+    IDLE = auto()
+    """Nothing has moved for too long. Whatever moves puts it off."""
+    FIT = auto()
+    """A fit has not ended for too long."""
+    AGE = auto()
+    """The batch is as old as it may become. Nothing puts it off."""
+    AGE_AFTER_DOWNTIME = auto()
+    """The same; it was reached while nobody served the batch, which is given the time of an idle one."""
+    RETENTION = auto()
+    """A finished batch has been kept long enough."""
 
 
-def next_due(batch: Batch, opened_at: float = 0.0) -> float | None:
-    """Return when something falls due next, or None while a finished batch still has outcomes to publish.
+class Deadline(NamedTuple):
+    """What falls due, and when, in seconds since the epoch."""
+
+    kind: DeadlineKind
+    at: float
+
+
+def next_due(batch: Batch, opened_at: float = 0.0) -> Deadline | None:
+    """Return what falls due next, or None while a finished batch still has outcomes to publish.
 
     ``opened_at``: since when the batch's partition is served; what was idle before does not count.
     """
     policy, control = batch.roster.policy, batch.control
     if batch.finished:
-        return None if unpublished(batch) else (control.finished_at or control.state_since) + policy.retention
+        kept_until = (control.finished_at or control.state_since) + policy.retention
+        return None if unpublished(batch) else Deadline(DeadlineKind.RETENTION, kept_until)
     overdue = batch.comparisons.oldest_submission() + policy.comparison_deadline
-    return min(_idle_until(batch, opened_at), _old_at(batch, opened_at), overdue)
+    idle, age = _idle_until(batch, opened_at), _old_at(batch, opened_at)
+    if overdue < min(idle, age.at):
+        return Deadline(DeadlineKind.COMPARISON, overdue)
+    if batch.state is BatchState.SCORING and idle <= age.at:
+        return Deadline(DeadlineKind.FIT, idle)
+    return age if age.at <= idle else Deadline(DeadlineKind.IDLE, idle)
 
 
 def delete_if_retired(batch: Batch, at: float) -> Change | None:
     """Return the deletion of a batch past its retention; None when the batch is not that old."""
     due = next_due(batch) if batch.finished else None
-    if due is None or due > at:
+    if due is None or due.at > at:
         return None
     draft = Draft(batch, at)
     draft.note(NoteKind.BATCH_DELETED)
@@ -46,7 +76,7 @@ def expire(draft: Draft, event: TimeoutDue) -> None:
     """Fail what is overdue now, and end the batch if it is stuck or too old. A batch that moved is left alone."""
     fail_overdue(draft)
     idle = _idle_until(draft.batch, event.opened_at) <= draft.at
-    if idle or _old_at(draft.batch, event.opened_at) <= draft.at:
+    if idle or _old_at(draft.batch, event.opened_at).at <= draft.at:
         _end_stuck(draft, scoring_hangs=idle and draft.batch.state is BatchState.SCORING)
 
 
@@ -56,13 +86,16 @@ def _idle_until(batch: Batch, opened_at: float) -> float:
     return since + batch.roster.policy.batch_timeout
 
 
-def _old_at(batch: Batch, opened_at: float) -> float:
+def _old_at(batch: Batch, opened_at: float) -> Deadline:
     # The final fit is bounded by its idle time; failing it for its age would throw the ranking away.
     if batch.state is BatchState.SCORING and batch.control.stop_reason is not None:
-        return inf
+        return Deadline(DeadlineKind.AGE, inf)
     policy = batch.roster.policy
     # Who grew old while nobody served has at least as long, from the opening, as one that is idle.
-    return max(batch.control.created_at + policy.max_age, opened_at + policy.batch_timeout)
+    old_at, served = batch.control.created_at + policy.max_age, opened_at + policy.batch_timeout
+    if served > old_at:
+        return Deadline(DeadlineKind.AGE_AFTER_DOWNTIME, served)
+    return Deadline(DeadlineKind.AGE, old_at)
 
 
 def _end_stuck(draft: Draft, *, scoring_hangs: bool) -> None:
@@ -84,4 +117,4 @@ def _end_stuck(draft: Draft, *, scoring_hangs: bool) -> None:
         "total_comparisons": batch.total_comparisons,
         "last_activity_at": batch.control.activity_at,
     }
-    fail_batch(draft, STUCK, details)
+    fail_batch(draft, FailureReason.STUCK, details)

@@ -32,12 +32,12 @@ from cj_stream.domain.events import (
     TimeoutDue,
     VerdictReceived,
 )
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.outcomes import still_owed
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Unpublishable
 from cj_stream.domain.requests import request
+from cj_stream.domain.states import FailureReason
 
-POISONED = "internal_error"
 WHY_KEPT = 200
 """Characters kept of why an outcome was refused: a batch may have two thousand of them, in one row."""
 
@@ -66,19 +66,20 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
 
 
 def _published(draft: Draft, event: OutcomePublished) -> None:
-    if event.outcome in unpublished(draft.batch):
+    if still_owed(draft.batch, event.outcome):
         draft.control(published=(*draft.batch.control.published, event.outcome))
 
 
 def _outcome_refused(draft: Draft, event: OutcomeRefused) -> None:
-    if event.outcome in unpublished(draft.batch):
+    outcome = still_owed(draft.batch, event.outcome)
+    if outcome is not None:
         refused = Unpublishable(outcome=event.outcome, why=event.why[:WHY_KEPT], at=draft.at)
         draft.control(unpublishable=(*draft.batch.control.unpublishable, refused))
-        draft.note(NoteKind.OUTCOME_REFUSED, event.outcome.partition(":")[0])
+        draft.note(NoteKind.OUTCOME_REFUSED, outcome.kind)
 
 
 def _poisoned(draft: Draft, event: BatchPoisoned) -> None:
-    fail_batch(draft, POISONED, {"error": event.error})
+    fail_batch(draft, FailureReason.INTERNAL_ERROR, {"error": event.error})
 
 
 HANDLERS: dict[type[Event], Callable[[Draft, Any], None]] = {

@@ -12,13 +12,9 @@ from cj_stream.domain.comparisons import renew
 from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
 from cj_stream.domain.records import Content, Plan
-from cj_stream.domain.states import BatchState, Decision
+from cj_stream.domain.states import BatchState, Decision, FailureReason
 from cj_stream.scoring.quality.stopping import Progress as ScoringProgress
 from cj_stream.scoring.quality.stopping import StopReason, stop_reason
-
-LOW_SUCCESS_RATE = "low_success_rate"
-NO_USABLE_ESSAYS = "no_usable_essays"
-NO_PAIRS = "no_pairs"
 
 
 def advance(draft: Draft) -> None:
@@ -101,7 +97,7 @@ def content_loaded(draft: Draft, event: ContentLoaded) -> None:
     draft.put(Content(usable=usable, unusable=event.unusable))
     draft.touch()
     if not usable:
-        fail_batch(draft, NO_USABLE_ESSAYS, {"essays": len(draft.batch.roster.essays)})
+        fail_batch(draft, FailureReason.NO_USABLE_ESSAYS, {"essays": len(draft.batch.roster.essays)})
     elif len(usable) == 1:
         draft.control(stop_reason=StopReason.SINGLE_ESSAY)
         _finish(draft, BatchState.COMPLETED)
@@ -122,7 +118,7 @@ def pairs_planned(draft: Draft, event: PairsPlanned) -> None:
     elif success_suffices(batch):
         trigger_final_scoring(draft, StopReason.PAIRS_EXHAUSTED)
     else:
-        fail_batch(draft, NO_PAIRS, _counts(batch))
+        fail_batch(draft, FailureReason.NO_PAIRS, _counts(batch))
 
 
 def scores_computed(draft: Draft, event: ScoresComputed) -> None:
@@ -159,10 +155,10 @@ def trigger_final_scoring(draft: Draft, reason: StopReason) -> None:
 
 def fail_low_success_rate(draft: Draft) -> None:
     """End the batch as failed: too few of its settled comparisons have a verdict."""
-    fail_batch(draft, LOW_SUCCESS_RATE, _counts(draft.batch))
+    fail_batch(draft, FailureReason.LOW_SUCCESS_RATE, _counts(draft.batch))
 
 
-def fail_batch(draft: Draft, reason: str, details: dict[str, float | int | str]) -> None:
+def fail_batch(draft: Draft, reason: FailureReason, details: dict[str, float | int | str]) -> None:
     """End the batch as failed, with the reason and what an operator needs to know of it."""
     _note_decision(draft, Decision.PUBLISH_FAILURE)
     draft.control(failure=reason, failure_details=details)
@@ -171,7 +167,7 @@ def fail_batch(draft: Draft, reason: str, details: dict[str, float | int | str])
 
 def cancel_batch(draft: Draft, reason: str) -> None:
     """End the batch on an operator's word."""
-    draft.control(failure="cancelled", failure_details={"reason": reason, **_counts(draft.batch)})
+    draft.control(failure=FailureReason.CANCELLED, failure_details={"reason": reason, **_counts(draft.batch)})
     _finish(draft, BatchState.CANCELLED)
 
 
@@ -185,7 +181,7 @@ def _finish(draft: Draft, state: BatchState) -> None:
     draft.control(finished_at=draft.at)
 
 
-def _stopping_rule(batch: Batch) -> str | None:
+def _stopping_rule(batch: Batch) -> StopReason | None:
     policy, current = batch.roster.policy, batch.scores[-1]
     return stop_reason(
         ScoringProgress(

@@ -43,11 +43,15 @@ class NoteKind(StrEnum):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened: its kind, a word about it, and a number where there is one."""
+    """One thing that happened: its kind, a word about it, and a number where there is one.
+
+    The word about a change of state is the new state, and ``left`` the old one.
+    """
 
     kind: NoteKind
     detail: str = ""
     value: float = 0.0
+    left: BatchState | None = None
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +93,7 @@ class Draft:
         old = self.batch.state
         check_transition(old, state)
         self.control(state=state, state_since=self.at)
-        self.note(NoteKind.STATE_CHANGED, f"{old} -> {state}")
+        self._notes.append(Note(NoteKind.STATE_CHANGED, state, left=old))
 
     def note(self, kind: NoteKind, detail: str = "", value: float = 0.0) -> None:
         """Record something for logs and metrics."""

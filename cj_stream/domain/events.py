@@ -124,14 +124,14 @@ class OutcomePublished(RunEvent, frozen=True):
     """The broker has acknowledged an outcome event."""
 
     outcome: str
-    """As `kind:correlation_id`."""
+    """Its `Outcome.name`."""
 
 
 class OutcomeRefused(RunEvent, frozen=True):
     """The topic of an outcome event will never take it."""
 
     outcome: str
-    """As `kind:correlation_id`."""
+    """Its `Outcome.name`."""
     why: str
 
 

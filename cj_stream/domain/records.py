@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.states import BatchState
+from cj_stream.domain.states import BatchState, FailureReason
+from cj_stream.scoring.quality.stopping import StopReason
 
 Slot = Literal["A", "B"]
 """Essay A is the one presented first."""
@@ -185,7 +186,7 @@ class Unpublishable(Row, frozen=True):
     """An outcome that its topic will never take: nobody was told by it, and nobody waits for it."""
 
     outcome: str
-    """As `kind:correlation_id`."""
+    """Its `Outcome.name`."""
     why: str
     at: float
 
@@ -205,16 +206,16 @@ class Control(Row, frozen=True):
     scoring_round: int = 0
     """Counts the requests for a fit, so that a repeated one is told from a new one."""
     partial_scoring_triggered: bool = False
-    stop_reason: str | None = None
+    stop_reason: StopReason | None = None
     """Why no more pairs are planned; set before the final fit."""
-    failure: str | None = None
+    failure: FailureReason | None = None
     failure_details: dict[str, float | int | str] = {}
     finished_at: float | None = None
     joined: tuple[str, ...] = ()
     """Correlation ids of further requests for the same content."""
     refusals: tuple[Refusal, ...] = ()
     published: tuple[str, ...] = ()
-    """Outcomes the broker has acknowledged, as `kind:correlation_id`."""
+    """Outcomes the broker has acknowledged, each as its `Outcome.name`."""
     origins: tuple[Origin, ...] = ()
     """The last request for this batch id, of any run, from each partition of the request topic."""
     unpublishable: tuple[Unpublishable, ...] = ()

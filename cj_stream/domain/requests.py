@@ -17,7 +17,7 @@ from cj_stream.domain.decisions import advance
 from cj_stream.domain.draft import Change, Draft, NoteKind
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import batch_seed
-from cj_stream.domain.outcomes import outcome, owed_to
+from cj_stream.domain.outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Control, Origin, Refusal, Roster
 from cj_stream.domain.states import BatchState
@@ -130,7 +130,7 @@ def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
 
 
 def _publish_again(draft: Draft, correlation_id: str) -> None:
-    again = set(owed_to(draft.batch, correlation_id))
+    again = {outcome.name for outcome in owed_to(draft.batch, correlation_id)}
     control = draft.batch.control
     draft.control(
         published=tuple(name for name in control.published if name not in again),
@@ -141,7 +141,7 @@ def _publish_again(draft: Draft, correlation_id: str) -> None:
 
 def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
     kept = _kept(draft.batch.control, correlation_id)
-    told, control = {outcome("refused", refusal.correlation_id) for refusal in kept}, draft.batch.control
+    told, control = {_name(refusal) for refusal in kept}, draft.batch.control
     draft.control(
         refusals=(*kept, Refusal(correlation_id=correlation_id, reason=reason, at=draft.at)),
         published=tuple(name for name in control.published if name in told),
@@ -154,6 +154,10 @@ def _kept(control: Control, besides: str) -> list[Refusal]:
     """Return the refusals to keep when one more comes: those already told go first, the oldest of them."""
     others = [refusal for refusal in control.refusals if refusal.correlation_id != besides]
     published = {*control.published, *(refused.outcome for refused in control.unpublishable)}
-    told = [refusal for refusal in others if outcome("refused", refusal.correlation_id) in published]
+    told = [refusal for refusal in others if _name(refusal) in published]
     forgotten = {refusal.correlation_id for refusal in told[: max(len(others) + 1 - REFUSALS_KEPT, 0)]}
     return [refusal for refusal in others if refusal.correlation_id not in forgotten][1 - UNTOLD_KEPT :]
+
+
+def _name(refusal: Refusal) -> str:
+    return Outcome(OutcomeKind.REFUSED, refusal.correlation_id).name

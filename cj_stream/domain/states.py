@@ -1,4 +1,4 @@
-"""The seven states of a batch, the five decisions, and the one table of legal transitions."""
+"""The seven states of a batch, the five decisions, why a batch fails, and the one table of legal transitions."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ class Decision(StrEnum):
     TRIGGER_PARTIAL_SCORING = "TRIGGER_PARTIAL_SCORING"
     TRIGGER_FINAL_SCORING = "TRIGGER_FINAL_SCORING"
     PUBLISH_FAILURE = "PUBLISH_FAILURE"
+
+
+class FailureReason(StrEnum):
+    """Why a batch ended without a ranking: as the row keeps it, and as the failed event says it."""
+
+    LOW_SUCCESS_RATE = "low_success_rate"
+    """Too few of the settled comparisons have a verdict."""
+    STUCK = "stuck_timeout_insufficient_progress"
+    """A time limit was reached, and too little was done to be scored."""
+    NO_USABLE_ESSAYS = "no_usable_essays"
+    NO_PAIRS = "no_pairs"
+    """No pair was left to compare, and there were too few verdicts for a ranking."""
+    INTERNAL_ERROR = "internal_error"
+    """An event of the batch could not be decided: a bug."""
+    CANCELLED = "cancelled"
+    """An operator said so."""
 
 
 _ENDED_EARLY = {BatchState.FAILED, BatchState.CANCELLED}

@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.outcomes import Outcome, unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 
@@ -50,7 +50,7 @@ class Score(Effect, frozen=True):
 class Publish(Effect, frozen=True):
     """Publish an outcome event. Answered by `OutcomePublished`."""
 
-    outcome: str
+    outcome: Outcome
 
 
 def todo(batch: Batch) -> list[Effect]:

@@ -192,7 +192,7 @@ class Effects:
         try:
             topic, event = outcome_message(batch, effect.outcome, self._settings, job_id(batch))
         except Exception as error:  # the same batch always gives the same bytes: a retry would fail the same way
-            log.exception("an outcome cannot be written", batch_id=effect.batch_id, outcome=effect.outcome)
+            log.exception("an outcome cannot be written", batch_id=effect.batch_id, outcome=effect.outcome.name)
             return _refused(effect, f"it cannot be written: {error!r}")
         try:
             await self._publisher.publish(topic, key=event.key, value=event.value)
@@ -200,7 +200,7 @@ class Effects:
             return _refused(effect, str(refused))
         except TopicRefusesError as refuses:
             raise PostponedError(str(refuses), refuses.seconds) from refuses
-        return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+        return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome.name)
 
 
 def _shortened(reasons: dict[int, str]) -> dict[int, str]:
@@ -210,8 +210,9 @@ def _shortened(reasons: dict[int, str]) -> dict[int, str]:
 
 
 def _refused(effect: Publish, why: str) -> OutcomeRefused:
-    log.error("an outcome is not published", batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
-    return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=why)
+    name = effect.outcome.name
+    log.error("an outcome is not published", batch_id=effect.batch_id, run=effect.run, outcome=name, why=why)
+    return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=name, why=why)
 
 
 def _failed(effect: Submit, code: str, message: str) -> ComparisonFailed:

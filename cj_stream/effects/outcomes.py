@@ -18,52 +18,60 @@ from cj_stream.contracts.outcomes import (
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.ranking import ranking
+from cj_stream.domain.states import FailureReason
 from cj_stream.operations.settings import Settings
 
 
-def outcome_message(batch: Batch, outcome: str, settings: Settings, job_id: str) -> tuple[str, OutgoingEvent]:
-    """Return the topic and the event of an outcome, named as in `domain.outcomes`."""
-    kind, _, correlation_id = outcome.partition(":")
-    if kind == "refused":
-        return settings.assessment_failed_topic, _refused(batch, correlation_id)
-    header = _header(batch, kind, correlation_id, job_id)
-    if kind == "failed":
-        control = batch.control
-        event = failed_event(header, reason=control.failure or "unknown", details=control.failure_details)
-        return settings.assessment_failed_topic, event
-    if kind == "completed":
-        essays, content = batch.roster.essays, batch.content
-        failed = sorted(content.unusable) if content else []
-        scored = [essays[position].id for position in batch.usable]
-        return settings.assessment_completed_topic, completed_event(header, scored, [essays[i].id for i in failed])
-    return settings.assessment_result_topic, result_event(header, _ranked(batch), _metadata(batch, settings))
+def outcome_message(batch: Batch, outcome: Outcome, settings: Settings, job_id: str) -> tuple[str, OutgoingEvent]:
+    """Return the topic and the event of an outcome."""
+    match outcome.kind:
+        case OutcomeKind.REFUSED:
+            return settings.assessment_failed_topic, _refused(batch, outcome)
+        case OutcomeKind.FAILED:
+            return settings.assessment_failed_topic, _failed(batch, _header(batch, outcome, job_id))
+        case OutcomeKind.COMPLETED:
+            return settings.assessment_completed_topic, _completed(batch, _header(batch, outcome, job_id))
+        case OutcomeKind.RESULT:
+            header = _header(batch, outcome, job_id)
+            return settings.assessment_result_topic, result_event(header, _ranked(batch), _metadata(batch, settings))
 
 
-def _header(batch: Batch, kind: str, correlation_id: str, job_id: str) -> OutcomeHeader:
+def _failed(batch: Batch, header: OutcomeHeader) -> OutgoingEvent:
+    control = batch.control
+    return failed_event(header, reason=control.failure or FailureReason.INTERNAL_ERROR, details=control.failure_details)
+
+
+def _completed(batch: Batch, header: OutcomeHeader) -> OutgoingEvent:
+    essays, content = batch.roster.essays, batch.content
+    failed = sorted(content.unusable) if content else []
+    return completed_event(header, [essays[i].id for i in batch.usable], [essays[i].id for i in failed])
+
+
+def _header(batch: Batch, outcome: Outcome, job_id: str) -> OutcomeHeader:
     control = batch.control
     return OutcomeHeader(
-        event_id=outcome_event_id(batch.batch_id, batch.run, kind, correlation_id),
+        event_id=outcome_event_id(batch.batch_id, batch.run, *outcome),
         batch_id=batch.batch_id,
         job_id=job_id,
-        correlation_id=UUID(correlation_id),
+        correlation_id=UUID(outcome.correlation_id),
         started_at=_time(control.created_at),
         completed_at=_time(control.finished_at or control.state_since),
         traceparent=batch.roster.context.traceparent,
     )
 
 
-def _refused(batch: Batch, correlation_id: str) -> OutgoingEvent:
-    refusal = next(refusal for refusal in batch.control.refusals if refusal.correlation_id == correlation_id)
+def _refused(batch: Batch, outcome: Outcome) -> OutgoingEvent:
+    refusal = next(each for each in batch.control.refusals if each.correlation_id == outcome.correlation_id)
     refused = Refused(
         "batch_is_live",
         refusal.reason,
         batch_id=batch.batch_id,
-        correlation_id=UUID(correlation_id),
+        correlation_id=UUID(outcome.correlation_id),
         is_request=True,
     )
-    event_id = outcome_event_id(batch.batch_id, batch.run, "refused", correlation_id)
-    return refused_event(refused, event_id, _time(refusal.at))
+    return refused_event(refused, outcome_event_id(batch.batch_id, batch.run, *outcome), _time(refusal.at))
 
 
 def _ranked(batch: Batch) -> list[RankedEssay]:

@@ -119,7 +119,7 @@ class Metrics:
             case NoteKind.CALLBACK_DUPLICATE | NoteKind.CALLBACK_LATE | NoteKind.CALLBACK_ORPHAN:
                 self.callbacks_ignored.labels(kind.removeprefix("callback_")).inc(times)
             case NoteKind.STATE_CHANGED:
-                self.transitions.labels(detail.rpartition(" ")[2]).inc(times)
+                self.transitions.labels(detail).inc(times)
             case NoteKind.DECIDED:
                 self.decisions.labels(detail).inc(times)
             case NoteKind.OUTCOME_REFUSED:

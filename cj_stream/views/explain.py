@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.deadlines import next_due
+from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
 from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
@@ -84,22 +84,26 @@ def _next_iteration(batch: Batch) -> int:
 
 def _next_event(batch: Batch, opened_at: float) -> dict[str, str] | None:
     due = next_due(batch, opened_at)
-    return None if due is None else {"what": _what_falls_due(batch, due), "at": iso_time(due)}
+    return None if due is None else {"what": _what_falls_due(batch, due), "at": iso_time(due.at)}
 
 
-def _what_falls_due(batch: Batch, due: float) -> str:
-    policy = batch.roster.policy
-    if batch.finished:
-        return "The batch is deleted: its retention period is over."
-    accepted = (batch.comparisons[index].submitted_at or 0.0 for index in batch.progress.accepted)
-    if due in (submitted + policy.comparison_deadline for submitted in accepted):
-        return "The oldest comparison without a callback fails with TIMEOUT; it is tried again while attempts are left."
-    ending = f"is scored if {policy.timeout_completion_pct:g} % of it is done, and fails otherwise"
-    if due == batch.control.created_at + policy.max_age:
-        return f"The batch reaches its largest age: it {ending}."
-    if batch.state is BatchState.SCORING:
-        return "If the fit has not ended by then, the batch is stuck: it fails."
-    return f"If nothing moves until then, the batch is stuck: it {ending}."
+def _what_falls_due(batch: Batch, due: Deadline) -> str:
+    ending = f"is scored if {batch.roster.policy.timeout_completion_pct:g} % of it is done, and fails otherwise"
+    match due.kind:
+        case DeadlineKind.COMPARISON:
+            what = "The oldest comparison without a callback fails with TIMEOUT"
+            return f"{what}; it is tried again while attempts are left."
+        case DeadlineKind.IDLE:
+            return f"If nothing moves until then, the batch is stuck: it {ending}."
+        case DeadlineKind.FIT:
+            return "If the fit has not ended by then, the batch is stuck: it fails."
+        case DeadlineKind.AGE:
+            return f"The batch reaches its largest age: it {ending}."
+        case DeadlineKind.AGE_AFTER_DOWNTIME:
+            what = "The batch reached its largest age while no worker served it"
+            return f"{what}. Whatever moves until then, it {ending}."
+        case DeadlineKind.RETENTION:
+            return "The batch is deleted: its retention period is over."
 
 
 def _what(effect: Effect, batch: Batch) -> str:
@@ -114,8 +118,7 @@ def _what(effect: Effect, batch: Batch) -> str:
         case Score():
             return f"fit the scores to {batch.progress.judged} verdicts"
         case Publish():
-            kind, _, correlation_id = effect.outcome.partition(":")
-            return f"publish the {kind} event of request {correlation_id}"
+            return f"publish the {effect.outcome.kind} event of request {effect.outcome.correlation_id}"
     raise TypeError(f"no words for the effect {effect!r}")
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.commands import objection
-from cj_stream.domain.deadlines import STUCK
-from cj_stream.domain.decider import POISONED
-from cj_stream.domain.decisions import LOW_SUCCESS_RATE, NO_PAIRS, NO_USABLE_ESSAYS
 from cj_stream.domain.events import Action
-from cj_stream.domain.states import BatchState
+from cj_stream.domain.states import FailureReason
 from cj_stream.operations.troubles import SOMEBODY_HAS_TO
 
 _COMMANDS = {
@@ -22,11 +19,12 @@ _REFUSED = (
 )
 _AGAIN = "Sending the request again starts another run."
 _AFTER_FAILURE = {
-    LOW_SUCCESS_RATE: "Too few comparisons got a verdict: see the last errors and the LLM provider. " + _AGAIN,
-    STUCK: "Nothing moved for too long: check that the LLM provider calls back on the callback topic. " + _AGAIN,
-    NO_USABLE_ESSAYS: "No essay has a readable text: see the failed essays and the content service. " + _AGAIN,
-    NO_PAIRS: "No pair of essays was left to compare and too few had a verdict: see the last errors. " + _AGAIN,
-    POISONED: "This is a bug of the service: the event is in the dead letters, please report it. " + _AGAIN,
+    FailureReason.LOW_SUCCESS_RATE: "Too few comparisons got a verdict: see the last errors and the LLM provider. ",
+    FailureReason.STUCK: "Nothing moved for too long: check that the LLM provider calls back on the callback topic. ",
+    FailureReason.NO_USABLE_ESSAYS: "No essay has a readable text: see the failed essays and the content service. ",
+    FailureReason.NO_PAIRS: "No pair of essays was left to compare and too few had a verdict: see the last errors. ",
+    FailureReason.INTERNAL_ERROR: "This is a bug of the service: the event is in the dead letters, please report it. ",
+    FailureReason.CANCELLED: "",
 }
 
 
@@ -56,6 +54,5 @@ def _commands(batch: Batch) -> list[str]:
 def _after_the_end(batch: Batch) -> list[str]:
     if batch.control.unpublishable:
         return [_REFUSED.format(count=len(batch.control.unpublishable))]
-    if batch.state is BatchState.FAILED and batch.control.failure in _AFTER_FAILURE:
-        return [_AFTER_FAILURE[batch.control.failure]]
-    return [_AGAIN] if batch.state is BatchState.CANCELLED else []
+    failure = batch.control.failure
+    return [] if failure is None else [_AFTER_FAILURE[failure] + _AGAIN]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.outcomes import Outcome, unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.domain.states import BatchState
@@ -130,11 +130,13 @@ def _newest_scores(batch: Batch) -> dict[str, float]:
 
 
 def _outcomes(batch: Batch) -> list[dict[str, Any]]:
-    told = [_outcome(name, published=True) for name in batch.control.published]
-    refused = [_outcome(each.outcome, published=False) | {"refused": each.why} for each in batch.control.unpublishable]
-    return [*told, *refused, *(_outcome(name, published=False) for name in unpublished(batch))]
+    control = batch.control
+    told = [_outcome(Outcome.named(name), published=True) for name in control.published]
+    refused = [
+        _outcome(Outcome.named(each.outcome), published=False) | {"refused": each.why} for each in control.unpublishable
+    ]
+    return [*told, *refused, *(_outcome(outcome, published=False) for outcome in unpublished(batch))]
 
 
-def _outcome(name: str, *, published: bool) -> dict[str, Any]:
-    kind, _, correlation_id = name.partition(":")
-    return {"kind": kind, "correlation_id": correlation_id, "published": published}
+def _outcome(outcome: Outcome, *, published: bool) -> dict[str, Any]:
+    return {"kind": outcome.kind, "correlation_id": outcome.correlation_id, "published": published}

@@ -12,8 +12,6 @@ import pytest
 from contract_samples import MAX_ESSAYS, document, raw
 
 from cj_stream.contracts.outcomes import (
-    LOW_SUCCESS_RATE,
-    STUCK_TIMEOUT,
     OutcomeHeader,
     OutgoingEvent,
     RankedEssay,
@@ -25,6 +23,7 @@ from cj_stream.contracts.outcomes import (
 )
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.requests import read_request
+from cj_stream.domain.states import FailureReason
 
 METADATA = ResultMetadata(
     model="gpt-5.1", provider="openai", temperature=0.1, course_code="ENG6", assignment_id=None, comparison_count=10
@@ -120,7 +119,7 @@ def test_anchors_are_in_the_result_and_not_in_the_completed_event() -> None:
 def test_a_low_success_rate_is_the_sample_to_the_letter() -> None:
     name = "failed_low_success_rate.json"
     details = document(name)["data"]["system_metadata"]["error_info"]["details"]
-    event = failed_event(header_of(name), reason=LOW_SUCCESS_RATE, details=details)
+    event = failed_event(header_of(name), reason=FailureReason.LOW_SUCCESS_RATE, details=details)
     ended = "data.system_metadata.completed_at"
     assert comparable(document_of(event), ended) == comparable(document(name), ended)
     assert (event.topic_kind, event.key.decode()) == ("failed", document(name)["data"]["entity_id"])
@@ -130,7 +129,7 @@ def test_a_stuck_timeout_is_the_sample_but_for_the_zone_of_its_start() -> None:
     name = "failed_stuck_timeout.json"
     info = document(name)["data"]["system_metadata"]["error_info"]
     details = {key: value for key, value in info.items() if key != "reason"}
-    event = failed_event(header_of(name), reason=STUCK_TIMEOUT, details=details)
+    event = failed_event(header_of(name), reason=FailureReason.STUCK, details=details)
     times = ("data.system_metadata.completed_at", "data.system_metadata.started_at")
     assert comparable(document_of(event), *times) == comparable(document(name), *times)
     assert document_of(event)["data"]["system_metadata"]["started_at"] == "2026-03-04T10:24:51.990201Z"

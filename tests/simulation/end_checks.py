@@ -17,7 +17,7 @@ from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.decider import decide
 from cj_stream.domain.events import BatchRequested, ContentLoaded, Event, VerdictReceived
 from cj_stream.domain.identifiers import CorrelationIds, outcome_event_id
-from cj_stream.domain.outcomes import outcome, owed_to
+from cj_stream.domain.outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import ComparisonStatus, Origin
@@ -261,19 +261,18 @@ def _once(world: World, number: int) -> Iterator[tuple[float, Event]]:
 
 
 def _note_owed(batch: Batch, owed: Owed) -> None:
-    names = [outcome("refused", refusal.correlation_id) for refusal in batch.control.refusals]
+    owes = [Outcome(OutcomeKind.REFUSED, refusal.correlation_id) for refusal in batch.control.refusals]
     if batch.finished:
         for correlation_id in (batch.roster.correlation_id, *batch.control.joined):
-            names += owed_to(batch, correlation_id)
-    for name in names:
-        owed.setdefault(name.partition(":")[2], set()).add(_event_id(batch, name))
+            owes += owed_to(batch, correlation_id)
+    for outcome in owes:
+        owed.setdefault(outcome.correlation_id, set()).add(_event_id(batch, outcome))
     refused = owed.setdefault(REFUSED, set())
-    refused.update(_event_id(batch, refusal.outcome) for refusal in batch.control.unpublishable)
+    refused.update(_event_id(batch, Outcome.named(refusal.outcome)) for refusal in batch.control.unpublishable)
 
 
-def _event_id(batch: Batch, name: str) -> str:
-    kind, _, correlation_id = name.partition(":")
-    return str(outcome_event_id(batch.batch_id, batch.run, kind, correlation_id))
+def _event_id(batch: Batch, outcome: Outcome) -> str:
+    return str(outcome_event_id(batch.batch_id, batch.run, *outcome))
 
 
 class _View:

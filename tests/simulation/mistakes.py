@@ -262,7 +262,7 @@ async def publish_without_waiting(self: Effects, effect: Publish, batch: Batch, 
     publishing = asyncio.ensure_future(self._publisher.publish(topic, key=event.key, value=event.value))
     publishing.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.sleep(0)
-    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome.name)
 
 
 async def publish_for_ever(self: Effects, effect: Publish, batch: Batch, _partition: int) -> OutcomePublished:
@@ -272,7 +272,7 @@ async def publish_for_ever(self: Effects, effect: Publish, batch: Batch, _partit
         await self._publisher.publish(topic, key=event.key, value=event.value)
     except (RecordRefusedError, TopicRefusesError) as refused:
         raise PostponedError(str(refused), 5.0) from refused
-    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome)
+    return OutcomePublished(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome.name)
 
 
 async def give_up_at_once(self: Effects, effect: Publish, batch: Batch, partition: int) -> Event:
@@ -280,7 +280,7 @@ async def give_up_at_once(self: Effects, effect: Publish, batch: Batch, partitio
     try:
         return await _publish(self, effect, batch, partition)
     except PostponedError as postponed:
-        return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome, why=str(postponed))
+        return OutcomeRefused(batch_id=effect.batch_id, run=effect.run, outcome=effect.outcome.name, why=str(postponed))
 
 
 _publish = Effects._publish

@@ -10,6 +10,7 @@ from faust.types import TP
 from simulation.checks import events_of
 
 from cj_stream.domain.events import BatchRequested, OutcomePublished
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Origin
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _asked_again(world: World, number: int) -> Iterator[tuple[float, str]]:
     for record in world.broker.logs[TP(world.settings.batch_events_topic, number)]:
         for event in events_of(record):
             if isinstance(event, OutcomePublished):
-                kind, _, correlation_id = event.outcome.partition(":")
-                if kind != "result":
+                kind, correlation_id = Outcome.named(event.outcome)
+                if kind is not OutcomeKind.RESULT:
                     told.add((event.batch_id, correlation_id))
                     # Who asks once more before the report of the new answer may have had it already.
                     asked.pop((event.batch_id, correlation_id), None)

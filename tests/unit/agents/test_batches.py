@@ -171,7 +171,7 @@ async def test_what_is_asked_for_behind_a_deletion_in_the_same_run_begins_afresh
     owner = Owner(table)
     (batch,) = await owner.read_run({0: [requested(3)], 1: [PartitionOpened(nonce="ours")], 2: [CANCEL]})
     for outcome in unpublished(batch):
-        await owner.read(3, OutcomePublished(batch_id=BATCH, run=1, outcome=outcome))
+        await owner.read(3, OutcomePublished(batch_id=BATCH, run=1, outcome=outcome.name))
     late = 4 + int(Policy().retention)
     due = TimeoutDue(batch_id=BATCH, run=1, due_at=START + late, opened_at=START)
     released = await owner.read_run({late: [due], late + 1: [requested(3, SECOND)]})

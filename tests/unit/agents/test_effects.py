@@ -23,6 +23,7 @@ from cj_stream.domain.events import (
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
 from cj_stream.effects import outcomes
@@ -131,14 +132,14 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
         fence=outside.fence,
         metrics=Metrics(dict, dict, dict),
     )
-    outcome = f"completed:{FIRST}"
+    outcome = Outcome(OutcomeKind.COMPLETED, FIRST)
     publishing = asyncio.create_task(effects(Publish(batch.batch_id, 1, outcome), batch, PARTITION))
     for _ in range(20):
         await asyncio.sleep(0)
     assert [record.topic for record in producer.records] == [Settings().assessment_completed_topic]
     assert not publishing.done()
     producer.acknowledge(0)
-    assert await publishing == OutcomePublished(batch_id=batch.batch_id, run=1, outcome=outcome)
+    assert await publishing == OutcomePublished(batch_id=batch.batch_id, run=1, outcome=outcome.name)
 
 
 @pytest.mark.parametrize(

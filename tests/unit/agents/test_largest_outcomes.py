@@ -12,6 +12,7 @@ from story import Story, requested
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.events import BatchRequested
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Essay
 from cj_stream.effects.largest_outcomes import SCORES_BYTES, largest_outcomes, refuse_untellable
 from cj_stream.effects.outcomes import outcome_message
@@ -43,8 +44,8 @@ def test_no_outcome_is_larger_than_what_was_asked_for_before(essays: int) -> Non
     story.tell(asked_for)
     batch = story.play(judges)
     largest = {outcome.topic_kind: len(outcome.value) for outcome in largest_outcomes(asked_for)}
-    for kind in ("completed", "result"):
-        _, event = outcome_message(batch, f"{kind}:{asked_for.correlation_id}", SETTINGS, f"{batch.batch_id}-1")
+    for kind in (OutcomeKind.COMPLETED, OutcomeKind.RESULT):
+        _, event = outcome_message(batch, Outcome(kind, asked_for.correlation_id), SETTINGS, f"{batch.batch_id}-1")
         assert len(event.value) <= largest[kind]
 
 

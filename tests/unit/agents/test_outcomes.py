@@ -12,6 +12,7 @@ from story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
+from cj_stream.domain.outcomes import Outcome
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.effects.outcomes import outcome_message
 from cj_stream.operations.settings import Settings
@@ -29,7 +30,7 @@ def ended(judge: Any, *more: str) -> Batch:
 
 
 def told(batch: Batch, outcome: str) -> tuple[str, bytes | None, dict[str, Any]]:
-    topic, event = outcome_message(batch, outcome, SETTINGS, "job")
+    topic, event = outcome_message(batch, Outcome.named(outcome), SETTINGS, "job")
     return topic, event.key, json.loads(event.value)
 
 
@@ -57,7 +58,7 @@ def test_who_was_refused_is_told_under_its_own_id_and_why() -> None:
 
 def test_the_same_batch_always_gives_the_same_bytes() -> None:
     batch = ended(judges, SECOND)
-    for outcome in batch.control.published:
+    for outcome in map(Outcome.named, batch.control.published):
         assert outcome_message(batch, outcome, SETTINGS, "job") == outcome_message(batch, outcome, SETTINGS, "job")
     assert len(batch.control.published) == 3
 

@@ -20,6 +20,7 @@ from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, OutcomeRefused
 from cj_stream.domain.identifiers import CorrelationIds
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.todo import LoadContent, Publish
 from cj_stream.effects import answers as answers_module
 from cj_stream.effects.answers import Answers
@@ -61,7 +62,7 @@ def batch() -> Batch:
 
 
 async def published(producer: FakeProducer, batch: Batch, kind: str = "result") -> Event:
-    outcome = f"{kind}:{batch.roster.correlation_id}"
+    outcome = Outcome(OutcomeKind(kind), batch.roster.correlation_id)
     return await effects(producer)(Publish(batch.batch_id, 1, outcome), batch, PARTITION)
 
 

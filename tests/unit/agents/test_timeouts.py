@@ -101,10 +101,10 @@ async def timer(batch: Batch) -> Timer:
 async def test_a_batch_is_due_when_the_window_of_its_deadline_has_closed(timer: Timer, batch: Batch) -> None:
     due = next_due(batch, START)
     assert due is not None
-    window_end = (due // WIDTH + 1) * WIDTH
+    window_end = (due.at // WIDTH + 1) * WIDTH
     assert await timer.look(window_end - START - 1) == []
     sent = await timer.look(1)
-    assert [(event.batch_id, event.run, event.due_at, event.opened_at) for event in sent] == [(BATCH, 1, due, START)]
+    assert [(event.batch_id, event.run, event.due_at, event.opened_at) for event in sent] == [(BATCH, 1, due.at, START)]
     assert timer.copies == [BATCH.encode()]
 
 

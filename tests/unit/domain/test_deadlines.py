@@ -4,7 +4,7 @@ import pytest
 from scripted_judges import judges
 from story import BATCH, START, Story, requested
 
-from cj_stream.domain.deadlines import next_due
+from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.policy import Policy
@@ -29,7 +29,7 @@ def judged(story: Story, count: int) -> None:
 def test_a_batch_falls_due_after_its_idle_time() -> None:
     story = Story()
     story.tell(requested(3))
-    assert next_due(story.batch) == START + 4 * HOUR
+    assert next_due(story.batch) == Deadline(DeadlineKind.IDLE, START + 4 * HOUR)
 
 
 def test_any_report_starts_the_idle_time_again() -> None:
@@ -38,7 +38,9 @@ def test_any_report_starts_the_idle_time_again() -> None:
     for event in (story.acceptance(0), story.verdict(1), story.error(2)):
         story.tell(event, after=600)
         assert story.batch.control.activity_at == story.now
-    assert next_due(story.batch) == START + 600 + HOUR, "the accepted comparison falls due first"
+    assert next_due(story.batch) == Deadline(DeadlineKind.COMPARISON, START + 600 + HOUR), (
+        "the accepted comparison falls due first"
+    )
 
 
 def test_events_that_change_nothing_do_not_count_as_activity() -> None:
@@ -147,6 +149,7 @@ def test_a_fit_that_never_ends_fails_the_batch() -> None:
     story.start(3)
     judged(story, 3)
     assert story.batch.state is BatchState.SCORING
+    assert next_due(story.batch) == Deadline(DeadlineKind.FIT, START + 4 * HOUR)
     wait(story, 4 * HOUR)
     assert (story.batch.state, story.batch.control.failure_details["batch_state"]) == (BatchState.FAILED, "SCORING")
 
@@ -156,7 +159,7 @@ def test_idle_time_counts_from_the_opening_of_the_partition() -> None:
     story.tell(requested(3))
     story.now += 5 * HOUR
     story.crash()
-    assert next_due(story.batch, story.opened_at) == story.opened_at + 4 * HOUR
+    assert next_due(story.batch, story.opened_at) == Deadline(DeadlineKind.IDLE, story.opened_at + 4 * HOUR)
     wait(story, 3.9 * HOUR)
     assert not story.batch.finished
     wait(story, 0.1 * HOUR)
@@ -168,7 +171,7 @@ def test_a_batch_that_only_ever_moves_a_little_ends_at_its_absolute_age() -> Non
     story.start(8)
     for index in range(9):
         story.tell(story.verdict(index), after=HOUR)
-    assert next_due(story.batch) == START + 10 * HOUR
+    assert next_due(story.batch) == Deadline(DeadlineKind.AGE, START + 10 * HOUR)
     wait(story, HOUR)
     assert story.batch.state is BatchState.FAILED
 
@@ -192,7 +195,8 @@ def test_a_batch_that_grew_old_while_nobody_served_is_given_the_time_of_an_idle_
     story.start(8)
     story.now += 11 * HOUR
     story.crash()
-    assert next_due(story.batch, story.opened_at) == story.opened_at + 4 * HOUR
+    due = Deadline(DeadlineKind.AGE_AFTER_DOWNTIME, story.opened_at + 4 * HOUR)
+    assert next_due(story.batch, story.opened_at) == due
     story.tell(story.verdict(0), after=3 * HOUR)
     wait(story, 0.9 * HOUR)
     assert not story.batch.finished
@@ -205,7 +209,7 @@ def test_a_finished_batch_is_deleted_when_its_retention_is_over() -> None:
     story.tell(requested(3))
     batch = story.play(judges)
     assert batch.control.finished_at is not None
-    assert next_due(batch) == batch.control.finished_at + 24 * HOUR
+    assert next_due(batch) == Deadline(DeadlineKind.RETENTION, batch.control.finished_at + 24 * HOUR)
     story.now = batch.control.finished_at + 24 * HOUR - 1
     assert story.tell(story.due()).deleted is None
     change = story.tell(story.due(), after=1)

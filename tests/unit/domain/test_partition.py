@@ -17,7 +17,6 @@ from cj_stream.domain.events import (
     SubmissionAccepted,
     VerdictReceived,
 )
-from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
@@ -156,20 +155,20 @@ def test_an_event_in_the_same_message_as_the_last_publication_sees_the_batch_as_
     story = Story()
     story.tell(requested(1))
     story.carry_out(LoadContent)
-    outcomes = unpublished(story.batch)
+    outcomes = story.owed()
     story.deliver(*(story.told(outcome) for outcome in outcomes), story.acceptance(0), story.told(outcomes[0]))
     story.check_rebuilt()
-    assert unpublished(story.batch) == []
+    assert story.owed() == []
     story.tell(requested(1, batch_id="another"), after=1)
     assert [batch.batch_id for batch in story.batches] == ["another"]
-    assert unpublished(story.batch) == []
+    assert story.owed() == []
 
 
 def test_a_batch_asked_for_again_in_the_message_that_ended_it_is_kept_until_it_was_told_again() -> None:
     story = Story()
     story.tell(requested(1))
     story.carry_out(LoadContent)
-    story.deliver(*(story.told(outcome) for outcome in unpublished(story.batch)), requested(1))
+    story.deliver(*(story.told(outcome) for outcome in story.owed()), requested(1))
     story.tell(requested(1, batch_id="another"), after=1)
     assert [batch.batch_id for batch in story.batches] == [BATCH, "another"]
     story.carry_out(Publish)
@@ -194,7 +193,7 @@ def test_a_batch_whose_event_cannot_be_decided_ends_as_failed_with_the_error(sto
     story.batches.apply(story.batches.poison(bad, "IndexError(999)", story.now))
     assert (story.batch.state, story.batch.control.failure) == (BatchState.FAILED, "internal_error")
     assert story.batch.control.failure_details == {"error": "IndexError(999)"}
-    assert unpublished(story.batch) == [f"failed:{FIRST}"]
+    assert story.owed() == [f"failed:{FIRST}"]
 
 
 def test_the_poisoned_event_of_a_finished_run_does_not_end_the_next_run() -> None:

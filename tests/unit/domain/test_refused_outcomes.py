@@ -58,7 +58,7 @@ def test_an_operator_has_what_was_refused_published_again(story: Story) -> None:
     assert objection(story.batch, Action.RETRY) is None
     story.refusing.clear()
     story.tell(retry())
-    assert unpublished(story.batch) == [RESULT]
+    assert story.owed() == [RESULT]
     batch = story.finish()
     assert story.published == [COMPLETED, RESULT]
     assert (batch.control.unpublishable, batch.control.published) == ((), (COMPLETED, RESULT))

@@ -235,7 +235,7 @@ def test_a_run_is_never_started_twice_while_an_older_one_still_has_outcomes_to_p
     story.carry_out(*ALL_BUT_PUBLISH)
     story.tell(requested(1, SECOND))
     story.carry_out(*ALL_BUT_PUBLISH)
-    for outcome in unpublished(story.batch):
+    for outcome in story.owed():
         story.tell(story.told(outcome, run=2))
     assert [batch.run for batch in story.batches if unpublished(batch)] == [1]
     story.tell(requested(1, content="third"), after=1)

@@ -5,6 +5,7 @@ from scripted_judges import judges
 from story import BATCH, FIRST, Story, requested
 
 from cj_stream.domain.events import Action, OperatorCommand
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import (
     LoadContent,
@@ -19,12 +20,14 @@ from cj_stream.domain.todo import (
     todo,
 )
 
+COMPLETED = Publish(BATCH, 1, Outcome(OutcomeKind.COMPLETED, FIRST))
+RESULT = Publish(BATCH, 1, Outcome(OutcomeKind.RESULT, FIRST))
 ALL_KINDS = [
     LoadContent(BATCH, 1),
     PlanPairs(BATCH, 1, 1),
     Submit(BATCH, 1, 0, 1),
     Score(BATCH, 1, 1),
-    Publish(BATCH, 1, f"completed:{FIRST}"),
+    COMPLETED,
 ]
 
 
@@ -36,9 +39,9 @@ def test_every_state_has_its_work_until_the_report_of_it_comes() -> None:
         assert [still_wanted(story.batch, other) for other in ALL_KINDS] == [other == effect for other in ALL_KINDS]
         assert not is_done(story.batch)
         story.tell(story.verdict(0) if isinstance(effect, Submit) else story.report(story.batch, effect))
-    assert todo(story.batch) == [Publish(BATCH, 1, f"completed:{FIRST}"), Publish(BATCH, 1, f"result:{FIRST}")]
+    assert todo(story.batch) == [COMPLETED, RESULT]
     story.tell(story.told(f"completed:{FIRST}"))
-    assert (todo(story.batch), is_done(story.batch)) == ([Publish(BATCH, 1, f"result:{FIRST}")], False)
+    assert (todo(story.batch), is_done(story.batch)) == ([RESULT], False)
     batch = story.finish()
     assert (todo(batch), is_done(batch)) == ([], True)
 

@@ -27,6 +27,7 @@ from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import AnyEvent, BatchRequested, Callback, Event
 from cj_stream.domain.identifiers import CorrelationIds, batch_seed
+from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
@@ -208,12 +209,12 @@ def test_every_identity_is_derived_as_it_was(recording: Recording) -> None:
     for partition, batch in batches(recording).values():
         assert home_partition(batch.batch_id, recording.partitions) == partition
         assert batch_seed(*batch.key) == batch.roster.seed
-        for outcome in batch.control.published:
+        for outcome in map(Outcome.named, batch.control.published):
             topic, event = outcome_message(batch, outcome, settings, f"{batch.batch_id}-{batch.run}")
             setting = next(name for name in Settings.model_fields if getattr(settings, name) == topic)
             record = published[setting, json.loads(event.value)["event_id"]]
             assert record.key == event.key
-            if outcome.startswith("result"):
+            if outcome.kind is OutcomeKind.RESULT:
                 then, now = (json.loads(value or b"")["data"]["essay_results"] for value in (record.value, event.value))
                 assert says_no_less(now, then)
             outcomes += 1

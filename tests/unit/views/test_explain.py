@@ -9,6 +9,7 @@ from story import BATCH, START, Story, requested
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.policy import Policy
+from cj_stream.domain.states import FailureReason
 from cj_stream.domain.todo import LoadContent, Score
 from cj_stream.engine.times import iso_time
 from cj_stream.views.explain import explain
@@ -115,6 +116,17 @@ def test_an_old_batch_is_due_at_its_largest_age() -> None:
     assert "largest age" in found["next_event"]["what"]
 
 
+def test_a_batch_that_grew_old_while_nobody_served_it_is_said_to_end_whatever_moves() -> None:
+    story = Story(Policy(batch_timeout=4 * HOUR, max_age=10 * HOUR))
+    story.start(4)
+    opened_at = START + 11 * HOUR
+    story.tell(story.verdict(0), after=12 * HOUR)
+    found = explained(story.batch, opened_at=opened_at)["next_event"]
+    assert found["at"] == iso_time(opened_at + 4 * HOUR)
+    assert found["what"].startswith("The batch reached its largest age while no worker served it. Whatever moves ")
+    assert "nothing moves" not in found["what"]
+
+
 def test_the_last_errors_come_newest_first_and_five_at_most() -> None:
     story = Story()
     story.start(10)
@@ -159,8 +171,7 @@ def test_every_reason_of_failure_has_its_hint() -> None:
     story = Story()
     story.start(4)
     batch = story.play(errs)
-    reasons = ["low_success_rate", "stuck_timeout_insufficient_progress", "no_usable_essays", "no_pairs"]
-    for reason in [*reasons, "internal_error"]:
+    for reason in FailureReason:
         control = msgspec.structs.replace(batch.control, failure=reason)
         (hint,) = explained(msgspec.structs.replace(batch, control=control))["hints"]
         assert hint.endswith("Sending the request again starts another run."), reason

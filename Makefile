@@ -17,6 +17,9 @@ TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operatio
 UNIT_FOLDERS := $(wildcard $(addprefix tests/,unit contracts operations))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
 BENCHMARKS := scoring pairing estimators decider callbacks latency failover recovery overhead hazards chaos
+# A seed of the simulation tells the same history only in a Python with the same hashes of strings.
+export PYTHONHASHSEED ?= 0
+
 # Arguments for pytest: `make test ARGS="-k submit -x"`. `make test ARGS=tests/unit/domain` runs that path only.
 ARGS ?=
 GIVEN := $(filter tests/%,$(ARGS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from inspect import iscoroutinefunction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -248,8 +249,10 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
     # --- What `lag` asks of aiokafka -------------------------------------------------------------------
 
     async def _call(self, ask: Callable[..., Any], *args: Any) -> Any:
-        answer = await self.process.ask_broker(lambda: ask(*args))
-        return await answer if isinstance(answer, Awaitable) else answer
+        if not iscoroutinefunction(ask):
+            return await self.process.ask_broker(lambda: ask(*args))
+        await self.process.ask_broker(_nothing)
+        return await ask(*args)
 
     def partitions_for_topic(self, topic: str) -> range:
         return range(self.process.broker.partitions[topic])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from aiokafka.errors import InvalidTimestampError, NotEnoughReplicasError, TopicAuthorizationFailedError
-from simulation.provider_model import Manners
+from simulation.provider_model import TAKEN, Manners
 
 from cj_stream.domain.events import Action
 from cj_stream.operations.settings import Settings
@@ -40,7 +40,7 @@ def batch_name(number: int) -> str:
 
 
 class Targeted(NamedTuple):
-    """A fault that strikes whoever produces record number ``at`` of a topic, ``steps`` steps later."""
+    """A fault that strikes whoever produces record number ``at`` of a topic, or has it taken, ``steps`` steps later."""
 
     topic: str
     at: int
@@ -123,6 +123,7 @@ class Plan:
         if self.faults:
             self._draw_faults(chance)
             self._draw_outages(chance)
+            self._draw_unreported_submission(chance)
         if chance.random() < 0.15:
             self.commands = [(chance.random() * 20, chance.choice(COMMANDS)) for _ in range(chance.randint(1, 4))]
         if not self.faults and chance.random() < 0.08:
@@ -160,6 +161,14 @@ class Plan:
                 at += self.settings.comparison_deadline_minutes * 60  # when attempts are overdue
             self.timed_faults.append((at, chance.choice(kinds)))
             self.busy_until = max(self.busy_until, at + 1)
+
+    def _draw_unreported_submission(self, chance: random.Random) -> None:
+        """Kill between a submission and the report of it: what makes the next owner submit again."""
+        # A copy: the draws for all that follows stay as they are.
+        own = random.Random()
+        own.setstate(chance.getstate())
+        if own.random() < 0.2:
+            self.targeted_faults.append(Targeted(TAKEN, own.randint(1, 8), own.choice((0, 0, 1, 3)), "kill"))
 
     def _draw_outages(self, chance: random.Random) -> None:
         if self.rush:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MISSING = "missing"
 """What the storage id of a missing text begins with."""
 
+TAKEN = "taken by the provider"
+"""Stands for a topic in faults that strike whoever has the provider take submission number so and so."""
+
 ECHOED = 1 << 78
 """The bit that makes an id of ours one of somebody else's: of the version."""
 
@@ -128,6 +131,7 @@ class ProviderModel:
         if chance.random() < manners.immediate:
             return ImmediateVerdict(winner=winner, confidence=3.0, justification="", provider="p", model="m")
         self._world.history.note("provider", f"takes {what} from {process.name}")
+        self._world.counted(process, TAKEN)
         self._call_back(submission, winner)
         if chance.random() < manners.foreign:
             self._later(chance.random() * 3, self._somebody_elses(submission), self._foreign_id(), winner)

@@ -2,11 +2,15 @@
 
 PYTHONPATH=tests .venv/bin/python -m simulation.run 4711          # replay one seed, and show its history
 PYTHONPATH=tests .venv/bin/python -m simulation.run 0 --seeds 500 # these 500
+
+Sets are iterated in the order of their hashes, and those of strings are drawn anew by each Python. So a history is
+told again by a Python with the same ``PYTHONHASHSEED`` only: 0 here and in the Makefile.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -15,6 +19,8 @@ from simulation.end_checks import check_end
 from simulation.history import Violation
 from simulation.stand_ins import stand_ins
 from simulation.world import World
+
+HASH_SEED = "PYTHONHASHSEED"
 
 
 class Failed(Exception):  # noqa: N818 (the message says it all)
@@ -25,6 +31,8 @@ class Failed(Exception):  # noqa: N818 (the message says it all)
         self.invariant = violation.invariant
         self.history = history
         command = f"PYTHONPATH=tests .venv/bin/python -m simulation.run {seed}"
+        if sys.flags.hash_randomization:
+            command += "   (unless it took the hashes of this Python, which were drawn at random)"
         super().__init__("\n".join((f"seed {seed}: {violation}", *history, f"seed {seed}: {violation}", command)))
 
 
@@ -69,6 +77,8 @@ def _report(world: World) -> Report:
 
 def main() -> None:
     """Run the seeds that the command line names."""
+    if os.environ.get(HASH_SEED) is None:
+        os.execve(sys.executable, sys.orig_argv, os.environ | {HASH_SEED: "0"})  # noqa: S606 (this very program)
     parser = argparse.ArgumentParser(description="Run simulations.")
     parser.add_argument("seed", type=int, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds from there on")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from simulation import checks
 from simulation.mutations import MUTATIONS
-from simulation.run import Failed, Report, simulate
+from simulation.run import HASH_SEED, Failed, Report, simulate
 from simulation.stand_ins import stand_ins
 
 SEEDS = 2_000
@@ -39,6 +43,15 @@ def test_nothing_is_lost_or_repeated_whatever_happens(portion: int, capsys: pyte
 def test_a_seed_always_tells_the_same_history() -> None:
     for seed in range(40):
         assert simulate(seed).history == simulate(seed).history
+
+
+def test_a_seed_tells_the_same_history_in_another_process() -> None:
+    command = [sys.executable, "-m", "simulation.run"]
+    environment = {name: value for name, value in os.environ.items() if name != HASH_SEED}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    for seed in (1, 9, 11):  # with other hashes these histories differ
+        told = [subprocess.check_output([*command, str(seed)], env=environment).splitlines() for _ in range(2)]
+        assert told[0][:-1] == told[1][:-1]  # the last line has the seconds that it took
 
 
 def test_a_seed_that_fails_says_how_to_replay_it_and_what_happened() -> None:

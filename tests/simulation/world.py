@@ -123,7 +123,7 @@ class World:
             process = node.process = Process(self, node)
             self.history.note(process.name, "starts")
             self.processes.append(process)
-            process.producer.on_produce = lambda topic: self._produced(process, topic)
+            process.producer.on_produce = lambda topic: self.counted(process, ANY_TOPIC, topic)
             process.loop.after_step = process.stepped
             if self.nodes.index(node) < self.plan.slow_workers:
                 process.loop.slowness = SLOWEST_STEPS
@@ -175,9 +175,9 @@ class World:
 
     # --- Faults ------------------------------------------------------------------------------------------------------
 
-    def _produced(self, process: Process, topic: str) -> None:
-        for counted in (ANY_TOPIC, topic):
-            self._counts[counted] += 1
+    def counted(self, process: Process, *topics: str) -> None:
+        """Count a record of these topics, and begin the faults that it sets off."""
+        self._counts.update(topics)
         for fault in [fault for fault in self._targeted if fault.at <= self._counts[fault.topic]]:
             self._targeted.remove(fault)
             process.doom = (fault.steps, partial(self._strike, process, fault.kind))

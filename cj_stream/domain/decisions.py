@@ -13,8 +13,7 @@ from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
 from cj_stream.domain.records import Content, Plan
 from cj_stream.domain.states import BatchState, Decision, FailureReason
-from cj_stream.scoring.quality.stopping import Progress as ScoringProgress
-from cj_stream.scoring.quality.stopping import StopReason, stop_reason
+from cj_stream.scoring.quality.stopping import Figures, StopReason, settled, spent
 
 
 def advance(draft: Draft) -> None:
@@ -24,8 +23,8 @@ def advance(draft: Draft) -> None:
         decision = decide_waiting(draft.batch)
         if decision is Decision.PUBLISH_FAILURE:
             fail_low_success_rate(draft)
-        elif decision is Decision.TRIGGER_FINAL_SCORING:
-            trigger_final_scoring(draft, _last_iteration(draft.batch) or StopReason.PAIRS_EXHAUSTED)
+        elif decision is Decision.TRIGGER_FINAL_SCORING and (reason := _spent(draft.batch)):
+            trigger_final_scoring(draft, reason)
         elif decision is Decision.TRIGGER_PARTIAL_SCORING:
             _note_decision(draft, decision)
             draft.control(partial_scoring_triggered=True)
@@ -42,7 +41,7 @@ def decide_waiting(batch: Batch) -> Decision:
         return Decision.PUBLISH_FAILURE
     if not iteration_closed(batch):
         return Decision.WAIT
-    if _last_iteration(batch) is None:
+    if _spent(batch) is None:
         return Decision.TRIGGER_PARTIAL_SCORING if _round_came(batch) else Decision.GENERATE_ADAPTIVE_PAIRS
     return Decision.TRIGGER_FINAL_SCORING if success_suffices(batch) else Decision.PUBLISH_FAILURE
 
@@ -77,15 +76,15 @@ def _retry_failed(draft: Draft) -> None:
         renew(draft, pool)
 
 
-def _last_iteration(batch: Batch) -> StopReason | None:
+def _spent(batch: Batch) -> StopReason | None:
     policy = batch.roster.policy
-    if batch.unused_pairs == 0:
-        return StopReason.PAIRS_EXHAUSTED
-    if batch.total_comparisons >= policy.max_comparisons:
-        return StopReason.BUDGET_SPENT
-    if batch.total_comparisons >= policy.max_iterations * batch.pairs_per_iteration:
-        return StopReason.ITERATIONS_SPENT
-    return None
+    return spent(
+        planned=batch.total_comparisons,
+        unused_pairs=batch.unused_pairs,
+        max_comparisons=policy.max_comparisons,
+        max_iterations=policy.max_iterations,
+        pairs_per_iteration=batch.pairs_per_iteration,
+    )
 
 
 def content_loaded(draft: Draft, event: ContentLoaded) -> None:
@@ -131,7 +130,7 @@ def scores_computed(draft: Draft, event: ScoresComputed) -> None:
     draft.touch()
     if event.scores.largest_change is not None:
         draft.note(NoteKind.SCORES_CHANGED, value=event.scores.largest_change)
-    reason = draft.batch.control.stop_reason or _stopping_rule(draft.batch)
+    reason = draft.batch.control.stop_reason or _settled(draft.batch)
     if reason is None:
         _note_decision(draft, Decision.GENERATE_ADAPTIVE_PAIRS)
         draft.become(BatchState.GENERATING_PAIRS)
@@ -181,10 +180,10 @@ def _finish(draft: Draft, state: BatchState) -> None:
     draft.control(finished_at=draft.at)
 
 
-def _stopping_rule(batch: Batch) -> StopReason | None:
+def _settled(batch: Batch) -> StopReason | None:
     policy, current = batch.roster.policy, batch.scores[-1]
-    return stop_reason(
-        ScoringProgress(
+    return settled(
+        Figures(
             rules=policy.judging.stop_rules,
             reliability=current.reliability,
             previous_reliability=current.previous_reliability,
@@ -193,11 +192,6 @@ def _stopping_rule(batch: Batch) -> StopReason | None:
             stability_threshold=policy.stability_threshold,
             grade_certainty=current.grade_certainty,
             certainty_target=policy.judging.certainty_target,
-            iteration=batch.total_comparisons // batch.pairs_per_iteration,
-            max_iterations=policy.max_iterations,
-            comparisons_planned=batch.total_comparisons,
-            max_comparisons=policy.max_comparisons,
-            unused_pairs=batch.unused_pairs,
             min_comparisons_per_essay=min(current.comparisons),
             connected=current.components == 1,
         )

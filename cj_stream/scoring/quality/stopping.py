@@ -1,4 +1,8 @@
-"""When to stop comparing: rules without state; the batch supplies the numbers."""
+"""When to stop comparing: rules without state; the batch supplies the numbers.
+
+`spent` is asked before each fit: whether any more pairs may be planned at all. `settled` is asked after a fit that need
+not be the last one: whether more pairs are worth it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ class StopRule(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a batch stopped asking for comparisons. The last three are the batch's own, ``stop_reason`` never says so."""
+    """Why a batch stopped asking for comparisons: three that `settled` finds, three of `spent`, and the batch's own."""
 
     RELIABILITY_REACHED = "reliability_reached"
     SCORES_STABLE = "scores_stable"
@@ -40,8 +44,8 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a batch stands. What is said of a round ago rests on all verdicts but those of the last round (n / 2).
+class Figures:
+    """What a fit shows. What is said of a round ago rests on all verdicts but those of the last round (n / 2).
 
     A fixed distance, not the fit before: otherwise it would depend on how many pairs are planned at a time when a
     batch ends, because little changes after few verdicts.
@@ -55,11 +59,6 @@ class Progress:
         stability_threshold: a largest change below this counts as stable, logits.
         grade_certainty: expected share of right grades, None without boundaries.
         certainty_target: share to reach.
-        iteration: iterations planned in full.
-        max_iterations: iterations allowed.
-        comparisons_planned: comparisons planned in all iterations.
-        max_comparisons: comparisons allowed.
-        unused_pairs: pairs of essays never planned.
         min_comparisons_per_essay: verdicts on the essay that has fewest.
         connected: the comparison graph has one component.
 
@@ -73,13 +72,36 @@ class Progress:
     stability_threshold: float
     grade_certainty: float | None
     certainty_target: float
-    iteration: int
-    max_iterations: int
-    comparisons_planned: int
-    max_comparisons: int
-    unused_pairs: int
     min_comparisons_per_essay: int
     connected: bool
+
+
+def spent(
+    *, planned: int, unused_pairs: int, max_comparisons: int, max_iterations: int, pairs_per_iteration: int
+) -> StopReason | None:
+    """Return why no more comparisons than the ``planned`` ones may be planned, or None when some may."""
+    if unused_pairs == 0:
+        return StopReason.PAIRS_EXHAUSTED
+    if planned >= max_comparisons:
+        return StopReason.BUDGET_SPENT
+    if planned >= max_iterations * pairs_per_iteration:
+        return StopReason.ITERATIONS_SPENT
+    return None
+
+
+def settled(figures: Figures) -> StopReason | None:
+    """Return why more verdicts are not worth it, the best news first, or None when they are.
+
+    Nothing counts before the graph is connected, with at least ``MIN_COMPARISONS_PER_ESSAY`` comparisons of each essay.
+    """
+    if not figures.connected or figures.min_comparisons_per_essay < MIN_COMPARISONS_PER_ESSAY:
+        return None
+    found = (
+        (StopRule.RELIABILITY, StopReason.RELIABILITY_REACHED, _reliable(figures)),
+        (StopRule.DECISIONS, StopReason.DECISIONS_CERTAIN, _certain(figures)),
+        (StopRule.STABILITY, StopReason.SCORES_STABLE, _stable(figures)),
+    )
+    return next((reason for rule, reason, holds in found if holds and rule in figures.rules), None)
 
 
 def largest_change(previous_theta: Floats, theta: Floats) -> float:
@@ -94,36 +116,14 @@ def largest_change(previous_theta: Floats, theta: Floats) -> float:
     return float(np.max(np.abs(theta - previous_theta), initial=0.0))
 
 
-def stop_reason(progress: Progress) -> StopReason | None:
-    """Return why to stop now, the best news first, or None to go on.
-
-    Reliability, stability and certainty count only on a connected graph with at least ``MIN_COMPARISONS_PER_ESSAY``
-    comparisons of each essay, unless there is no pair left that could add any.
-    """
-    rules = (
-        (StopReason.RELIABILITY_REACHED, _may_end(StopRule.RELIABILITY, progress) and _reliable(progress)),
-        (StopReason.DECISIONS_CERTAIN, _may_end(StopRule.DECISIONS, progress) and _certain(progress)),
-        (StopReason.SCORES_STABLE, _may_end(StopRule.STABILITY, progress) and _stable(progress)),
-        (StopReason.PAIRS_EXHAUSTED, progress.unused_pairs <= 0),
-        (StopReason.ITERATIONS_SPENT, progress.iteration >= progress.max_iterations),
-        (StopReason.BUDGET_SPENT, progress.comparisons_planned >= progress.max_comparisons),
-    )
-    return next((reason for reason, holds in rules if holds), None)
+def _reliable(figures: Figures) -> bool:
+    fits = (figures.previous_reliability, figures.reliability)
+    return all(value is not None and value >= figures.reliability_target for value in fits)
 
 
-def _may_end(rule: StopRule, progress: Progress) -> bool:
-    enough = progress.connected and progress.min_comparisons_per_essay >= MIN_COMPARISONS_PER_ESSAY
-    return rule in progress.rules and (enough or progress.unused_pairs <= 0)
+def _certain(figures: Figures) -> bool:
+    return figures.grade_certainty is not None and figures.grade_certainty >= figures.certainty_target
 
 
-def _reliable(progress: Progress) -> bool:
-    fits = (progress.previous_reliability, progress.reliability)
-    return all(value is not None and value >= progress.reliability_target for value in fits)
-
-
-def _certain(progress: Progress) -> bool:
-    return progress.grade_certainty is not None and progress.grade_certainty >= progress.certainty_target
-
-
-def _stable(progress: Progress) -> bool:
-    return progress.largest_change is not None and progress.largest_change < progress.stability_threshold
+def _stable(figures: Figures) -> bool:
+    return figures.largest_change is not None and figures.largest_change < figures.stability_threshold

@@ -1,17 +1,16 @@
-"""Reads the judges of a gateway from text: ``NAME=KIND:options``.
+"""Reads the judges of a gateway from text: ``NAME=KIND:options``. `KINDS` has every kind, and says what it takes.
 
-simulated:qualities=FILE.csv,spread=1.5,bias=0,noise=1,seed=7,order_free=yes    every option may be left out
-replay:FILE.json#STUDY,seed=7,order_free=yes                                    recorded decisions
-faults:refuse=0.1,error=0.1,silent=0.1,over=replay:FILE.json#STUDY              ``over`` comes last; a simulated
-                                                                                judge without it
+A new kind is one entry there: the help of the commands and the complaint about an unknown kind come from it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cj_stream.gateway.faults import Fault, Faults
 from cj_stream.gateway.judges import Judge, OrderFree
@@ -64,90 +63,155 @@ def read_benches(specs: Iterable[str], *, seed: int) -> Benches:
     return Benches(named, named.get(DEFAULT) or next(iter(named.values())))
 
 
+class Option(NamedTuple):
+    """What may stand behind a kind: ``example`` is for the help, ``default`` for who leaves it out."""
+
+    name: str
+    example: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of judge. Options stand between ``before`` and ``after``, which are shown in the help."""
+
+    read: Callable[[str, int], Bench]
+    """Makes it from the text behind the kind and the seed of those that name none."""
+    about: str
+    """One or two sentences for the help."""
+    options: tuple[Option, ...]
+    before: str = ""
+    after: str = ""
+
+
+def kinds_help(width: int = 95) -> str:
+    """Return how each kind is written, and what it does, in lines of ``width`` characters at most."""
+    return "\n".join(line for name, kind in KINDS.items() for line in _kind_help(name, kind, width))
+
+
+def _kind_help(name: str, kind: Kind, width: int) -> Iterator[str]:
+    options = ", ".join(f"{option.name}={option.example}" for option in kind.options)
+    margin = " " * (len(name) + 3)
+    for at, line in enumerate(textwrap.wrap(kind.before + options + kind.after, width - len(margin))):
+        yield (f"  {name}:" if at == 0 else margin) + line.replace(", ", ",")
+    yield from textwrap.wrap(kind.about, width, initial_indent="      ", subsequent_indent="      ")
+
+
 def _bench(spec: str, seed: int) -> Bench:
-    kind, _, rest = spec.partition(":")
-    if kind == "faults":
-        return _faulty(rest, seed)
-    if kind == "simulated":
-        return Bench(_simulated(_Options(rest, seed)))
-    if kind == "replay":
-        return Bench(_replay(rest, seed))
-    raise ValueError(f"unknown kind {kind!r}; use simulated, replay or faults")
+    name, _, rest = spec.partition(":")
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"unknown kind {name!r}; use {', '.join(KINDS)}")
+    return kind.read(rest, seed)
+
+
+_SEED = Option("seed", "7")
+_ORDER_FREE = Option("order_free", "yes", "no")
+_SIMULATED = (
+    Option("qualities", "FILE.csv"),
+    Option("spread", "1.5", "1.5"),
+    Option("bias", "0", "0"),
+    Option("noise", "1", "1"),
+    _SEED,
+    _ORDER_FREE,
+)
+_REPLAY = (_SEED, _ORDER_FREE)
+_FAULTS = (*(Option(fault.value, "0.1", "0") for fault in Fault), Option("late_seconds", "60", "60"), _SEED)
+
+
+def _simulated(rest: str, seed: int) -> Bench:
+    options = _Options(rest, _SIMULATED, seed)
+    path = options.text("qualities")
+    judge = SimulatedJudge(
+        seed=options.seed,
+        qualities=read_qualities(Path(path)) if path else None,
+        spread=options.number("spread"),
+        position_bias=options.number("bias", at_least=-math.inf),
+        noise=options.number("noise"),
+    )
+    return _ordered(judge, options)
+
+
+def _replay(rest: str, seed: int) -> Bench:
+    path, hash_sign, tail = rest.partition("#")
+    study, _, more = tail.partition(",")
+    if not path or not hash_sign or not study:
+        raise ValueError("write a replay as replay:FILE.json#STUDY")
+    options = _Options(more, _REPLAY, seed)
+    return _ordered(ReplayJudge(read_study(Path(path), study), seed=options.seed), options)
 
 
 def _faulty(rest: str, seed: int) -> Bench:
     own, over, inner_spec = rest.partition("over=")
     if inner_spec.startswith("faults"):
         raise ValueError("no faults over faults: name all shares in one spec")
-    options = _Options(own, seed)
+    options = _Options(own, _FAULTS, seed)
     inner = _bench(inner_spec if over else "simulated", options.seed)
-    shares = {fault: options.number(fault.value, 0.0) for fault in Fault if fault.value in options}
-    late_seconds = options.number("late_seconds", 60.0)
-    options.refuse_leftovers()
+    shares = {fault: options.number(fault.value) for fault in Fault}
+    late_seconds = options.number("late_seconds")
+    options.check_all_read()
     return Bench(inner.judge, Faults(shares, seed=options.seed, late_seconds=late_seconds))
 
 
-def _simulated(options: _Options) -> Judge:
-    path = options.text("qualities")
-    judge = SimulatedJudge(
-        seed=options.seed,
-        qualities=read_qualities(Path(path)) if path else None,
-        spread=options.number("spread", 1.5),
-        position_bias=options.number("bias", 0.0, at_least=-math.inf),
-        noise=options.number("noise", 1.0),
-    )
-    return _ordered(judge, options)
-
-
-def _replay(rest: str, seed: int) -> Judge:
-    path, hash_sign, tail = rest.partition("#")
-    study, _, more = tail.partition(",")
-    if not path or not hash_sign or not study:
-        raise ValueError("write a replay as replay:FILE.json#STUDY")
-    options = _Options(more, seed)
-    return _ordered(ReplayJudge(read_study(Path(path), study), seed=options.seed), options)
-
-
-def _ordered(judge: Judge, options: _Options) -> Judge:
+def _ordered(judge: Judge, options: _Options) -> Bench:
     order_free = options.flag("order_free")
-    options.refuse_leftovers()
-    return OrderFree(judge) if order_free else judge
+    options.check_all_read()
+    return Bench(OrderFree(judge) if order_free else judge)
+
+
+KINDS = {
+    "simulated": Kind(
+        _simulated,
+        "Compares the qualities of the essays (logits), from the file or drawn by their ids; with noise=0 the better "
+        "one always wins.",
+        _SIMULATED,
+    ),
+    "replay": Kind(_replay, "Repeats decisions that people have made in a study.", _REPLAY, before="FILE.json#STUDY, "),
+    "faults": Kind(
+        _faulty,
+        "These shares of the requests go wrong, over another judge; without one, over a simulated judge.",
+        _FAULTS,
+        after=", over=SPEC",
+    ),
+}
+"""Every kind of judge, by the name that a spec begins with. A kind with an option that it never reads is a bug."""
 
 
 class _Options:
-    """``key=value,key=value``, each taken out once, so that what is left over was misspelt."""
+    """``key=value,key=value``, of those that the kind takes; each is read once."""
 
-    def __init__(self, text: str, seed: int) -> None:
-        self._values: dict[str, str] = {}
+    def __init__(self, text: str, taken: Sequence[Option], seed: int) -> None:
+        given: dict[str, str | None] = {}
         for part in filter(None, text.split(",")):
             key, equals, value = part.partition("=")
-            if not equals or key in self._values:
+            if not equals or key in given:
                 raise ValueError(f"option {part!r} must be KEY=VALUE, each key once")
-            self._values[key] = value
-        self.seed = int(self._take("seed", str(seed), int))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
+            given[key] = value
+        self._values = {option.name: option.default for option in taken}
+        if unknown := sorted(given.keys() - self._values.keys()):
+            raise ValueError(f"unknown option {', '.join(unknown)}; it takes {', '.join(self._values)}")
+        self._values |= {"seed": str(seed)} | given
+        self.seed = int(self._read("seed", int))
 
     def text(self, key: str) -> str | None:
-        return self._values.pop(key, None)
+        return self._values.pop(key)
 
-    def number(self, key: str, default: float, at_least: float = 0.0) -> float:
-        number = self._take(key, str(default), float)
+    def number(self, key: str, at_least: float = 0.0) -> float:
+        number = self._read(key, float)
         if not math.isfinite(number) or number < at_least:
             raise ValueError(f"option {key}: {number} is out of range")
         return number
 
     def flag(self, key: str) -> bool:
-        return bool(self._take(key, "no", _TRUTH.__getitem__))
+        return bool(self._read(key, _TRUTH.__getitem__))
 
-    def refuse_leftovers(self) -> None:
+    def check_all_read(self) -> None:
         if self._values:
-            raise ValueError(f"unknown option {', '.join(sorted(self._values))}")
+            raise TypeError(f"the kind takes {', '.join(self._values)} and never reads it")
 
-    def _take(self, key: str, default: str, read: Callable[[str], float]) -> float:
-        value = self._values.pop(key, default)
+    def _read(self, key: str, read: Callable[[str], float]) -> float:
+        value = self._values.pop(key)
         try:
-            return read(value)
+            return read(value or "")
         except (ValueError, KeyError) as error:
             raise ValueError(f"option {key}: {value!r} is not a usable value") from error

@@ -9,19 +9,13 @@ from aiokafka.errors import KafkaError
 
 from cj_stream.gateway.desk import Latency
 from cj_stream.gateway.run import GatewayConfig, serve
-from cj_stream.gateway.specs import read_benches
+from cj_stream.gateway.specs import kinds_help, read_benches
 from cj_stream.operations.environment import BadSettingsError, read_settings
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 A judge is NAME=SPEC, and serves requests whose model_override is NAME. The first one, or the one
-named "default", serves all other models. SPEC is one of
-  simulated:qualities=FILE.csv,spread=1.5,bias=0,noise=1,seed=7,order_free=yes
-  replay:FILE.json#STUDY,seed=7,order_free=yes
-  faults:refuse=0.1,busy=0.1,error=0.1,silent=0.1,duplicate=0.1,late=0.1,malformed=0.1,
-         late_seconds=60,seed=7,over=SPEC
-where every option may be left out. Simulated: essays are compared by their quality (logits), from
-the file or drawn; noise=0 lets the better one always win. Replay: decisions of people. Faults: the
-shares of requests that go wrong, over another judge.
+named "default", serves all other models. SPEC is one of the following; every option may be left out.
+{kinds_help()}
 
 \b
 Example:

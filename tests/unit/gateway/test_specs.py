@@ -10,7 +10,7 @@ from cj_stream.gateway.faults import Fault
 from cj_stream.gateway.judges import OrderFree, Verdict
 from cj_stream.gateway.replay import ReplayJudge
 from cj_stream.gateway.simulated import SimulatedJudge
-from cj_stream.gateway.specs import Bench, read_benches
+from cj_stream.gateway.specs import KINDS, Bench, kinds_help, read_benches
 
 
 @pytest.fixture
@@ -106,3 +106,22 @@ def test_a_wrong_spec_is_refused_with_what_is_wrong(spec: str, complaint: str) -
 def test_two_judges_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="already a judge 'x'"):
         read_benches(["x=simulated", "x=simulated"], seed=0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_takes_the_options_that_its_help_shows_and_no_other(name: str, study: str, tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("essay_id,quality\na,2\nb,1\n")
+    kind = KINDS[name]
+    shown = ",".join(f"{option.name}={option.example}" for option in kind.options)
+    written = (kind.before + shown + kind.after).replace(", ", ",")
+    filled = written.replace("FILE.json#STUDY", study).replace("FILE.csv", f"{tmp_path}/q.csv")
+    assert read_benches([f"x={name}:{filled.replace('SPEC', 'simulated')}"], seed=0).default
+    assert all(f"{option.name}={option.example}" in kinds_help() for option in kind.options)
+    with pytest.raises(ValueError, match="unknown option colour"):
+        read_benches([f"x={name}:{study if kind.before else ''},colour=red"], seed=0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_help_shows_every_kind_in_lines_that_fit_a_terminal(name: str) -> None:
+    assert f"  {name}:" in kinds_help()
+    assert max(map(len, kinds_help().splitlines())) <= 95

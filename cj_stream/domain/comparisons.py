@@ -60,17 +60,18 @@ def judge(draft: Draft, event: VerdictReceived) -> None:
     if row.status is ComparisonStatus.JUDGED:
         draft.note(NoteKind.CALLBACK_DUPLICATE, "verdict")
         return
-    judged = Comparison(
-        index=event.index,
+    judged = replace(
+        row,
         status=ComparisonStatus.JUDGED,
         attempt=event.attempt,
-        submitted_at=row.submitted_at,
         completed_at=draft.at,
         winner=event.winner,
         confidence=event.confidence,
         justification=event.justification,
         provider=event.provider,
         model=event.model,
+        error_code=None,
+        error_message=None,
         answered=True,
     )
     draft.put(judged)

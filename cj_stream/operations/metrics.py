@@ -6,7 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -132,8 +132,16 @@ class Metrics:
                 NoteKind.BATCH_STARTED | NoteKind.REQUEST_REPEATED | NoteKind.REQUEST_JOINED | NoteKind.REQUEST_REFUSED
             ):
                 self.requests.labels(kind).inc(times)
+            case (
+                NoteKind.SCORES_CHANGED  # observed with its value, see `observe`
+                | NoteKind.EVENT_STALE
+                | NoteKind.EVENT_REPLAYED
+                | NoteKind.COMMAND_IGNORED
+                | NoteKind.BATCH_DELETED
+            ):
+                pass  # not counted
             case _:
-                pass
+                assert_never(kind)
 
     def _finished(self, batch: Batch) -> None:
         control = batch.control

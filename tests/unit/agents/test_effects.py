@@ -216,3 +216,8 @@ async def test_an_attempt_whose_text_is_missing_fails_without_being_submitted(ba
     failed = await outside.carry_out(Submit(BATCH, 1, 3, 2), batch)
     assert failed == ComparisonFailed(**ATTEMPT, error_code="TEXT_MISSING", error_message=str(outside.missing[first]))
     assert outside.submissions == []
+
+
+def test_every_effect_can_be_carried_out() -> None:
+    parts: Any = dict.fromkeys(("content", "provider", "publisher", "correlation_ids", "fence", "metrics"))
+    assert set(Effects(Settings(), **parts)._handlers) == set(Effect.__subclasses__())

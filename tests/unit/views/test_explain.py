@@ -10,7 +10,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import FailureReason
-from cj_stream.domain.todo import LoadContent, Score
+from cj_stream.domain.todo import Effect, LoadContent, Score, Submit, todo
 from cj_stream.engine.times import iso_time
 from cj_stream.views.explain import explain
 
@@ -73,6 +73,16 @@ def test_a_finished_batch_waits_for_its_outcomes_and_then_for_nothing() -> None:
     assert owing["effects_to_do"][0]["what"].startswith("publish the failed event of request ")
     assert told["waiting_for"] == "Nothing: the batch has ended as CANCELLED, and everybody has been told."
     assert told["next_event"]["what"] == "The batch is deleted: its retention period is over."
+
+
+def test_every_effect_is_explained() -> None:
+    story, seen = Story(), set[str]()
+    story.tell(requested(3))
+    while found := explained(story.batch)["effects_to_do"]:
+        seen |= {effect["kind"] for effect in found}
+        effect = todo(story.batch)[0]
+        story.tell(story.verdict(effect.index) if isinstance(effect, Submit) else story.report(story.batch, effect))
+    assert seen == {kind.__name__ for kind in Effect.__subclasses__()}
 
 
 def test_only_the_first_effects_are_listed() -> None:

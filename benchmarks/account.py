@@ -33,6 +33,8 @@ class Account(NamedTuple):
     """Comparisons whose verdict was published, but is not in the table of the worker that serves the batch now."""
     repeated: int
     """Submissions of a comparison that had been submitted before."""
+    cut_off: int
+    """Effects that workers say they have cut off: each may excuse one submission that was repeated."""
     told_again: int
     """Results published more than once, under the same event id."""
     open: int
@@ -69,6 +71,7 @@ async def account(scene: Scene, fault_at: float) -> Account:
     return Account(
         lost=sum(max(len(published[batch_id]) - count, 0) for batch_id, count in judged.items() if count >= 0),
         repeated=scene.provider.repeated,
+        cut_off=sum(worker.cut_off() for worker in scene.workers),
         told_again=sum(max(len(found) - 1, 0) for found in outcomes.values()),
         open=sum(not found for found in outcomes.values()),
         wrong=len(wrong),

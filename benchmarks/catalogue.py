@@ -39,6 +39,7 @@ HAZARDS = (
     Hazard("acceptances unread at a takeover", ("marker",), plays.unread_acceptances),
     Hazard("stopped while submitting", ("drain",), plays.stopped_while_submitting, _SLOWLY),
     Hazard("joined while submitting", ("drain",), plays.joined_while_submitting, _SLOWLY),
+    Hazard("joined while submitting slowly", ("drain",), plays.joined_while_submitting_slowly, _SLOWLY),
     Hazard("submissions before their rows are durable", ("releases",), plays.killed_before_durable),
     Hazard("event loop blocked", ("watchdog",), plays.blocked, {"loop_stall_seconds": 5}),
     Hazard("lost answer to a produce request", ("idempotence",), plays.lost_answer),

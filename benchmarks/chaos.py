@@ -161,7 +161,7 @@ def main() -> None:
         print(json.dumps([dict(zip(names, (*row[:3], row[4]), strict=True)) | row[3]._asdict() for row in found]))
         return
     rows = [
-        [str(seed), str(faults), name, *map(str, result[:5]), f"{standstill:.1f}", str(result.restarts)]
+        [str(seed), str(faults), name, *map(str, result[:6]), f"{standstill:.1f}", str(result.restarts)]
         for seed, faults, name, result, standstill in found
     ]
     header = [
@@ -170,6 +170,7 @@ def main() -> None:
         "worker",
         "verdicts lost",
         "submitted again",
+        "cut off",
         "told again",
         "batches open",
         "wrong",

@@ -8,7 +8,7 @@ client's request to the broker, the store's write, the agent's turn.
 - ``handling``: the batch agent does not get on; a name in the file is that of the event it stops at
 - ``blocked``: the batch agent blocks the event loop
 - ``error``: the batch agent's next turn raises `OSError`, as a full or broken disk does; only once
-- ``committed``: the broker is slow to tell the committed offset of a partition
+- ``committed``: the broker is slow to tell committed offsets
 - ``heartbeat``: the group gets no heartbeats
 - ``answer``: the answer to a produce request gets lost after the broker has acted on it; only once
 """
@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import RequestTimedOutError
 from aiokafka.producer.sender import Sender as ClientSender
@@ -142,14 +141,15 @@ def _names(run: Run) -> set[str]:
 
 
 def _delay_committed(gates: Gates) -> None:
-    committed = AIOKafkaConsumer.committed
+    # Faust asks for one partition after the other, the service for all at once: each question takes its time.
+    committed = GroupCoordinator.fetch_committed_offsets
 
     @functools.wraps(committed)
-    async def late(self: Any, partition: Any) -> Any:
+    async def late(self: Any, partitions: Any) -> Any:
         await gates.passed("committed")
-        return await committed(self, partition)
+        return await committed(self, partitions)
 
-    AIOKafkaConsumer.committed = late
+    GroupCoordinator.fetch_committed_offsets = late
 
 
 def _hold_heartbeats(gates: Gates) -> None:

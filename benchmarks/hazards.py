@@ -37,13 +37,13 @@ def cells(found: Account) -> list[str]:
     """Return the cells of the table."""
     seconds = "-" if found.seconds is None else f"{found.seconds:.1f}"
     return [
-        *map(str, (found.lost, found.repeated, found.told_again, found.open, found.wrong)),
+        *map(str, (found.lost, found.repeated, found.cut_off, found.told_again, found.open, found.wrong)),
         seconds,
         str(found.restarts),
     ]
 
 
-COLUMNS = ["verdicts lost", "submitted again", "told again", "batches open", "wrong", "seconds", "restarts"]
+COLUMNS = ["verdicts lost", "submitted again", "cut off", "told again", "batches open", "wrong", "seconds", "restarts"]
 
 
 def main() -> None:

@@ -274,10 +274,14 @@ class WorkerProcess:
         answer = await self.ask("/healthz/ready")
         return [] if answer is None else list(answer["partitions"])
 
+    @property
+    def log(self) -> str:
+        """What it has logged so far, in all its lives."""
+        return self._log_path.read_text("utf-8", "replace") if self._log_path.exists() else ""
+
     def last_lines(self, count: int = 20) -> str:
         """Return the end of its log."""
-        lines = self._log_path.read_text("utf-8", "replace").splitlines()
-        return "\n".join([f"the end of {self._log_path.name}:", *lines[-count:]])
+        return "\n".join([f"the end of {self._log_path.name}:", *self.log.splitlines()[-count:]])
 
 
 async def until(

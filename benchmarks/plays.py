@@ -241,9 +241,13 @@ async def unread_acceptances(scene: Scene) -> float:
     return at
 
 
+ACCEPT_SECONDS = SESSION_SECONDS / 4
+"""Half of what a submission may take: a worker waits half a session for it when partitions are taken away."""
+
+
 async def stopped_while_submitting(scene: Scene) -> float:
     """Stopped in order while submissions are under way, and started again."""
-    scene.provider.accept_seconds = 2.5
+    scene.provider.accept_seconds = ACCEPT_SECONDS
     (worker,) = await scene.started()
     await scene.ask(essays=8)
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
@@ -254,8 +258,17 @@ async def stopped_while_submitting(scene: Scene) -> float:
 
 
 async def joined_while_submitting(scene: Scene) -> float:
-    """Another worker joins while submissions are under way."""
-    scene.provider.accept_seconds = 2.5
+    """Another worker joins while submissions are under way, each of a quarter of a session."""
+    return await _joined_while_submitting(scene, ACCEPT_SECONDS)
+
+
+async def joined_while_submitting_slowly(scene: Scene) -> float:
+    """The same with submissions of a session, too long to be waited for: what is submitted again was cut off."""
+    return await _joined_while_submitting(scene, SESSION_SECONDS)
+
+
+async def _joined_while_submitting(scene: Scene, accept_seconds: float) -> float:
+    scene.provider.accept_seconds = accept_seconds
     await scene.started()
     await scene.ask(essays=8)
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")

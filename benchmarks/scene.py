@@ -6,6 +6,7 @@ The provider, the mailbox that reads every topic, and the oracle are those of th
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
-from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
 from kit import ROOT, BenchmarkError, WorkerProcess, until
 
@@ -55,18 +55,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 class Provider(CountingProvider):
-    """The tests' provider; it can take its time before it accepts."""
-
-    accept_seconds = 0.0
-
-    @web.middleware
-    async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        async def slowly(inner: web.Request) -> web.StreamResponse:
-            await asyncio.sleep(self.accept_seconds)
-            answer: web.StreamResponse = await handler(inner)
-            return answer
-
-        return await super()._count(request, slowly)
+    """The tests' provider, which counts what comes again."""
 
     @property
     def repeated(self) -> int:
@@ -110,6 +99,11 @@ class AlteredWorker(WorkerProcess):
     def fault(self, name: str, text: str = "") -> None:
         """Switch a fault on, see ``faults.py``."""
         (self.gates / name).write_text(text)
+
+    def cut_off(self) -> int:
+        """Return how many effects it says it has cut off, in all its lives."""
+        told = (line for line in self.log.splitlines() if "effects were cut off" in line)
+        return sum(int(found[1]) for line in told if (found := re.search(r"effects=(\d+)", line)))
 
     def no_faults(self) -> None:
         """Switch every fault off."""

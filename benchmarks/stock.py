@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import faust
 from faust.tables.recovery import Recovery
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from rocksdict import WriteBatch
 
@@ -217,7 +218,13 @@ def seek() -> None:
 
 def fetch() -> None:
     """Let a fetch under way go on while its partitions are sought."""
-    inherit(FencedConsumerThread, "seek_to_committed", "_seek_wait", "_fetch_records")
+    inherit(FencedConsumerThread, "seek_to_committed", "_seek_wait")
+
+    async def fetched(self: FencedConsumerThread, consumer: Any, active: Any, **options: Any) -> Any:
+        self._note_positions(consumer, set(active))
+        return await AIOKafkaConsumerThread._fetch_records(self, consumer, active, **options)  # noqa: SLF001 -- that is what is compared
+
+    replace(FencedConsumerThread, "_fetch_records", fetched)
 
 
 def positions() -> None:

@@ -114,7 +114,7 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
         partitions = partitions | set(service.log.homes)
         engine.opener.revoked()
         engine.releases.drop(partitions)
-        await service.dispatcher.drop(partitions, patience)
+        self._tell_cut_off(await service.dispatcher.drop(partitions, patience), patience)
         if not await engine.sender.settled(patience):
             end_process("records were not acknowledged before the partitions had to be given up")
         engine.publisher.forget()
@@ -126,7 +126,8 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
 
     async def before_stop(self) -> None:
         """Start nothing more, and finish what is under way."""
-        await self.service.dispatcher.close(self.settings.session_timeout_seconds)
+        patience = self.settings.session_timeout_seconds
+        self._tell_cut_off(await self.service.dispatcher.close(patience), patience)
         await self.service.before_stop()
 
     async def after_stop(self) -> None:
@@ -138,6 +139,16 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
         if self.service.windows is not None:
             self.service.windows.watch(partition, subjects)
         self.service.dispatcher.committed(partition, position, subjects)
+
+    def _tell_cut_off(self, count: int, waited: float) -> None:
+        if count:
+            log.warning(
+                "effects were cut off: they took longer than they are waited for when partitions are given up, and "
+                "may be carried out twice",
+                effects=count,
+                waited_seconds=waited,
+                setting=self.settings.names.setting("session_timeout_seconds"),
+            )
 
     # --- What Faust is given -----------------------------------------------------------------------------------------
 

@@ -74,9 +74,12 @@ class Dispatcher(Generic[SubjectT, EffectT, EventT]):
                 self._changed[subject.key] = None
         self._start()
 
-    async def drop(self, partitions: Iterable[int], patience: float) -> None:
-        """Let go of partitions: start nothing more for them, and wait ``patience`` seconds for what is under way."""
-        gone = set(partitions)
+    async def drop(self, partitions: Iterable[int], patience: float) -> int:
+        """Let go of partitions: start nothing more for them, and wait ``patience`` seconds for what is under way.
+
+        Return how many effects were cut off then: whether they took place is not known, and they are started again.
+        """
+        gone, late = set(partitions), set[asyncio.Task[None]]()
         for key in [key for key, (partition, _) in self._subjects.items() if partition in gone]:
             self._forget(key)
         jobs = [job for job in self._in_hand if job.partition in gone]
@@ -87,11 +90,12 @@ class Dispatcher(Generic[SubjectT, EffectT, EventT]):
                 task.cancel()
         for job in jobs:
             self._in_hand.let_go(job)
+        return len(late)
 
-    async def close(self, patience: float) -> None:
-        """Start nothing more, and wait ``patience`` seconds for what is under way."""
+    async def close(self, patience: float) -> int:
+        """Start nothing more, and wait ``patience`` seconds for what is under way; return how many were cut off."""
         self._closed = True
-        await self.drop({job.partition for job in self._in_hand}, patience)
+        return await self.drop({job.partition for job in self._in_hand}, patience)
 
     def tick(self) -> None:
         """Start again what got lost on the way: what is still to be done and no longer in hand."""

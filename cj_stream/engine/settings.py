@@ -39,7 +39,11 @@ class EngineSettings(BaseSettings):
         description="Workers that keep a copy of each partition's table besides its own, and so take over at once. "
         "Each copy is read from the changelog all the time. The same for all workers.",
     )
-    session_timeout_seconds: Seconds = Field(10, description="A worker silent for this long loses its partitions.")
+    session_timeout_seconds: Seconds = Field(
+        10,
+        description="A worker silent for this long loses its partitions. Effects under way are waited for half as long "
+        "when partitions change hands, and this long when their worker stops; what takes longer is carried out twice.",
+    )
     heartbeat_seconds: Annotated[Positive, Field(ge=0.05)] = Field(0.5, description="Interval of the group heartbeats.")
     commit_interval_seconds: Annotated[Positive, Field(ge=0.01, le=60)] = Field(
         0.2, description="Offsets are committed, and effects released, this often."

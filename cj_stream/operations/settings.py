@@ -146,7 +146,9 @@ class Settings(EngineSettings):
         32, description="HTTP submissions under way at once in one worker."
     )
     submission_timeout_seconds: Annotated[Positive, Field(le=3_600)] = Field(
-        30, description="Limit on one submission, seconds."
+        30,
+        description="Limit on one submission, seconds. One that takes longer than half of CJ_SESSION_TIMEOUT_SECONDS "
+        "may be made twice when workers come and go.",
     )
     content_cache_megabytes: Annotated[Count, Field(le=1_000_000)] = Field(
         64, description="Limit on the texts kept in memory, megabytes."

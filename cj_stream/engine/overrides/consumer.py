@@ -111,14 +111,17 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         wanted = frozenset(active_partitions) - reading.left_out
         if not wanted:
             return {}
+        self._note_positions(consumer, wanted)
+        fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
+        await asyncio.wait([fetch])
+        return {} if fetch.cancelled() else fetch.result()
+
+    def _note_positions(self, consumer: Any, wanted: Collection[TP]) -> None:
         # Not what standbys read: a committed position would be where another standby begins to read.
         sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
         begins = positions(consumer, sources)
         self._inputs.moved(consumer, begins)
-        reading.fetching(begins)
-        fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
-        await asyncio.wait([fetch])
-        return {} if fetch.cancelled() else fetch.result()
+        cast("BarrierConsumer", self.consumer).reading.fetching(begins)
 
     async def _cut_off_fetch(self) -> None:
         if self._fetch is not None and not self._fetch.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from cj_stream.operations.settings import Settings
 from cj_stream.worker import build_worker
@@ -20,13 +21,18 @@ class Revoking:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[tuple[str, set[int]]] = []
         self.acknowledged = True
+        self.cut_off = 0
         self.app = build_worker(Settings())
         self.worker = self.app.service
         self.worker.log.homes.update({partition: cast("Any", None) for partition in (0, 3)})
         self.worker.batches.partitions.update({partition: cast("Any", None) for partition in (0, 3)})
 
-        async def finished(partitions: set[int], _patience: float) -> None:
+        async def finished(partitions: set[int], _patience: float) -> int:
             self.steps.append(("finished", set(partitions)))
+            return self.cut_off
+
+        async def closed(_patience: float) -> int:
+            return self.cut_off
 
         async def settled(_patience: float) -> bool:
             self.steps.append(("settled", set(self.worker.batches.partitions)))
@@ -39,6 +45,7 @@ class Revoking:
         monkeypatch.setattr(engine.opener, "revoked", lambda: self.steps.append(("closed", set())))
         monkeypatch.setattr(engine.releases, "drop", self._noting("held"))
         monkeypatch.setattr(self.worker.dispatcher, "drop", finished)
+        monkeypatch.setattr(self.worker.dispatcher, "close", closed)
         monkeypatch.setattr(engine.sender, "settled", settled)
         monkeypatch.setattr(self.worker.windows, "drop", self._noting("wheels"))
         monkeypatch.setattr("cj_stream.engine.app.end_process", end)
@@ -70,3 +77,21 @@ async def test_the_process_ends_when_something_is_not_acknowledged_in_time(revok
     revoking.acknowledged = False
     with pytest.raises(EndedError, match="not acknowledged before the partitions had to be given up"):
         await revoking.app.revoked({0, 3})
+
+
+@pytest.mark.parametrize(("turn", "waited"), [("revoked", 5.0), ("before_stop", 10.0)])
+async def test_what_is_cut_off_is_told_with_the_setting_that_gives_it_longer(
+    revoking: Revoking, turn: str, waited: float
+) -> None:
+    async def happen() -> None:
+        await (revoking.app.revoked({0, 3}) if turn == "revoked" else revoking.app.before_stop())
+
+    with capture_logs() as told:
+        await happen()
+    assert not told
+    revoking.cut_off = 2
+    with capture_logs() as told:
+        await happen()
+    (line,) = told
+    assert "may be carried out twice" in line["event"]
+    assert (line["effects"], line["waited_seconds"], line["setting"]) == (2, waited, "CJ_SESSION_TIMEOUT_SECONDS")

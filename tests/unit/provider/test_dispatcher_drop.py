@@ -18,18 +18,18 @@ async def test_drop_waits_for_what_is_under_way_and_starts_nothing_more(world: W
     await idle()
     assert not dropping.done()
     await world.finish(Submit(BATCH, 1, 0, 1), Submit(BATCH, 1, 1, 1))
-    await dropping
+    assert await dropping == 0
     dispatch.tick()
     await idle()
     assert indexes(world.started) == [0, 1]
     assert (dispatch.in_hand, list(world.running)) == (1, [LoadContent("other", 1)])
 
 
-async def test_drop_cancels_what_takes_too_long(world: World) -> None:
+async def test_drop_cancels_and_counts_what_takes_too_long(world: World) -> None:
     dispatch = dispatcher(world, workers=2)
     dispatch.committed(PARTITION, 0, [waiting()])
     await until(lambda: len(world.running) == 2)
-    await dispatch.drop({PARTITION}, 0.01)
+    assert await dispatch.drop({PARTITION}, 0.01) == 2
     await until(lambda: not world.running)
     assert sorted(indexes(world.cancelled)) == [0, 1]
     assert dispatch.in_hand == 0
@@ -59,9 +59,16 @@ async def test_close_starts_nothing_more_and_waits_for_everything_under_way(worl
     dispatch.committed(PARTITION, 0, [new("late")])
     dispatch.tick()
     await world.finish()
-    await closing
+    assert await closing == 0
     assert indexes(world.started) == [0, 1]
     assert len(world.started) == 2
+
+
+async def test_close_counts_what_takes_too_long(world: World) -> None:
+    dispatch = dispatcher(world, workers=2)
+    dispatch.committed(PARTITION, 0, [waiting()])
+    await until(lambda: len(world.running) == 2)
+    assert await dispatch.close(0.01) == 2
 
 
 async def test_close_also_waits_for_work_of_batches_that_are_over(world: World) -> None:

@@ -139,6 +139,7 @@ class ProviderClient:
         prompt = comparison_prompt(
             text_a=submission.text_a,
             text_b=submission.text_b,
+            correlation_id=submission.correlation_id,
             task=submission.instructions,
             rubric=overrides.judge_rubric,
         )

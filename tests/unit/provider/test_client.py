@@ -133,7 +133,7 @@ async def test_the_request_carries_everything_the_provider_needs() -> None:
         "cj_source": "els",
         "cj_request_type": "cj_retry",
     }
-    for part in ("the task", "Spelling only.", "Essay A:\ntext a", "Essay B:\ntext b"):
+    for part in ("the task", "Spelling only.", "\ntext a\n<<<ESSAY A ENDS", "\ntext b\n<<<ESSAY B ENDS"):
         assert part in request.user_prompt
     assert "\n\n".join(block["content"] for block in json.loads(body)["prompt_blocks"]) == request.user_prompt
 

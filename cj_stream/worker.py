@@ -22,7 +22,6 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchPoisoned, Event
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import Load, PartitionBatches
-from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect
 from cj_stream.effects.answers import Answers
@@ -41,6 +40,7 @@ from cj_stream.engine.shared_input import OwnInput
 from cj_stream.engine.start_check import topic_limits
 from cj_stream.engine.windows import Windows
 from cj_stream.operations.away import Away
+from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
@@ -60,43 +60,16 @@ _MEANINGS = {
     Away.PROVIDER: "Comparisons are submitted when it answers again; what was submitted is not affected.",
 }
 
+_OWN_INPUT = ("assessment_request_topic", "batch_events_topic")
+
 Handler = Callable[[Run], Awaitable[None]]
-
-
-def policy_of(settings: Settings) -> Policy:
-    """Return the policy that batches starting now are judged by."""
-    return Policy(
-        batch_timeout=settings.batch_timeout_hours * 3600,
-        max_age=settings.batch_max_age_hours * 3600,
-        comparison_deadline=settings.comparison_deadline_minutes * 60,
-        max_attempts=settings.max_attempts,
-        retry_pool_size=settings.retry_pool_size,
-        min_success_rate=settings.min_success_rate_threshold,
-        timeout_completion_pct=settings.timeout_completion_pct,
-        completion_threshold_pct=settings.completion_threshold_pct,
-        stability_threshold=settings.score_stability_threshold,
-        reliability_target=settings.reliability_target,
-        max_iterations=settings.max_iterations,
-        comparisons_per_essay=settings.comparisons_per_essay,
-        random_iterations=settings.random_iterations,
-        max_comparisons=settings.max_comparisons,
-        max_concurrent_comparisons=settings.max_concurrent_comparisons,
-        retention=settings.retention_days * 24 * 3600,
-        judging=Judging(
-            pairing=settings.pairing_policy,
-            wave_size=settings.wave_size,
-            judgements_per_pair=settings.judgements_per_pair,
-            stop_rules=settings.stop_rules,
-            certainty_target=settings.grade_certainty_target,
-        ),
-    )
 
 
 def own_input(settings: Settings) -> OwnInput:
     """Return what no other application may work on."""
     return OwnInput(
-        (settings.assessment_request_topic, settings.batch_events_topic),
-        settings="CJ_ASSESSMENT_REQUEST_TOPIC, CJ_BATCH_EVENTS_TOPIC",
+        tuple(getattr(settings, field) for field in _OWN_INPUT),
+        settings=", ".join(map(settings.names.setting, _OWN_INPUT)),
         consequence="submit each comparison twice",
     )
 

@@ -30,9 +30,9 @@ from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
+from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.worker import policy_of
 
 METRICS = Metrics(dict, dict, dict)
 CPU_SECONDS = 5.0

@@ -16,8 +16,8 @@ from cj_stream.domain.decider import decide
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, VerdictReceived
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, todo
 from cj_stream.gateway.judges import Judge, Verdict
+from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.settings import Settings
-from cj_stream.worker import policy_of
 
 
 async def expected_batch(

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cj_stream.contracts.limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
+from cj_stream.domain.policy import Policy
 from cj_stream.engine.naming import Names
 from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.values import (
@@ -31,6 +32,8 @@ from cj_stream.scoring.pairing.pairing import PairingPolicy
 from cj_stream.scoring.quality.stopping import StopRule
 
 NAMES = Names("CJ_", "cj-stream")
+_POLICY = Policy()
+"""Has the defaults of what is frozen in a batch when it starts; here they have other units."""
 
 
 class Settings(EngineSettings):
@@ -83,56 +86,74 @@ class Settings(EngineSettings):
     dead_letters_topic: TopicName = Field("cj.dead_letters.v1", description="Refused input with its reason.")
 
     # --- Judgement (frozen in a batch when it starts) ------------------------------------------------------------
-    batch_timeout_hours: Hours = Field(4, description="Hours without activity before a batch counts as stuck.")
-    batch_max_age_hours: Hours = Field(48, description="Limit on the life of a batch, hours.")
-    comparison_deadline_minutes: Positive = Field(60, description="Minutes an accepted comparison may stay unanswered.")
+    batch_timeout_hours: Hours = Field(
+        _POLICY.batch_timeout / 3600, description="Hours without activity before a batch counts as stuck."
+    )
+    batch_max_age_hours: Hours = Field(_POLICY.max_age / 3600, description="Limit on the life of a batch, hours.")
+    comparison_deadline_minutes: Positive = Field(
+        _POLICY.comparison_deadline / 60, description="Minutes an accepted comparison may stay unanswered."
+    )
     max_attempts: Annotated[Count, Field(le=MAX_ATTEMPTS)] = Field(
-        3, description="Attempts per comparison before it counts as failed."
+        _POLICY.max_attempts, description="Attempts per comparison before it counts as failed."
     )
     retry_pool_size: Count = Field(
-        20, description="Failed comparisons that start a retry while others are outstanding."
+        _POLICY.retry_pool_size, description="Failed comparisons that start a retry while others are outstanding."
     )
-    min_success_rate_threshold: Share = Field(0.8, description="Smallest share of settled comparisons with a verdict.")
+    min_success_rate_threshold: Share = Field(
+        _POLICY.min_success_rate, description="Smallest share of settled comparisons with a verdict."
+    )
     timeout_completion_pct: Annotated[float, Field(ge=0, le=100)] = Field(
-        80, description="Progress from which a timed-out batch is scored instead of failed, percent."
+        _POLICY.timeout_completion_pct,
+        description="Progress from which a timed-out batch is scored instead of failed, percent.",
     )
     completion_threshold_pct: Annotated[int, Field(ge=50, le=100)] = Field(
-        95, description="Share of an iteration with verdicts at which it closes, percent."
+        _POLICY.completion_threshold_pct, description="Share of an iteration with verdicts at which it closes, percent."
     )
     score_stability_threshold: Positive = Field(
-        0.05, description="Largest score change over a round of verdicts that counts as stable, logits."
+        _POLICY.stability_threshold,
+        description="Largest score change over a round of verdicts that counts as stable, logits.",
     )
     reliability_target: Share = Field(
-        0.9, description="EAP reliability that ends a batch, now and a round of verdicts ago."
+        _POLICY.reliability_target, description="EAP reliability that ends a batch, now and a round of verdicts ago."
     )
-    max_iterations: Count = Field(5, description="Largest number of iterations of a batch.")
-    comparisons_per_essay: Count = Field(4, description="Comparisons that each essay takes part in per iteration.")
+    max_iterations: Count = Field(_POLICY.max_iterations, description="Largest number of iterations of a batch.")
+    comparisons_per_essay: Count = Field(
+        _POLICY.comparisons_per_essay, description="Comparisons that each essay takes part in per iteration."
+    )
     random_iterations: Count = Field(
-        1, description="Iterations of random matchings before adaptive pairs; at least 3 comparisons per essay."
+        _POLICY.random_iterations,
+        description="Iterations of random matchings before adaptive pairs; at least 3 comparisons per essay.",
     )
     pairing_policy: PairingPolicy = Field(
-        PairingPolicy.ADAPTIVE,
+        _POLICY.judging.pairing,
         description="adaptive: informative pairs after the random ones; random: random throughout.",
     )
-    wave_size: Count | None = Field(None, description="Pairs planned at a time; unset: a whole iteration.")
+    wave_size: Count | None = Field(
+        _POLICY.judging.wave_size, description="Pairs planned at a time; unset: a whole iteration."
+    )
     judgements_per_pair: Annotated[Count, Field(le=10)] = Field(
-        1, description="How often a pair may be compared; again only when all pairs were, in the other order."
+        _POLICY.judging.judgements_per_pair,
+        description="How often a pair may be compared; again only when all pairs were, in the other order.",
     )
     stop_rules: Annotated[tuple[StopRule, ...], NoDecode] = Field(
-        tuple(StopRule), description="What may end a batch early: any of reliability, stability, decisions; or none."
+        _POLICY.judging.stop_rules,
+        description="What may end a batch early: any of reliability, stability, decisions; or none.",
     )
     grade_certainty_target: Share = Field(
-        0.9, description="Expected share of right grades that ends a batch whose request gives grade boundaries."
+        _POLICY.judging.certainty_target,
+        description="Expected share of right grades that ends a batch whose request gives grade boundaries.",
     )
     max_comparisons: Annotated[Count, Field(le=MAX_COMPARISONS)] = Field(
-        20_000, description="Largest number of comparisons in a batch."
+        _POLICY.max_comparisons, description="Largest number of comparisons in a batch."
     )
     max_essays: Annotated[Count, Field(le=MOST_ESSAYS)] = Field(
         2_000,
         description="Largest number of essays in a batch. With ids as long as the platform's, more than the largest "
         "number that can be set fit into no record.",
     )
-    max_concurrent_comparisons: Count = Field(100, description="Comparisons in flight per batch.")
+    max_concurrent_comparisons: Count = Field(
+        _POLICY.max_concurrent_comparisons, description="Comparisons in flight per batch."
+    )
 
     # --- LLM provider and content --------------------------------------------------------------------------------
     llm_provider_service_url: HttpUrl = Field("http://localhost:8090/api/v1", description="Base of the provider's API.")
@@ -159,7 +180,7 @@ class Settings(EngineSettings):
         5, description="Width of a window of the timer agent, minutes."
     )
     retention_days: Annotated[Positive, Field(le=LONGEST_YEARS * 366)] = Field(
-        7, description="Days a finished batch stays queryable."
+        _POLICY.retention / (24 * 3600), description="Days a finished batch stays queryable."
     )
 
     # --- Bad input: one at a time it goes to the dead letters; a flood of it stops the worker, exit code 65 --------

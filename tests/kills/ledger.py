@@ -32,6 +32,7 @@ from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
     row_position,
 )
+from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batches import BatchRows
 from cj_stream.tables.codec import (
@@ -39,7 +40,6 @@ from cj_stream.tables.codec import (
     decode_row,
     read_key,
 )
-from cj_stream.worker import policy_of
 
 Key = tuple[str, int]
 """A batch id and an index of a comparison, or an iteration."""

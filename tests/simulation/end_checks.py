@@ -27,8 +27,8 @@ from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import HEARTBEAT_KEY
+from cj_stream.operations.batch_policy import policy_of
 from cj_stream.tables.batches import BatchRows
-from cj_stream.worker import policy_of
 
 if TYPE_CHECKING:
     from simulation.process import Process

@@ -88,9 +88,18 @@ class Worker(Service):
         self.rows = BatchRows(engine.table)
         self.positions = self.rows.positions
         self.correlation_ids = CorrelationIds(settings.correlation_key.get_secret_value().encode())
-        self.metrics = Metrics(self.states, lambda: engine.conditions.counts(Away), engine.inputs.lost)
         self.content = ContentClient(settings, self._told_of(Away.CONTENT, "texts"))
-        self.provider = ProviderClient(settings, told=self._told_of(Away.PROVIDER, "comparisons"))
+        self.provider = ProviderClient(
+            settings,
+            told=lambda scope, trouble: self._told_of(Away.PROVIDER, f"comparisons by {scope}")(trouble),
+            changed=lambda change: self.metrics.breaker_changes.labels(change.value).inc(),
+        )
+        self.metrics = Metrics(
+            self.states,
+            lambda: engine.conditions.counts(Away),
+            engine.inputs.lost,
+            self.provider.breakers.states,
+        )
         self.invalid_share = InvalidShare(settings)
         publisher, deliveries = engine.publisher, engine.deliveries
         watch = InputWatch(self.metrics, self.invalid_share)

@@ -66,6 +66,9 @@ class CountingProvider:
         """The newest body by correlation id."""
         self.holds: Callable[[Callback], bool] = lambda _: False
         self.held: list[Callback] = []
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+        """Says of the body of a submission whether it is answered 503 instead of being counted."""
+        self.refused = 0
         self.partitions: Callable[[], int | None] = lambda: None
         """Chooses the partition of each callback; without a choice they are spread by chance, as the provider's."""
         self.accept_seconds = 0.0
@@ -121,6 +124,9 @@ class CountingProvider:
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "POST":
             body = await request.json()
+            if self.refuses(body):
+                self.refused += 1
+                return web.json_response({"error": "out of order"}, status=503)
             self.submissions[body["correlation_id"]] += 1
             self.requests[body["correlation_id"]] = body
             await asyncio.sleep(self.accept_seconds)

@@ -105,6 +105,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "llm_temperature",
         "submission_workers",
         "submission_timeout_seconds",
+        "breaker_failures",
+        "breaker_seconds",
         "content_cache_megabytes",
     ),
     "Time and housekeeping": ("batch_monitor_interval_minutes", "retention_days", "clock_tolerance_seconds"),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
-from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict
+from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
 from cj_stream.contracts.limits import REASONS_LIMIT
 from cj_stream.domain import judgement
 from cj_stream.domain.batch import Batch
@@ -29,6 +29,7 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit
 from cj_stream.effects.computing import ComputationLostError, Computing
 from cj_stream.effects.outcomes import outcome_message
+from cj_stream.effects.patience import Patience
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.publisher import Publisher, RecordRefusedError, TopicRefusesError
@@ -79,6 +80,7 @@ class Effects:
         self._metrics = metrics
         self._computing = Computing()
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._patience = Patience()
         self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
             LoadContent: self._load_content,
             PlanPairs: self._plan_pairs,
@@ -90,6 +92,8 @@ class Effects:
     async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
         """Carry out ``effect``; raises `PostponedError` when it has to wait and left no trace."""
         self._fence.check()
+        # Each effect has a task, and so a context, of its own: what is logged on its way names the batch.
+        structlog.contextvars.bind_contextvars(batch_id=effect.batch_id)
         return await self._handlers[type(effect)](effect, batch, partition)
 
     def close(self) -> None:
@@ -141,6 +145,8 @@ class Effects:
             return _failed(effect, "TEXT_MISSING", str(missing))
         self._fence.check()
         answer = await self._provider.submit(submission)
+        if not isinstance(answer, NotAccepted):
+            self._patience.over(effect)
         if isinstance(answer, Accepted):
             self._metrics.submissions.labels("accepted").inc()
             return SubmissionAccepted(
@@ -151,9 +157,15 @@ class Effects:
             return _judged(effect, answer)
         self._metrics.submissions.labels(answer.kind).inc()
         if answer.kind == "busy":
+            self._wait_or_give_up(effect, answer, batch.roster.policy.comparison_deadline)
+        self._patience.over(effect)
+        return _failed(effect, answer.code, answer.message)
+
+    def _wait_or_give_up(self, effect: Submit, answer: NotAccepted, patience: float) -> None:
+        """Raise `PostponedError` unless the submission has been refused as busy for as long as an answer may take."""
+        if self._patience.refused_for(effect) < patience:
             why = f"the LLM provider takes nothing now: {answer.code}: {answer.message}"
             raise PostponedError(why, answer.retry_after_seconds or BUSY_PAUSE)
-        return _failed(effect, answer.code, answer.message)
 
     async def _submission(self, effect: Submit, batch: Batch, partition: int) -> Submission:
         first, second = (batch.roster.essays[position] for position in batch.pair(effect.index))

@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import Any, Literal
 
+import stamina.instrumentation
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -14,6 +15,8 @@ from cj_stream.operations.repeats import Repeats
 REPEAT_SECONDS = 300.0
 _SHOWN = 200
 """Characters of what a client sent that are logged."""
+_REASON = 1_000
+"""Characters that are logged of why something was asked again."""
 # Faust and aiokafka report each step of each rebalance at INFO; what matters of it is logged by us.
 QUIET = (
     "faust",
@@ -26,6 +29,17 @@ QUIET = (
     "cj_stream.engine.overrides.recovery",
     "cj_stream.engine.overrides.table",
 )
+
+
+def warn_of_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    """Log that something is asked again, and why."""
+    # The address is part of the reason, and the batch is bound where its effect begins.
+    structlog.get_logger(__name__).warning(
+        "asked in vain, asking again",
+        why=str(details.caused_by)[:_REASON],
+        after_seconds=round(details.wait_for, 1),
+        retry=details.retry_num,
+    )
 
 
 class WithoutTracebacks(logging.Filter):
@@ -55,6 +69,7 @@ def configure_logs(form: Literal["console", "json"], level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         cache_logger_on_first_use=True,
     )
+    stamina.instrumentation.set_on_retry_hooks([warn_of_retry])
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if form == "json"

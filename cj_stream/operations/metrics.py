@@ -29,7 +29,8 @@ class Metrics:
     """Counts what happens.
 
     At scrape time ``states`` is asked how many batches are in each state, ``conditions`` how many things of each
-    kind are not as they should be, and ``lost`` how many records of each topic were gone before they could be read.
+    kind are not as they should be, ``lost`` how many records of each topic were gone before they could be read, and
+    ``breakers`` which providers and models are held up.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Metrics:
         states: Callable[[], Mapping[BatchState, int]],
         conditions: Callable[[], Mapping[StrEnum, int]],
         lost: Callable[[], Mapping[str, int]],
+        breakers: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         registry = self._registry = CollectorRegistry()
         self._noted: Tally[tuple[NoteKind, str]] = Tally()
@@ -48,6 +50,8 @@ class Metrics:
                 "cj_lost_input_records", "Records deleted unread, since the worker started, by topic.", "topic", lost
             )
         )
+        held_up = "Circuit breakers that are not closed, by provider and model: 1 may be probed, 2 open."
+        registry.register(_Asked("cj_breaker_state", held_up, "scope", breakers))
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
 
         self.requests = counter("cj_requests_total", "Requests, by what became of them.", ["outcome"])
@@ -65,6 +69,9 @@ class Metrics:
             "cj_callback_latency_seconds", "Time between callback sent and received.", buckets=LATENCY_SECONDS
         )
         self.submissions = counter("cj_submissions_total", "Submissions to the LLM provider, by outcome.", ["outcome"])
+        self.breaker_changes = counter(
+            "cj_breaker_changes_total", "What circuit breakers to providers and models did.", ["change"]
+        )
         self.attempts_failed = counter(
             "cj_comparison_attempts_failed_total", "Attempts that failed, by error code.", ["code"]
         )

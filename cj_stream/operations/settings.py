@@ -171,6 +171,12 @@ class Settings(EngineSettings):
         description="Limit on one submission, seconds. One that takes longer than half of CJ_SESSION_TIMEOUT_SECONDS "
         "may be made twice when workers come and go.",
     )
+    breaker_failures: Count = Field(
+        5, description="Failures in a row after which nothing more is sent to a provider and model for a while."
+    )
+    breaker_seconds: Annotated[Positive, Field(le=24 * 3600)] = Field(
+        60, description="Seconds until one submission probes whether a provider and model answers again."
+    )
     content_cache_megabytes: Annotated[Count, Field(le=1_000_000)] = Field(
         64, description="Limit on the texts kept in memory, megabytes."
     )

@@ -36,7 +36,12 @@ class CircuitBreaker:
         """Return the state at this moment of the clock."""
         if self._opened_at is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if self._remaining() > 0 else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if self.remaining() > 0 else BreakerState.HALF_OPEN
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether the circuit is closed and the last call was answered."""
+        return self._opened_at is None and self._failures == 0
 
     def admit(self) -> float:
         """Return 0 when the caller may go ahead, else the seconds after which to ask again.
@@ -45,7 +50,7 @@ class CircuitBreaker:
         """
         if self._opened_at is None:
             return 0.0
-        remaining = self._remaining()
+        remaining = self.remaining()
         if remaining > 0:
             return remaining
         if self._probing:
@@ -70,6 +75,8 @@ class CircuitBreaker:
         """Report a call that was cancelled and so tells nothing: another caller may probe."""
         self._probing = False
 
-    def _remaining(self) -> float:
-        opened_at = self._opened_at if self._opened_at is not None else self._clock()
-        return opened_at + self._recovery_seconds - self._clock()
+    def remaining(self) -> float:
+        """Return the seconds until a probe may go; at most 0 when one may, or when the circuit is closed."""
+        if self._opened_at is None:
+            return 0.0
+        return self._opened_at + self._recovery_seconds - self._clock()

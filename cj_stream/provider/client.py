@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import aiohttp
 import stamina
-import structlog
 from msgspec import structs
 
 from cj_stream.contracts.comparison_api import (
@@ -34,12 +33,11 @@ from cj_stream.engine.foreign_answers import (
     body_of,
 )
 from cj_stream.engine.texts import clip
+from cj_stream.engine.times import iso_time
 from cj_stream.operations.settings import Settings
-from cj_stream.operations.troubles import LastTrouble, Trouble, remedy_for, remedy_of, with_remedy
-from cj_stream.provider.breaker import BreakerState, CircuitBreaker
+from cj_stream.operations.troubles import Trouble, remedy_for, remedy_of, with_remedy
+from cj_stream.provider.breakers import BreakerChange, Breakers, HeldUp, scope_of
 from cj_stream.provider.prompts import comparison_prompt
-
-log = structlog.get_logger(__name__)
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 0.5
@@ -77,7 +75,7 @@ class ProviderClient:
     """The provider's HTTP API at ``settings.llm_provider_service_url``, with or without ``/api/v1`` at its end.
 
     Use it as ``async with ProviderClient(settings) as provider``, or call ``close()``. ``clock`` returns seconds.
-    ``told`` hears of troubles with the provider, and with None of their end.
+    ``told`` hears of troubles with a provider and model, and with None of their end; ``changed`` of their breakers.
     """
 
     def __init__(
@@ -85,18 +83,29 @@ class ProviderClient:
         settings: Settings,
         *,
         clock: Callable[[], float] = time.monotonic,
-        told: Callable[[Trouble | None], None] = lambda _: None,
+        told: Callable[[str, Trouble | None], None] = lambda _scope, _trouble: None,
+        changed: Callable[[BreakerChange], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._url = comparison_url(settings.llm_provider_service_url)
         self._session: aiohttp.ClientSession | None = None
-        self.breaker = CircuitBreaker(clock)
-        self._trouble = LastTrouble(time.time, told)
+        self.breakers = Breakers(
+            clock,
+            time.time,
+            failures_to_open=settings.breaker_failures,
+            recovery_seconds=settings.breaker_seconds,
+            changed=changed,
+            told=told,
+        )
 
-    @property
-    def trouble(self) -> Trouble | None:
-        """Return the last real trouble with the provider, None when it answered as it should since."""
-        return self._trouble.current
+    def scope(self, overrides: Overrides) -> str:
+        """Return the name of the provider and model that a batch with these overrides asks."""
+        provider, model = self._asked(overrides)
+        return scope_of(provider, model)
+
+    def held_up(self, overrides: Overrides) -> HeldUp | None:
+        """Return what holds up a batch with these overrides, None when its breaker is closed."""
+        return self.breakers.held_up(self.scope(overrides))
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,6 +128,7 @@ class ProviderClient:
         again helps; "busy" includes a provider that could not be reached and an open circuit breaker.
         """
         body = self._body(submission)
+        call = _Call(self.scope(submission.overrides), submission.batch_id)
         try:
             async for attempt in stamina.retry_context(
                 on=_wait_before_retry,
@@ -129,10 +139,14 @@ class ProviderClient:
                 wait_jitter=FIRST_WAIT_SECONDS,
             ):
                 with attempt:
-                    return await self._try(body)
+                    return await self._try(call, body)
         except _PassingError as passing:
             return passing.answer
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _asked(self, overrides: Overrides) -> tuple[str, str | None]:
+        defaults = self._settings
+        return overrides.provider or defaults.default_llm_provider, overrides.model or defaults.default_llm_model
 
     def _body(self, submission: Submission) -> bytes:
         overrides = submission.overrides
@@ -144,12 +158,13 @@ class ProviderClient:
             rubric=overrides.judge_rubric,
         )
         defaults = self._settings
+        provider, model = self._asked(overrides)
         request = ComparisonRequest(
             user_prompt=prompt.text,
             callback_topic=defaults.llm_provider_callback_topic,
             correlation_id=submission.correlation_id,
-            provider=overrides.provider or defaults.default_llm_provider,
-            model=overrides.model or defaults.default_llm_model,
+            provider=provider,
+            model=model,
             # 0.0 is a temperature, not the lack of one.
             temperature=defaults.llm_temperature if overrides.temperature is None else overrides.temperature,
             max_tokens=overrides.max_tokens,
@@ -166,56 +181,38 @@ class ProviderClient:
         )
         return json.dumps(comparison_request(request) | {"prompt_blocks": prompt.blocks()}).encode()
 
-    async def _try(self, body: bytes) -> ComparisonAnswer:
-        wait = self.breaker.admit()
-        if wait > 0:
-            return NotAccepted(
-                kind="busy",
-                code="CIRCUIT_BREAKER_OPEN",
-                message=f"nothing is sent for a while after several failures in a row, the last: {self.trouble}",
-                retry_after_seconds=wait,
-            )
+    async def _try(self, call: _Call, body: bytes) -> ComparisonAnswer:
+        wait = self.breakers.admit(call.scope, call.batch_id)
+        if wait > 0 and (held := self.breakers.held_up(call.scope)) is not None:
+            return _not_sent(held, wait)
         try:
             status, answer = await self._post(body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             answer = _not_delivered(error)
-            self._failed(answer, remedy_of(error, SETTING))
-            raise _PassingError(structs.replace(answer, message=clip(str(self.trouble), MESSAGE_LIMIT))) from error
+            self.breakers.failed(call.scope, call.batch_id, answer.message, remedy_of(error, SETTING))
+            trouble = str(self.breakers.trouble(call.scope))
+            raise _PassingError(self._url, structs.replace(answer, message=clip(trouble, MESSAGE_LIMIT))) from error
         except BaseException:
-            self.breaker.abandoned()
+            self.breakers.abandoned(call.scope)
             raise
-        return self._judged(status, answer)
+        return self._judged(call, status, answer)
 
-    def _judged(self, status: int, answer: ComparisonAnswer) -> ComparisonAnswer:
+    def _judged(self, call: _Call, status: int, answer: ComparisonAnswer) -> ComparisonAnswer:
         """Tell the breaker, and raise _PassingError for what another try may mend."""
         if not isinstance(answer, NotAccepted):
-            self._succeeded()
+            self.breakers.succeeded(call.scope)
             return answer
         # A request that can never succeed says nothing about the provider's health, whatever its status.
         if status >= SERVER_ERROR and answer.kind != "refused":
-            self._failed(answer, None)
+            self.breakers.failed(call.scope, call.batch_id, f"HTTP {status}: {answer.message}")
         elif (remedy := _remedy(status)) is not None:
-            self.breaker.succeeded()
-            self._trouble.note(f"HTTP {status}: {answer.message}", remedy)
+            self.breakers.troubled(call.scope, call.batch_id, f"HTTP {status}: {answer.message}", remedy)
             return structs.replace(answer, message=_with_remedy(answer.message, remedy))
         else:
-            self._succeeded()
+            self.breakers.succeeded(call.scope)
         if answer.kind != "refused" and status in _RETRIED_STATUSES:
-            raise _PassingError(answer)
+            raise _PassingError(self._url, answer)
         return answer
-
-    def _failed(self, answer: NotAccepted, remedy: str | None) -> None:
-        before = self.breaker.state
-        self.breaker.failed()
-        self._trouble.note(answer.message, remedy)
-        if self.breaker.state is BreakerState.OPEN is not before:
-            log.warning("the circuit breaker to the LLM provider opens", why=str(self.trouble))
-
-    def _succeeded(self) -> None:
-        if self.breaker.state is not BreakerState.CLOSED:
-            log.info("the circuit breaker to the LLM provider closes: it answers again")
-        self.breaker.succeeded()
-        self._trouble.over()
 
     async def _post(self, body: bytes) -> tuple[int, ComparisonAnswer]:
         headers = {"Content-Type": "application/json"}
@@ -264,11 +261,18 @@ def comparison_url(base: str) -> str:
     return base.rstrip("/").removesuffix("/api/v1") + "/api/v1/comparison"
 
 
+class _Call(NamedTuple):
+    """Whom a submission asks, and for which batch."""
+
+    scope: str
+    batch_id: str
+
+
 class _PassingError(Exception):
     """An answer that the next try may change."""
 
-    def __init__(self, answer: NotAccepted) -> None:
-        super().__init__(f"{answer.code}: {answer.message}")
+    def __init__(self, address: str, answer: NotAccepted) -> None:
+        super().__init__(f"{address} {answer.code}: {answer.message}")
         self.answer = answer
 
 
@@ -280,6 +284,16 @@ def _wait_before_retry(error: Exception) -> bool | float:
     if wait is None:
         return True
     return wait if wait <= LONGEST_WAIT_SECONDS else False
+
+
+def _not_sent(held: HeldUp, wait: float) -> NotAccepted:
+    return NotAccepted(
+        kind="busy",
+        code="CIRCUIT_BREAKER_OPEN",
+        message=f"after several failures in a row nothing is sent to {held.scope} before the next probe at "
+        f"{iso_time(held.next_probe_at)}. The last failure, of batch {held.batch_id}: {held.why}",
+        retry_after_seconds=wait,
+    )
 
 
 def _not_delivered(error: Exception) -> NotAccepted:

@@ -105,7 +105,8 @@ class BatchPages:
         found = self._find(request, batch_id)
         postponed = self._worker.dispatcher.postponed.get(found.batch.key)
         opened_at = self._worker.engine.opener.opened_at[found.partition]
-        answer = explain(found.batch, postponed, opened_at)
+        held_up = self._worker.provider.held_up(found.batch.roster.context.overrides)
+        answer = explain(found.batch, postponed, opened_at, held_up)
         return json_answer({**answer, "degraded": degraded(self._conditions)})
 
     def command(self, action: Action) -> Page:

@@ -15,17 +15,19 @@ from cj_stream.engine.times import (
     iso_time,
     iso_time_or_none,
 )
+from cj_stream.provider.breakers import HeldUp
 from cj_stream.views.hints import hints
 
 EFFECTS_SHOWN = 20
 ERRORS_SHOWN = 5
 
 
-def explain(batch: Batch, postponed: str | None, opened_at: float) -> dict[str, Any]:
+def explain(batch: Batch, postponed: str | None, opened_at: float, held_up: HeldUp | None = None) -> dict[str, Any]:
     """Return the explanation.
 
     ``postponed`` says whom the batch's work waits for, None when it does not; ``opened_at``, in seconds since the
-    epoch, since when its partition is served: no batch counts as idle from before.
+    epoch, since when its partition is served: no batch counts as idle from before. ``held_up`` is the breaker of the
+    batch's provider and model, None when that is closed.
     """
     return {
         "batch_id": batch.batch_id,
@@ -38,12 +40,24 @@ def explain(batch: Batch, postponed: str | None, opened_at: float) -> dict[str, 
             {"kind": type(effect).__name__, "what": _what(effect, batch)} for effect in todo(batch)[:EFFECTS_SHOWN]
         ],
         "postponed": postponed,
+        "breaker": None if held_up is None or batch.finished else _breaker(held_up, batch.batch_id),
         "last_errors": _last_errors(batch),
         "unpublishable": [
             {"outcome": refused.outcome, "why": refused.why, "at": iso_time(refused.at)}
             for refused in batch.control.unpublishable[:ERRORS_SHOWN]
         ],
         "hints": hints(batch, postponed),
+    }
+
+
+def _breaker(held_up: HeldUp, batch_id: str) -> dict[str, Any]:
+    return {
+        "scope": held_up.scope,
+        "state": held_up.state.value,
+        "failures_of": held_up.batch_id,
+        "own_failures": held_up.batch_id == batch_id,
+        "why": held_up.why,
+        "next_probe_at": iso_time(held_up.next_probe_at),
     }
 
 

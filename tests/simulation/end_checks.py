@@ -162,7 +162,7 @@ def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
     for what in wrong_results(world, batch):
         world.history.violated(OWN_RESULT, f"{batch.key}: {what}")
     undisturbed = batch.batch_id not in world.operators.commanded and not world.plan.downtimes
-    if undisturbed and not world.plan.manners.loses and world.plan.threshold == 1.0:
+    if undisturbed and not world.plan.loses and world.plan.threshold == 1.0:
         again = [row for row in batch.comparisons if row.attempt > 1]
         if again:
             world.history.violated(ONE_ATTEMPT, f"{batch.key}: {again}")
@@ -177,7 +177,7 @@ def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:
 def _may_differ(world: World) -> bool:
     # A retry of several comparisons that was written in part goes on with those, and later with the others: as good,
     # but not what the events alone would give.
-    return world.torn and world.plan.manners.loses
+    return world.torn and world.plan.loses
 
 
 def _judged(batch: Batch) -> list[tuple[int, str | None]]:

@@ -24,6 +24,9 @@ BASE = Settings(
     retry_pool_size=3,
 )
 
+BREAKER_SECONDS = 10.0
+"""After how long a provider that is away is probed."""
+
 SIZES = (0, 1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7)
 """Essays of a batch."""
 
@@ -198,6 +201,13 @@ class Plan:
         ends = [span.at + span.seconds for span in spans] + [at for at, _ in self.timed_faults]
         self.busy_until = max(self.busy_until, *(end + 1 for end in ends)) if ends else self.busy_until
 
+    @property
+    def loses(self) -> bool:
+        """Whether an attempt may be used up without a verdict."""
+        deadline = self.settings.comparison_deadline_minutes * 60
+        refused = any(span.seconds + BREAKER_SECONDS >= deadline for span in self.provider_outages)
+        return self.manners.loses or refused
+
     def describe(self) -> str:
         """Return the plan in a line."""
         told: dict[str, Any] = {
@@ -242,3 +252,16 @@ def _manners(chance: random.Random, *, lossy: bool, odd: bool) -> Manners:
             "late": share(0.0, 0.1),
         }
     return Manners(**fields)
+
+
+class TenMinutesAway(Plan):
+    """A plan in which the provider refuses everybody for ten minutes, and an answer may take a quarter of an hour."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance)
+        self.manners = replace(_manners(chance, lossy=False, odd=chance.random() < 0.5), busy=0.0)
+        self.provider_outages = [Span(0.5, 600.0)]
+        self.downtimes, self.commands, self.threshold = [], [], 1.0
+        times = {"comparison_deadline_minutes": 15.0, "batch_timeout_hours": 1.0, "batch_max_age_hours": 2.0}
+        self.settings = self.settings.model_copy(update={**times, "retention_days": 1.0})
+        self.busy_until = max(self.busy_until, 700.0)

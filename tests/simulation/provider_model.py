@@ -16,7 +16,7 @@ from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import Accepted, ComparisonAnswer, ImmediateVerdict, NotAccepted
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Slot
-from cj_stream.provider.breaker import CircuitBreaker
+from cj_stream.provider.breakers import Breakers
 from cj_stream.provider.client import Submission
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ MISSING = "missing"
 
 TAKEN = "taken by the provider"
 """Stands for a topic in faults that strike whoever has the provider take submission number so and so."""
+
+SCOPE = "p/m"
+"""The one provider and model that everybody asks."""
 
 ECHOED = 1 << 78
 """The bit that makes an id of ours one of somebody else's: of the version."""
@@ -84,21 +87,21 @@ class ProviderModel:
         self._world.history.note("provider", f"is away for {seconds} s")
         self._away_until = self._world.scheduler.clock.now + seconds
 
-    async def submit(self, process: Process, breaker: CircuitBreaker, submission: Submission) -> ComparisonAnswer:
+    async def submit(self, process: Process, breakers: Breakers, submission: Submission) -> ComparisonAnswer:
         """Submit as the real client does, but in one try."""
-        wait = breaker.admit()
+        wait = breakers.admit(SCOPE, submission.batch_id)
         if wait > 0:
             return NotAccepted(kind="busy", code="CIRCUIT_BREAKER_OPEN", message="open", retry_after_seconds=wait)
         if self._away_until > self._world.scheduler.clock.now:
             await asyncio.sleep(self._world.chance.random())
-            breaker.failed()
+            breakers.failed(SCOPE, submission.batch_id, "away")
             return NotAccepted(kind="busy", code="CONNECTION_ERROR", message="away")
         try:
             answer = await self._submit(process, submission)
         except BaseException:
-            breaker.abandoned()
+            breakers.abandoned(SCOPE)
             raise
-        breaker.succeeded()
+        breakers.succeeded(SCOPE)
         return answer
 
     async def _submit(self, process: Process, submission: Submission) -> ComparisonAnswer:

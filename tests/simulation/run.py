@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from simulation.end_checks import check_end
 from simulation.history import Violation
+from simulation.plan import Plan
 from simulation.stand_ins import stand_ins
 from simulation.world import World
 
@@ -48,9 +49,9 @@ class Report:
     history: list[str]
 
 
-def simulate(seed: int) -> Report:
+def simulate(seed: int, plan: type[Plan] = Plan) -> Report:
     """Run one seed. Raises `Failed`. `stand_ins` must be in place."""
-    world = World(seed)
+    world = World(seed, plan)
     try:
         world.run()
         check_end(world)

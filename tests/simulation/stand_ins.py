@@ -15,6 +15,7 @@ from simulation.clock_loop import ProcessEnded
 from simulation.decisions import CheckedBatches
 from simulation.disk import MemoryBatch, SimTable
 from simulation.faust_model import SimApp
+from simulation.plan import BREAKER_SECONDS
 from simulation.world import World, owner
 
 from cj_stream.domain.batch import Batch
@@ -22,7 +23,7 @@ from cj_stream.domain.events import Event
 from cj_stream.domain.todo import Effect, Submit
 from cj_stream.effects.carry_out import Effects
 from cj_stream.operations.metrics import Metrics
-from cj_stream.provider.breaker import CircuitBreaker
+from cj_stream.provider.breakers import Breakers
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit
@@ -56,13 +57,13 @@ class _Outside:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self._process = owner()
-        self._breaker = CircuitBreaker(_now)
+        self.breakers = Breakers(_now, _now, failures_to_open=5, recovery_seconds=BREAKER_SECONDS)
 
     async def text(self, storage_id: str) -> str:
         return await World.current.provider.text(storage_id)
 
     async def submit(self, submission: Any) -> Any:
-        return await World.current.provider.submit(self._process, self._breaker, submission)
+        return await World.current.provider.submit(self._process, self.breakers, submission)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -152,6 +153,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.recall": _nothing,
     "cj_stream.engine.app.claim": _nothing,
     "cj_stream.engine.hardening.time": SimpleNamespace(time=_now),
+    "cj_stream.effects.patience.time": SimpleNamespace(monotonic=_now),
     "cj_stream.agents.callbacks.time": SimpleNamespace(time=_now),
     "cj_stream.engine.fence.time": SimpleNamespace(clock_gettime=_now, CLOCK_MONOTONIC=1),
     "cj_stream.engine.runs.PORTION_BYTES": 1,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from simulation import checks
 from simulation.mutations import MUTATIONS
+from simulation.plan import TenMinutesAway
 from simulation.run import HASH_SEED, Failed, Report, simulate
 from simulation.stand_ins import stand_ins
 
@@ -38,6 +39,13 @@ def test_nothing_is_lost_or_repeated_whatever_happens(portion: int, capsys: pyte
     assert sum(report.rebalances for report in reports) > 2 * PORTION
     assert sum(report.resubmissions for report in reports) > 0
     assert sum(report.processes for report in reports) > 2 * PORTION
+
+
+def test_ten_minutes_of_refusals_for_everybody_cost_no_attempt_and_no_batch() -> None:
+    """What is checked at the end of each: every batch has the result that it would have had without them."""
+    reports = [simulate(seed, TenMinutesAway) for seed in range(15)]
+    assert sum(report.submissions for report in reports) > 15
+    assert all(any("is away for 600" in line for line in report.history) for report in reports)
 
 
 def test_a_seed_always_tells_the_same_history() -> None:

@@ -42,11 +42,11 @@ class World:
     current: World
     """The one that is running: what stands in for modules of `cj_stream` asks for it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, plan: type[Plan] = Plan) -> None:
         World.current = self
         self.seed = seed
         self.chance = random.Random(seed)
-        self.plan = Plan(self.chance)
+        self.plan = plan(self.chance)
         self.settings: Settings = self.plan.settings
         self.scheduler = Scheduler(self.chance, START)
         self.history = History(self.scheduler.clock.time)

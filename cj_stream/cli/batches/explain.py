@@ -36,6 +36,7 @@ def _print(answer: Mapping[str, Any]) -> None:
     console.print(plain(f"{answer['batch_id']}, run {answer['run']}:"), state_text(answer["state"]))
     _line("now", f"{answer['waiting_for']} (since {answer['since']})")
     _line("postponed", answer["postponed"])
+    _line("breaker", _breaker(answer.get("breaker")))
     if answer["next_event"]:
         _line("next", f"{answer['next_event']['at']}: {answer['next_event']['what']}")
     for effect in answer["effects_to_do"]:
@@ -46,6 +47,16 @@ def _print(answer: Mapping[str, Any]) -> None:
         _line("hint", hint)
     if answer["last_errors"]:
         console.print(errors_table(answer["last_errors"]))
+
+
+def _breaker(breaker: Mapping[str, Any] | None) -> str | None:
+    if breaker is None:
+        return None
+    whose = "this batch" if breaker["own_failures"] else f"batch {breaker['failures_of']}"
+    return (
+        f"{breaker['scope']} is {breaker['state'].replace('_', ' ')} after failures, the last of {whose}: "
+        f"{breaker['why']}; next probe {breaker['next_probe_at']}"
+    )
 
 
 def _line(title: str, text: str | None) -> None:

@@ -60,10 +60,12 @@ class Outside:
         self.submissions.append(submission)
         return self.answer
 
-    async def carry_out(self, effect: Effect, batch: Batch) -> Any:
+    def effects(self) -> Effects:
         parts: Any = {"content": self, "provider": self, "publisher": None}
-        effects = Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
-        return await effects(effect, batch, PARTITION)
+        return Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
+
+    async def carry_out(self, effect: Effect, batch: Batch) -> Any:
+        return await self.effects()(effect, batch, PARTITION)
 
 
 @pytest.fixture
@@ -96,6 +98,44 @@ async def test_a_busy_provider_is_asked_again_when_it_says(batch: Batch) -> None
     with pytest.raises(PostponedError) as postponed:
         await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
     assert postponed.value.seconds == 42.0
+
+
+@pytest.mark.parametrize(("waited", "gives_up"), [(3599.0, False), (3600.0, True)])
+async def test_an_attempt_is_used_up_only_after_a_whole_deadline_of_refusals(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, *, waited: float, gives_up: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("cj_stream.effects.patience.time.monotonic", lambda: now)
+    outside = Outside(NotAccepted(kind="busy", code="HTTP_503", message="out of order"))
+    effects = outside.effects()
+    submit = Submit(batch.batch_id, 1, 0, 1)
+    end = now + waited
+    while now < end:
+        with pytest.raises(PostponedError):
+            await effects(submit, batch, PARTITION)
+        now = min(now + 600, end)
+    if gives_up:
+        failed = await effects(submit, batch, PARTITION)
+        assert isinstance(failed, ComparisonFailed)
+        assert (failed.error_code, failed.attempt, failed.answered) == ("HTTP_503", 1, False)
+        assert "out of order" in failed.error_message
+    with pytest.raises(PostponedError):
+        await effects(submit, batch, PARTITION)
+
+
+async def test_an_acceptance_ends_the_time_of_refusals(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("cj_stream.effects.patience.time.monotonic", lambda: now)
+    outside = Outside(NotAccepted(kind="busy", code="HTTP_503", message="out of order"))
+    effects = outside.effects()
+    submit = Submit(batch.batch_id, 1, 0, 1)
+    with pytest.raises(PostponedError):
+        await effects(submit, batch, PARTITION)
+    outside.answer, busy = Accepted("q"), outside.answer
+    await effects(submit, batch, PARTITION)
+    now, outside.answer = now + 3600, busy
+    with pytest.raises(PostponedError):
+        await effects(submit, batch, PARTITION)
 
 
 async def test_a_worker_out_of_touch_since_it_began_to_load_texts_submits_nothing(

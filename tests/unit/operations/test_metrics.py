@@ -235,3 +235,11 @@ def test_records_that_were_gone_unread_are_counted_by_topic(story: CountedStory)
     assert story.samples("cj_lost_input_records") == {}
     story.lost["requests"] = 7
     assert story.samples("cj_lost_input_records") == {("topic", "requests"): 7.0}
+
+
+def test_a_breaker_that_is_not_closed_is_a_series_of_its_scope() -> None:
+    states = {"openai/gpt": 2}
+    metrics = Metrics(dict, dict, dict, lambda: states)
+    assert samples(metrics, "cj_breaker_state") == {("scope", "openai/gpt"): 2.0}
+    states.clear()
+    assert samples(metrics, "cj_breaker_state") == {}

@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import stamina
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted, read_comparison_request
 from cj_stream.domain.records import Overrides
+from cj_stream.operations.logs import warn_of_retry
 from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.breaker import BreakerState
+from cj_stream.provider.breakers import BreakerChange
 from cj_stream.provider.client import (
     LONGEST_RETRY_AFTER_SECONDS,
     ProviderClient,
@@ -56,6 +62,7 @@ class FakeProvider:
         self.answers = list(answers)
         self.headers = headers or {}
         self.requests: list[tuple[str, bytes]] = []
+        self.changes: list[BreakerChange] = []
         self.hanging, self.released = asyncio.Event(), asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -71,12 +78,20 @@ class FakeProvider:
         return web.Response(status=max(answer[0], 200), body=answer[1], headers=self.headers)
 
     @asynccontextmanager
-    async def client(self, **settings: Any) -> AsyncIterator[ProviderClient]:
+    async def client(
+        self, *, told: Callable[[str, Trouble | None], None] = lambda *_: None, **settings: Any
+    ) -> AsyncIterator[ProviderClient]:
         app = web.Application()
         app.router.add_post("/{path:.*}", self.handle)
         async with TestServer(app) as server:
             base = str(server.make_url("/api/v1"))
-            async with ProviderClient(Settings(llm_provider_service_url=base, **settings), clock=self.clock) as client:
+            made = ProviderClient(
+                Settings(llm_provider_service_url=base, **settings),
+                clock=self.clock,
+                told=told,
+                changed=self.changes.append,
+            )
+            async with made as client:
                 yield client
             self.released.set()
 
@@ -238,7 +253,7 @@ def test_a_short_wait_is_kept_between_tries_and_a_long_one_is_handed_back(
     asked: float | None, decision: bool | float
 ) -> None:
     answer = NotAccepted(kind="busy", code="RATE_LIMIT", message="", retry_after_seconds=asked)
-    made = _wait_before_retry(_PassingError(answer))
+    made = _wait_before_retry(_PassingError("http://p", answer))
     assert (type(made), made) == (type(decision), decision)
 
 
@@ -267,7 +282,8 @@ async def test_after_a_minute_one_submission_probes_and_its_success_closes_the_b
         provider.answers = [ACCEPTED]
         provider.released.set()
         assert await probe == Accepted("q-1")
-        assert client.breaker.state is BreakerState.CLOSED
+        assert client.held_up(SUBMISSION.overrides) is None
+        assert provider.changes == [BreakerChange.OPENED, BreakerChange.PROBED, BreakerChange.CLOSED]
         assert await client.submit(SUBMISSION) == Accepted("q-1")
 
 
@@ -295,16 +311,17 @@ async def test_back_pressure_and_refusals_leave_the_breaker_closed(status: int, 
     async with provider.client() as client:
         for _ in range(8):
             await client.submit(SUBMISSION)
-        assert client.breaker.state is BreakerState.CLOSED
+        assert client.held_up(SUBMISSION.overrides) is None
     assert len(provider.requests) == 8
 
 
 async def test_an_open_breaker_tells_the_last_real_trouble_and_what_somebody_has_to_change() -> None:
     """An address with https where nobody speaks it: as hopeless as a certificate that nobody trusts."""
-    heard: list[Trouble | None] = []
+    heard: list[tuple[str, Trouble | None]] = []
     async with TestServer(web.Application()) as server:
         base = str(server.make_url("/api/v1")).replace("http:", "https:")
-        async with ProviderClient(Settings(llm_provider_service_url=base), told=heard.append) as client:
+        settings = Settings(llm_provider_service_url=base)
+        async with ProviderClient(settings, told=lambda *told: heard.append(told)) as client:
             for _ in range(3):
                 answer = await client.submit(SUBMISSION)
     assert isinstance(answer, NotAccepted)
@@ -316,14 +333,70 @@ async def test_an_open_breaker_tells_the_last_real_trouble_and_what_somebody_has
 
 
 async def test_a_trouble_is_over_with_the_next_answer() -> None:
-    heard: list[Trouble | None] = []
-    provider = FakeProvider(ACCEPTED)
-    async with provider.client() as client:
-        client._trouble._told = heard.append
-        client._trouble.note("a refused connection", "mend it")
+    heard: list[tuple[str, bool]] = []
+    provider = FakeProvider((401, b"{}"), ACCEPTED)
+    async with provider.client(told=lambda scope, trouble: heard.append((scope, trouble is None))) as client:
         await client.submit(SUBMISSION)
-    assert [trouble is None for trouble in heard] == [False, True]
-    assert client.trouble is None
+        await client.submit(SUBMISSION)
+        assert heard == [("openai", False), ("openai", True)]
+        assert client.breakers.trouble("openai") is None
+
+
+async def test_a_model_that_fails_holds_up_no_other() -> None:
+    provider = FakeProvider((503, b"{}"))
+    async with provider.client() as client:
+        for _ in range(2):
+            await client.submit(replace(SUBMISSION, overrides=Overrides(model="ill")))
+        assert client.held_up(Overrides(model="ill")) is not None
+        provider.answers = [ACCEPTED]
+        assert await client.submit(replace(SUBMISSION, overrides=Overrides(model="well"))) == Accepted("q-1")
+        assert await client.submit(replace(SUBMISSION, overrides=Overrides(provider="google"))) == Accepted("q-1")
+        assert (await client.submit(replace(SUBMISSION, overrides=Overrides(model="ill")))).kind == "busy"
+
+
+async def test_an_open_breaker_says_whose_failures_they_are_and_when_it_is_probed_next() -> None:
+    provider = FakeProvider((503, b'{"error": "out of order"}'))
+    async with provider.client(breaker_failures=2, breaker_seconds=7) as client:
+        await client.submit(replace(SUBMISSION, batch_id="culprit"))
+        before = time.time()
+        answer = await client.submit(replace(SUBMISSION, batch_id="victim"))
+        held = client.held_up(SUBMISSION.overrides)
+    assert held is not None
+    assert (held.scope, held.state, held.batch_id) == ("openai", BreakerState.OPEN, "culprit")
+    assert before + 6 < held.next_probe_at <= time.time() + 7
+    assert isinstance(answer, NotAccepted)
+    assert (answer.code, answer.retry_after_seconds) == ("CIRCUIT_BREAKER_OPEN", 7)
+    for part in ("culprit", "out of order", "openai", "next probe at"):
+        assert part in answer.message
+    assert len(provider.requests) == 2
+
+
+async def test_what_answered_as_it_should_is_forgotten() -> None:
+    """Requests name models; if each left something behind, they could fill the memory."""
+    provider = FakeProvider((503, b"{}"))
+    async with provider.client() as client:
+        await client.submit(SUBMISSION)
+        provider.answers = [ACCEPTED]
+        for number in range(20):
+            await client.submit(replace(SUBMISSION, overrides=Overrides(model=f"model {number}")))
+        await client.submit(SUBMISSION)
+        assert client.breakers._circuits == {}
+
+
+async def test_a_warning_of_a_retry_names_batch_address_and_reason() -> None:
+    provider = FakeProvider((503, b'{"error": "out of order"}'), ACCEPTED)
+    stamina.instrumentation.set_on_retry_hooks([warn_of_retry])
+    try:
+        with (
+            structlog.contextvars.bound_contextvars(batch_id="spring"),
+            structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines,
+        ):
+            await answer_to(provider)
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(None)
+    (line,) = [line for line in lines if "asking again" in line["event"]]
+    assert (line["log_level"], line["batch_id"]) == ("warning", "spring")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/v1/comparison HTTP_503: out of order", line["why"])
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])

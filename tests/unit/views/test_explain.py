@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import FailureReason
 from cj_stream.domain.todo import Effect, LoadContent, Score, Submit, todo
 from cj_stream.engine.times import iso_time
+from cj_stream.provider.breaker import BreakerState
+from cj_stream.provider.breakers import HeldUp
 from cj_stream.views.explain import explain
 
 HOUR = 3600.0
@@ -203,3 +206,20 @@ def test_a_completed_batch_needs_nothing() -> None:
     story = Story()
     story.start(4)
     assert explained(story.play(judges))["hints"] == []
+
+
+def test_a_breaker_says_whose_failures_they_are_and_when_it_is_probed() -> None:
+    story = Story()
+    story.start(4)
+    held = HeldUp("openai/gpt", BreakerState.OPEN, "another batch", "HTTP 503: out of order", START + 60)
+    assert explain(story.batch, None, 0.0, held)["breaker"] == {
+        "scope": "openai/gpt",
+        "state": "open",
+        "failures_of": "another batch",
+        "own_failures": False,
+        "why": "HTTP 503: out of order",
+        "next_probe_at": iso_time(START + 60),
+    }
+    own = dataclasses.replace(held, batch_id=BATCH)
+    assert explain(story.batch, None, 0.0, own)["breaker"]["own_failures"] is True
+    assert explain(story.batch, None, 0.0, None)["breaker"] is None

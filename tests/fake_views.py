@@ -117,6 +117,11 @@ def degraded(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def judge(verdicts: int, source: str = "model", name: str = "openai gpt-5") -> dict[str, Any]:
+    """Return who gave verdicts of a batch, as the views tell it."""
+    return {"source": source, "provider": None, "model": None, "verdicts": verdicts, "name": name}
+
+
 def result(batch_id: str = "b1", **changes: Any) -> dict[str, Any]:
     """Return a ranking of two essays, as the views show it."""
     ranking = [
@@ -139,6 +144,8 @@ def result(batch_id: str = "b1", **changes: Any) -> dict[str, Any]:
         "stop_reason": "reliability_reached",
         "reliability": {"eap": 0.91, "eap_formula": "...", "ssr": 0.9, "ssr_formula": "..."},
         "verdicts": 4,
+        "judged_by": [judge(4)],
+        "cautions": [],
         "comparisons": 4,
         "iterations": 1,
         "components": 1,

@@ -44,3 +44,29 @@ class Policy(msgspec.Struct, frozen=True, array_like=True):
     max_concurrent_comparisons: int = 100
     retention: float = 7 * 24 * 3600.0
     judging: Judging = Judging()
+
+
+SECONDS = "s"
+UNITS = {
+    "batch_timeout": SECONDS,
+    "max_age": SECONDS,
+    "comparison_deadline": SECONDS,
+    "max_attempts": "attempts",
+    "retry_pool_size": "comparisons",
+    "min_success_rate": "(share, 0 to 1)",
+    "success_rate_from": "comparisons",
+    "timeout_completion_pct": "%",
+    "completion_threshold_pct": "%",
+    "stability_threshold": "logits",
+    "reliability_target": "(EAP reliability, 0 to 1)",
+    "max_iterations": "iterations",
+    "comparisons_per_essay": "comparisons",
+    "random_iterations": "iterations",
+    "max_comparisons": "comparisons",
+    "max_concurrent_comparisons": "comparisons",
+    "retention": SECONDS,
+    "wave_size": "pairs",
+    "judgements_per_pair": "judgements",
+    "certainty_target": "(share, 0 to 1)",
+}
+"""The unit of each figure of a policy, as people are told it; what is not here is no figure."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from cj_stream.domain.verdict_sources import MOCK_PROVIDER, RECORDED_MODEL
 from cj_stream.gateway.chance import uniform
 from cj_stream.gateway.judges import Answer, Failure, Question, Unlimited, Verdict
 
@@ -55,8 +56,8 @@ class ReplayJudge(Unlimited):
             winner="A" if drawn == question.first else "B",
             confidence=round(1 + 4 * abs(2 * agreed / len(winners) - 1), 1),
             justification=f"A recorded decision of a person; {agreed} of {len(winners)} chose it.",
-            provider="mock",
-            model="recorded",
+            provider=MOCK_PROVIDER,
+            model=RECORDED_MODEL,
             cost=0.0,
         )
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from cj_stream.domain.verdict_sources import MOCK_PROVIDER, SIMULATED_MODEL
 from cj_stream.gateway.chance import normal, uniform
 from cj_stream.gateway.judges import Answer, Question, Unlimited, Verdict
 
@@ -58,8 +59,8 @@ class SimulatedJudge(Unlimited):
             winner="A" if winner == "A" else "B",
             confidence=round(1 + 4 * certainty, 1),
             justification=f"Essay {winner} wins; the simulated judge gave Essay A a chance of {chance:.0%}.",
-            provider="mock",
-            model="simulated",
+            provider=MOCK_PROVIDER,
+            model=SIMULATED_MODEL,
             cost=0.0,
         )
 

@@ -70,6 +70,7 @@ def page(study: Study) -> str:
         fit=study.fit,
         quality=study.quality,
         key_figures=_key_figures(study),
+        settings=[(shown(name), shown(value)) for name, value in study.settings],
         method=_method(study),
         even_first=_even_first(study),
         muted=int((study.quality.items.infit < LOWEST_USUAL).sum()),

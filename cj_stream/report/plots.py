@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from cj_stream.report.drawing import axes, inline_svg, styled
-from cj_stream.report.names import label
+from cj_stream.report.names import labels
 from cj_stream.scoring.estimation.data import Comparisons, Floats, Integers
 
 _WIDTH = 7.4
@@ -32,7 +32,7 @@ class Series(NamedTuple):
 def caterpillar(names: Sequence[str], theta: Floats, interval: Floats) -> list[str]:
     """Return the scores (n,), best first, with their intervals (n, 2), in one plot for each 50 items."""
     reach = (float(interval.min()) - 0.2, float(interval.max()) + 0.2)
-    starts = range(0, len(names), _PER_PLOT)
+    names, starts = labels(names), range(0, len(names), _PER_PLOT)
     return [
         _caterpillar(names, theta, interval, range(start, min(start + _PER_PLOT, len(names))), reach)
         for start in starts
@@ -49,7 +49,7 @@ def _caterpillar(
         plot.hlines(ranks, interval[chosen, 0], interval[chosen, 1], color="0.35", linewidth=1.4)
         plot.plot(theta[chosen], ranks, "o", color="black", markersize=3.6)
         plot.axvline(0.0, color="0.6", linewidth=0.8)
-        plot.set_yticks(ranks, [f"{i + 1}. {label(names[i])}" for i in places])
+        plot.set_yticks(ranks, [f"{i + 1}. {names[i]}" for i in places])
         plot.set(xlim=reach, ylim=(last + 0.7, first - 0.7), xlabel="score (theta, logits) with its 95 % interval")
         plot.tick_params(axis="y", length=0, labelsize=8)
         title = f"Scores of the items ranked {first} to {last}"

@@ -39,6 +39,7 @@ class Study:
         quality: how good they are.
         marking: marks and grades.
         facts: further pairs of a name and a value, such as why a batch stopped.
+        settings: what the batch was judged by, pairs of a name and a value with its unit.
         warnings: what limits the result, one sentence each.
         adaptive: whether pairs were chosen in the light of earlier verdicts; None when that is not known.
         seed: of the random splits and rank intervals.
@@ -53,6 +54,7 @@ class Study:
     quality: Quality
     marking: Marking
     facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     adaptive: bool | None
     seed: int

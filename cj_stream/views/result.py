@@ -7,7 +7,9 @@ from typing import Any
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.ranking import RankedEssay, ranking
 from cj_stream.domain.states import BatchState
+from cj_stream.domain.verdict_sources import judged_by
 from cj_stream.scoring.quality.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
+from cj_stream.views.judged_by import cautions, shown_judges
 from cj_stream.views.summary import failed_essays
 
 Z_95 = 1.959964
@@ -19,6 +21,7 @@ def result(batch: Batch) -> dict[str, Any] | None:
     ranked = ranking(batch)
     if not ranked:
         return None
+    judges = judged_by(batch)
     newest = batch.scores[-1] if batch.scores else None  # a single essay is ranked without a fit
     return {
         "batch_id": batch.batch_id,
@@ -33,6 +36,8 @@ def result(batch: Batch) -> dict[str, Any] | None:
             "ssr_formula": SEPARATION_RELIABILITY_FORMULA,
         },
         "verdicts": newest.verdicts if newest else 0,
+        "judged_by": shown_judges(judges),
+        "cautions": cautions(judges),
         "comparisons": batch.total_comparisons,
         "iterations": batch.iteration,
         "components": newest.components if newest else 1,

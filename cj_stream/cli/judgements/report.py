@@ -54,6 +54,7 @@ class _Source(NamedTuple):
     judges: Judges | None
     ordered: bool
     facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
     left_out: tuple[str, ...]
     """What could not be used of a file, a sentence for each row."""
     warnings: tuple[str, ...]
@@ -122,6 +123,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
             quality=assess(origin.data, fit, origin.judges, ordered=origin.ordered, seed=seed),
             marking=marking,
             facts=origin.facts,
+            settings=origin.settings,
             warnings=(*origin.left_out, *origin.warnings, *caveats(origin.data, fit, origin.items, anchors)),
             adaptive=origin.adaptive,
             seed=seed,
@@ -166,6 +168,7 @@ def _from_file(source: str) -> _Source:
         judges=found.judges,
         ordered=found.ordered,
         facts=facts,
+        settings=(),
         left_out=tuple(_shortened(left_out)),
         warnings=found.notes,
         adaptive=None,
@@ -187,6 +190,7 @@ def _from_batch(batch_id: str, urls: tuple[str, ...]) -> _Source:
         judges=found.judges,
         ordered=True,
         facts=found.facts,
+        settings=found.settings,
         left_out=(),
         warnings=found.warnings,
         adaptive=found.adaptive,

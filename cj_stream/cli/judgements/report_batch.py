@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cj_stream.cli.shared.client import ViewsClient
+from cj_stream.domain.policy import SECONDS, UNITS
 from cj_stream.scoring.estimation.data import Comparisons, Judges
 from cj_stream.scoring.pairing.pairing import PairingPolicy
 
@@ -22,6 +23,7 @@ class BatchData(NamedTuple):
         data: the verdicts, in the order in which their comparisons were planned.
         judges: provider and model of each verdict.
         facts: what there is to know of the batch, pairs of a name and a value.
+        settings: what it was judged by, pairs of a name and a value with its unit.
         warnings: what limits the result.
         adaptive: whether pairs were chosen in the light of earlier verdicts.
 
@@ -31,6 +33,7 @@ class BatchData(NamedTuple):
     data: Comparisons
     judges: Judges
     facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     adaptive: bool
 
@@ -47,6 +50,7 @@ async def batch_data(client: ViewsClient, batch_id: str) -> BatchData:
         Comparisons.from_triples(len(items), triples),
         _judges(rows),
         tuple(_facts(result, detail)),
+        tuple(_settings(detail)),
         tuple(_warnings(result, len(rows))),
         _adaptive(rows, detail["policy"]),
     )
@@ -65,7 +69,7 @@ def _adaptive(rows: Sequence[Answer], policy: Answer) -> bool:
 
 def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
     reliability = result["reliability"]["eap"]
-    facts = [
+    return [
         ("batch, run", f"{result['batch_id']}, {result['run']}"),
         ("state", result["state"]),
         ("stopped because", str(result["stop_reason"] or "not stopped").replace("_", " ")),
@@ -73,20 +77,32 @@ def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
         ("comparisons planned, failed", f"{result['comparisons']}, {detail['failed_comparisons']}"),
         ("EAP reliability of the batch's newest fit", "-" if reliability is None else f"{reliability:.2f}"),
         ("verdicts in that fit", str(result["verdicts"])),
+        ("judged by", "; ".join(judge["name"] for judge in result["judged_by"]) or "nobody"),
+    ]
+
+
+def _settings(detail: Answer) -> list[tuple[str, str]]:
+    policy = dict(detail["policy"])
+    settings = policy.pop("judging") | policy
+    return [
+        *((name.replace("_", " "), _told(value, UNITS.get(name, ""))) for name, value in settings.items()),
         ("seed of the pairing", str(detail["processing_metadata"]["seed"])),
         ("digest of the request", str(detail["processing_metadata"]["digest"])),
     ]
-    policy = dict(detail["policy"])
-    settings = policy.pop("judging") | policy
-    return [*facts, *((f"policy: {name.replace('_', ' ')}", _told(value)) for name, value in settings.items())]
 
 
-def _told(value: object) -> str:
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+def _told(value: object, unit: str) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if unit == SECONDS and isinstance(value, int | float):
+        return f"{value:,.15g} s ({value / 3600:.4g} h)"
+    return f"{value} {unit}".rstrip()
 
 
 def _warnings(result: Answer, verdicts: int) -> list[str]:
-    told = []
+    told = list(result["cautions"])
     if not result["final"]:
         told.append(f"The batch is {result['state']}: this ranking is provisional.")
     if verdicts != result["verdicts"]:

@@ -14,7 +14,10 @@ from rich.text import Text
 
 Answer = Mapping[str, Any]
 
-CSV_COLUMNS = ("rank", "essay_id", "theta", "standard_error", "ci95_low", "ci95_high", "comparisons", "wins")
+CSV_COLUMNS = (
+    *("rank", "essay_id", "theta", "standard_error", "ci95_low", "ci95_high"),
+    *("comparisons", "wins", "judged_by"),
+)
 STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow"}
 _ERROR_COLUMNS = ("index", "attempt", "error_code", "error_message")
 
@@ -104,8 +107,12 @@ def batches_table(batches: Sequence[Answer]) -> Table:
 
 
 def print_result(console: Console, result: Answer) -> None:
-    """Print a ranking, and the essays that are not in it."""
+    """Print a ranking, who judged, and the essays that are not in it."""
     console.print(_headline(result), soft_wrap=True)
+    if result["judged_by"]:
+        console.print(plain(f"Judged by {_judges(result)}."), soft_wrap=True)
+    for caution in result["cautions"]:
+        console.print(plain(f"Beware: {caution}"), style="bold yellow", soft_wrap=True)
     console.print(ranking_table(result))
     if result["components"] > 1:
         console.print(f"The verdicts leave {result['components']} groups of essays that were never compared.")
@@ -123,13 +130,17 @@ def print_failure(console: Console, detail: Answer, error_counts: Mapping[str, i
         console.print(plain(f"  errors: {errors}"), soft_wrap=True)
 
 
+def _judges(result: Answer) -> str:
+    return "; ".join(judge["name"] for judge in result["judged_by"])
+
+
 def result_csv(result: Answer) -> str:
     """Return the ranking as CSV with the columns of ``CSV_COLUMNS``; scores in full precision, logits."""
-    file = io.StringIO()
+    file, judges = io.StringIO(), _judges(result)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for row in result["ranking"]:
         low, high = row["ci95"] or (None, None)
-        values = {**row, "ci95_low": low, "ci95_high": high}
+        values = {**row, "ci95_low": low, "ci95_high": high, "judged_by": judges}
         writer.writerow([values[column] for column in CSV_COLUMNS])
     return file.getvalue()

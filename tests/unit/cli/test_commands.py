@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_runs import Run
-from fake_views import FakeViews, degraded, detail, explanation, listed, result, serve_views
+from fake_views import FakeViews, degraded, detail, explanation, judge, listed, result, serve_views
 
 from cj_stream.cli.batches import watching
 from cj_stream.cli.shared import client, first_answer
@@ -122,6 +122,19 @@ def test_results_shows_the_ranking_with_its_uncertainty(run: Run, views: FakeVie
         assert part in outcome.output
 
 
+def test_results_say_who_judged_and_what_is_made_up_in_every_form(run: Run, views: FakeViews) -> None:
+    judges = [judge(4, "simulated", "simulated (mock simulated)")]
+    made_up = result(judged_by=judges, cautions=["All 4 verdicts were simulated."])
+    views.answer("/batches/b1/result", (200, made_up))
+    table = run("results", "b1").output
+    assert "Judged by simulated (mock simulated)." in table
+    assert "Beware: All 4 verdicts were simulated." in table
+    lines = run("results", "b1", "--format", "csv").stdout.splitlines()
+    assert lines[0].endswith(",judged_by")
+    assert all(line.endswith(",simulated (mock simulated)") for line in lines[1:])
+    assert json.loads(run("results", "b1", "--json").stdout)["judged_by"] == judges
+
+
 def test_results_says_which_essays_could_not_be_ranked_and_what_is_not_connected(run: Run, views: FakeViews) -> None:
     failed = [{"essay_id": "lost", "reason": "no text under storage id 'x'"}]
     views.answer("/batches/b1/result", (200, result(failed_essays=failed, components=2)))
@@ -134,7 +147,7 @@ def test_a_single_essay_has_a_rank_and_no_interval(run: Run, views: FakeViews) -
     row = result()["ranking"][0] | {"standard_error": None, "ci95": None}
     views.answer("/batches/b1/result", (200, result(ranking=[row])))
     assert "good" in run("results", "b1").output
-    assert run("results", "b1", "--format", "csv").stdout.splitlines()[1] == "1,good,1.25,,,,4,4.0"
+    assert run("results", "b1", "--format", "csv").stdout.splitlines()[1] == "1,good,1.25,,,,4,4.0,openai gpt-5"
 
 
 def test_results_as_csv_can_be_read_by_any_csv_reader(run: Run, views: FakeViews, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fake_views import FakeViews, detail, result
 from html_checks import Page
 
 from cj_stream.judgement_files.reading import read_judgements
+from cj_stream.report.names import LONGEST_LABEL, labels
 from cj_stream.scoring.estimation.estimates import estimate
 from cj_stream.scoring.estimation.fit import Estimator
 
@@ -112,6 +114,35 @@ def test_a_very_long_id_is_whole_in_the_table_and_short_beside_the_plot() -> Non
     page = Page(page_of(circle([long, "b", "c"])))
     assert any(row and row[0] == long for row in page.rows)
     assert "3. " + "x" * 23 + "\N{HORIZONTAL ELLIPSIS}" in page.text
+
+
+LONG = "The influence of social media on young people: "
+
+
+def test_long_titles_with_the_same_beginning_stay_distinct_beside_the_plot() -> None:
+    titles = [LONG + end for end in ("a study of 2019", "a reply", "what schools can do")]
+    text = Page(page_of(circle(titles))).text
+    for beside in ("dy of 2019", "e: a reply", "ols can do"):
+        assert f". The influe\N{HORIZONTAL ELLIPSIS}{beside}" in text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [LONG + "a", LONG + "b"],
+        [LONG + middle + LONG for middle in ("one", "two", "three")],
+        [LONG + each + LONG * 2 for each in ("a", "ab", "abc")],
+        ["x" * length for length in range(30, 40)],
+        ["作" * 30 + each for each in "ab"],
+        ["x\x1b" * 20, "x\x1c" * 20],
+        ["short", "short "],
+    ],
+)
+def test_labels_differ_where_names_differ_and_are_never_long(names: list[str]) -> None:
+    found = labels(names)
+    assert len(set(found)) == len(names)
+    wide = [sum(2 if east_asian_width(char) in "WF" else 1 for char in each) for each in found]
+    assert max(wide) <= LONGEST_LABEL + 1
 
 
 def test_a_name_of_wide_characters_takes_no_more_room_beside_the_plot() -> None:
@@ -270,8 +301,8 @@ def test_a_batch_has_a_page_with_its_stopping_reason_its_judges_and_its_policy(r
     assert outcome.output == "Wrote b1.html\n"
     page = Page(Path("b1.html").read_text(encoding="utf-8"))
     assert ["stopped because", "reliability reached"] in page.rows
-    assert ["policy: reliability target", "0.9"] in page.rows
-    assert ["policy: stop rules", "reliability, stability"] in page.rows
+    assert ["reliability target", "0.9 (EAP reliability, 0 to 1)"] in page.rows
+    assert ["stop rules", "reliability, stability"] in page.rows
     assert ["seed of the pairing", "17"] in page.rows
     assert any(row[0] == "position term in the scores" and row[1].startswith("fitted: ") for row in page.rows)
     assert [row[:2] for row in page.rows if row[0] in {"good", "bad"} and len(row) > 9] == [["good", "1"], ["bad", "2"]]

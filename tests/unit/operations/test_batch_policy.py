@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cj_stream.domain.policy import Judging, Policy
+from cj_stream.domain.policy import UNITS, Judging, Policy
 from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing.pairing import PairingPolicy
@@ -58,3 +58,8 @@ def test_times_arrive_in_seconds() -> None:
     policy = policy_of(OTHERS)
     times = (policy.batch_timeout, policy.max_age, policy.comparison_deadline, policy.retention)
     assert times == (5 * 3600, 50 * 3600, 7 * 60, 8 * 24 * 3600)
+
+
+def test_every_figure_of_the_policy_has_its_unit() -> None:
+    no_figures = {"pairing", "stop_rules", "grade_boundaries"}
+    assert set(UNITS) == {name for name, _ in figures(Policy())} - no_figures

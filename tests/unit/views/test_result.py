@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from msgspec.structs import replace
 from scripted_judges import judges
 from story import BATCH, Story, requested
 
@@ -87,3 +90,60 @@ def test_a_single_usable_essay_is_ranked_without_a_fit() -> None:
     assert (line["rank"], line["standard_error"], line["ci95"]) == (1, None, None)
     assert (found["stop_reason"], found["reliability"]["eap"]) == ("single_essay", None)
     assert found["failed_essays"] == [{"essay_id": "essay-1", "reason": "no such text"}]
+
+
+def judged(*given: tuple[str, str]) -> dict[str, Any]:
+    """The result of a batch whose verdicts came, in turn, from these providers and models."""
+    story = Story()
+    story.start(4)
+    for index in range(6):
+        provider, model = given[index % len(given)]
+        story.tell(replace(story.verdict(index), provider=provider, model=model))
+    story.carry_out(Score)
+    shown = result(story.batch)
+    assert shown is not None
+    return shown
+
+
+def test_a_ranking_by_a_model_names_it_and_warns_of_nothing() -> None:
+    found = judged(("openai", "gpt-5"))
+    assert (found["judged_by"], found["cautions"]) == (
+        [{"source": "model", "provider": "openai", "model": "gpt-5", "verdicts": 6, "name": "openai gpt-5"}],
+        [],
+    )
+
+
+def test_a_ranking_that_was_drawn_says_that_nobody_has_read_the_essays() -> None:
+    found = judged(("mock", "simulated"))
+    assert [judge["name"] for judge in found["judged_by"]] == ["simulated (mock simulated)"]
+    assert found["cautions"] == [
+        "All 6 verdicts were simulated: no judge has read the essays, and the ranking says nothing about them."
+    ]
+
+
+def test_the_mock_provider_of_the_platform_is_no_model_whatever_it_calls_its_own() -> None:
+    assert [judge["source"] for judge in judged(("mock", "mock-gpt"))["judged_by"]] == ["simulated"]
+
+
+def test_recorded_decisions_are_told_from_drawn_ones_and_both_from_those_of_a_model() -> None:
+    found = judged(("mock", "recorded"), ("mock", "simulated"), ("anthropic", "claude"))
+    assert sorted(judge["source"] for judge in found["judged_by"]) == ["model", "recorded", "simulated"]
+    assert [caution.partition(":")[0] for caution in found["cautions"]] == [
+        "2 of 6 verdicts were simulated",
+        "2 of 6 verdicts were recorded earlier and only repeated here",
+    ]
+
+
+@pytest.mark.parametrize("provider", ["", "unknown"])
+def test_who_did_not_say_who_they_are_are_unknown_and_not_taken_for_a_model(provider: str) -> None:
+    found = judged((provider, ""))
+    assert [(judge["source"], judge["name"]) for judge in found["judged_by"]] == [("unknown", "unknown")]
+    assert found["cautions"] == ["All 6 verdicts were given by an unknown judge: the provider did not say who judged."]
+
+
+def test_a_single_essay_is_judged_by_nobody() -> None:
+    story = Story()
+    story.tell(requested(1))
+    found = result(story.finish())
+    assert found is not None
+    assert (found["judged_by"], found["cautions"]) == ([], [])

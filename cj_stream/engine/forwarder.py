@@ -9,12 +9,16 @@ Test: ``test_forwarder.py`` (an event is outstanding from the moment it was take
 Hazard: while a batch of the producer is full, a smaller message overtakes a larger one that waits for room. Killed in
 between, the later event is in the log and the earlier one is not; but a request is told from its second copy by the
 order of the log. So the messages of a partition are handed to the producer one after the other.
+
+Whoever reads the log pays for each message, and for each subject in it. So while runs of input wait, events are
+gathered for longer: they would wait all the same. An event that somebody waits for ends that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +32,9 @@ from cj_stream.engine.sender import Sender
 
 EventT = TypeVar("EventT")
 
+BEHIND_SECONDS = 0.3
+"""How long events are gathered at most while input waits."""
+
 
 class EventTooLargeError(Exception):
     """The event does not fit into a record of the log; nothing was taken over."""
@@ -37,18 +44,33 @@ class EventTooLargeError(Exception):
 class _Gathering:
     promise: asyncio.Future[Any]
     timer: asyncio.TimerHandle
+    begun: float
+    """When it began, by the loop's clock."""
+    awaited: bool = False
+    """Whether somebody waits for one of its events."""
     events: list[bytes] = field(default_factory=list)
     size: int = 0
 
 
 class Forwarder(Generic[EventT]):
-    """Sends events to partitions of the events topic, after gathering for ``accumulate`` seconds."""
+    """Sends events to partitions of the events topic, after gathering for ``accumulate`` seconds.
 
-    def __init__(self, sender: Sender, topic: str, accumulate: float, codec: EventCodec[EventT]) -> None:
+    While ``is_behind`` says that input waits, up to `BEHIND_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        topic: str,
+        accumulate: float,
+        codec: EventCodec[EventT],
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._sender = sender
         self._topic = topic
         self._accumulate = accumulate
         self._codec = codec
+        self._is_behind = is_behind
         self._gathering: dict[int, _Gathering] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -62,9 +84,9 @@ class Forwarder(Generic[EventT]):
 
         Whoever waits may be cancelled: the event is under way all the same.
         """
-        return await asyncio.shield(self._gather(partition, event))
+        return await asyncio.shield(self._gather(partition, event, awaited=True))
 
-    def _gather(self, partition: int, event: EventT) -> asyncio.Future[Any]:
+    def _gather(self, partition: int, event: EventT, *, awaited: bool = False) -> asyncio.Future[Any]:
         data = self._codec.encode(event)
         if len(data) > EVENT_LIMIT:
             raise EventTooLargeError(f"{self._codec.name(event)} has {len(data)} bytes, at most {EVENT_LIMIT} fit")
@@ -75,18 +97,28 @@ class Forwarder(Generic[EventT]):
         gathering = gathering or self._start(partition)
         gathering.events.append(data)
         gathering.size += len(data)
+        gathering.awaited |= awaited
         if gathering.size >= GATHERED_LIMIT:
             self._flush(partition)
         return gathering.promise
 
     def _start(self, partition: int) -> _Gathering:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._accumulate, self._flush, partition)
-        gathering = _Gathering(self._sender.promise("a gathered message"), timer)
+        timer = loop.call_later(self._accumulate, self._end, partition)
+        gathering = _Gathering(self._sender.promise("a gathered message"), timer, loop.time())
         self._gathering[partition] = gathering
         return gathering
 
     @ends_process("gathered events were not taken up")
+    def _end(self, partition: int) -> None:
+        """Send what is gathered, or look again later."""
+        loop, gathering = asyncio.get_running_loop(), self._gathering[partition]
+        goes_on = loop.time() + self._accumulate <= gathering.begun + BEHIND_SECONDS
+        if goes_on and not gathering.awaited and self._is_behind():
+            gathering.timer = loop.call_later(self._accumulate, self._end, partition)
+        else:
+            self._flush(partition)
+
     def _flush(self, partition: int) -> None:
         gathering = self._gathering.pop(partition)
         gathering.timer.cancel()

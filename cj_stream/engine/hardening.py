@@ -6,7 +6,7 @@ Faust's own objects know only their app, so what overrides them asks it for the 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from cj_stream.engine.clock import Clock
 from cj_stream.engine.cluster import Cluster, ask_anew
@@ -56,7 +56,8 @@ class Engine(Generic[EventT]):
         self.sender = Sender(faust, self.fence, self.clock)
         self.publisher = Publisher(faust, self.fence, self.conditions, self.clock)
         self.deliveries = Deliveries(self.sender.promise)
-        self.forwarder = Forwarder(self.sender, settings.log_topic, settings.accumulate_milliseconds / 1000, codec)
+        accumulate = settings.accumulate_milliseconds / 1000
+        self.forwarder = Forwarder(self.sender, settings.log_topic, accumulate, codec, self._is_behind)
         self.releases = Releases[Any](released)
         self.inputs = Inputs(self.conditions, settings.names)
         step_over = f"{settings.names.command} partitions step-over"
@@ -67,6 +68,9 @@ class Engine(Generic[EventT]):
         self.local_store = LocalStore(settings.data_dir, settings.names)
         self.table = Table(faust, name=settings.table, partitions=settings.partitions, keys=keys)
         faust.tables.add(self.table)
+
+    def _is_behind(self) -> bool:
+        return bool(cast("Any", self.faust.consumer).reading.is_behind())
 
     def _is_changelog(self, topic: str) -> bool:
         return topic in self.faust.tables.changelog_topics

@@ -79,6 +79,10 @@ class Reading:
         """Return the partitions of which enough is in hand."""
         return frozenset(tp for tp in self._given if len(self._in_hand(tp)) >= RUNS_IN_HAND)
 
+    def is_behind(self) -> bool:
+        """Return whether runs wait behind the one that the agents are at, in any partition."""
+        return self._sought and any(len(self._in_hand(tp)) > 1 for tp in list(self._given))
+
     def oldest(self, tp: TP) -> int | None:
         """Return the first offset of the oldest run that was given and not handled, None if there is none."""
         given = self._in_hand(tp)

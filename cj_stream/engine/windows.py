@@ -11,6 +11,7 @@ Tests: ``test_windows.py``, ``test_timeouts.py``; the mutation "timeouts do not 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -19,10 +20,14 @@ import structlog
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
+from cj_stream.engine.process import ends_process
 from cj_stream.engine.wheel import Key, Wheel
 from cj_stream.engine.work import Keyed
 
 log = structlog.get_logger(__name__)
+
+AT_ONCE = 1_000
+"""Subjects that wait to be asked when they fall due, and are asked without a pause."""
 
 SubjectT = TypeVar("SubjectT", bound=Keyed)
 SubjectT_contra = TypeVar("SubjectT_contra", bound=Keyed, contravariant=True)
@@ -88,12 +93,24 @@ class Windows(Generic[SubjectT, WatchedT, EventT]):
         self._told = told
         self._wheels: dict[int, Wheel] = {}
         self._watched: dict[Key, WatchedT] = {}
+        self._changed: dict[int, dict[Key, SubjectT]] = {}
+        """Subjects as they are now, by partition, that were not asked since when they fall due."""
 
     def watch(self, partition: int, subjects: Iterable[SubjectT]) -> None:
-        """Note when each of these subjects falls due next."""
+        """Take over these subjects as they are now. Until windows are closed nobody asks when they fall due."""
+        changed = self._changed.setdefault(partition, {})
+        changed.update((subject.key, subject) for subject in subjects)
+        if len(changed) >= AT_ONCE:
+            self._ask(partition)
+
+    @ends_process("it could not be told when a subject falls due")
+    def _ask(self, partition: int, *keys: Key) -> None:
+        """Note when the subjects that changed fall due next: those with these keys, or all of a partition."""
         wheel = self._wheels.setdefault(partition, Wheel(self._width))
-        for subject in subjects:
-            due = self._deadlines.next_due(subject, self._opener.opened_at.get(partition, 0.0))
+        opened_at = self._opener.opened_at.get(partition, 0.0)
+        changed = self._changed.get(partition, {})
+        for subject in [changed.pop(key) for key in keys or list(changed) if key in changed]:
+            due = self._deadlines.next_due(subject, opened_at)
             if due is None:
                 wheel.remove(subject.key)
                 self._watched.pop(subject.key, None)
@@ -104,12 +121,16 @@ class Windows(Generic[SubjectT, WatchedT, EventT]):
     def drop(self, partitions: Iterable[int]) -> None:
         """Forget partitions that are no longer ours."""
         for partition in partitions:
+            self._changed.pop(partition, None)
             wheel = self._wheels.pop(partition, None)
             for key in wheel.keys() if wheel else ():
                 self._watched.pop(key, None)
 
     async def close(self, now: float) -> None:
         """Emit what fell due in the windows that have closed by ``now``."""
+        for partition in list(self._changed):
+            self._ask(partition)
+            await asyncio.sleep(0)
         opened = self._opener.opened_at
         due = {partition: self._wheels[partition].closed(now) for partition in opened if partition in self._wheels}
         count = sum(map(len, due.values()))
@@ -126,6 +147,8 @@ class Windows(Generic[SubjectT, WatchedT, EventT]):
                     await self._emit(partition, key, at, now, read.standing)
 
     def _is_still_due(self, partition: int, key: Key, at: float, opened_at: float) -> bool:
+        if key in self._changed.get(partition, {}):
+            self._ask(partition, key)
         wheel = self._wheels.get(partition)
         return wheel is not None and wheel.due(key) == at and self._opener.opened_at.get(partition) == opened_at
 

@@ -36,18 +36,19 @@ class BatchRows:
 
     def puts(self, partition: int, changes: Iterable[RunChange]) -> list[Put]:
         """Return the rows of what a run of events changed: of each batch the details first, the control row last."""
-        return [put for change, offsets in changes for put in self._puts(partition, change, offsets)]
+        base = self.positions.of(partition, 0)
+        return [put for change, offsets in changes for put in self._puts(partition, base, change, offsets)]
 
     def deletion(self, partition: int, batch: Batch, offset: int) -> list[Put]:
         """Return the deletion of a batch, and a heartbeat: who dies behind it would leave a tombstone at the end."""
         gone: list[Put] = [(key, None) for key in self._keys(partition, batch)]
         return [*gone, self.positions.heartbeat(partition, offset)]
 
-    def _puts(self, partition: int, change: Change, offsets: Sequence[int]) -> list[Put]:
+    def _puts(self, partition: int, base: int, change: Change, offsets: Sequence[int]) -> list[Put]:
         if change.batch is None:
             return []
         batch_id, run = change.batch.key
-        base, known = self.positions.of(partition, 0), self.position(partition, change.batch)
+        known = self.position(partition, change.batch)
         return [
             (row_key(batch_id, run, row), encode_row(row, max(base + offset, known)))
             for row, offset in zip(change.rows, offsets, strict=True)

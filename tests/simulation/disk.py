@@ -44,8 +44,8 @@ class Database:
         offset = self.rows.get(Store.offset_key)
         return None if offset is None else int(offset)
 
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
+    def get(self, key: bytes | list[bytes]) -> Any:
+        return [self.rows.get(one) for one in key] if isinstance(key, list) else self.rows.get(key)
 
     def items(self, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         start = bisect.bisect_left(self._keys, from_key)
@@ -134,6 +134,7 @@ class SimTable(Table):
         self.data = _Data(app.disk)
         self.changelog_topic_name = app.changelog_topic
         self._checksums = {}
+        self._kept = {}
         self.causes: dict[int, deque[int]] = defaultdict(deque)
         """Of the flushes that wait for the producer: the first offset of the run that was being handled."""
         self._cause = app.process.cause

@@ -29,6 +29,7 @@ from rocksdict import WriteBatch
 from cj_stream.engine import checksums
 from cj_stream.engine.process import end_process
 from cj_stream.engine.rows import (
+    HEARTBEAT_KEY,
     LOCAL_PREFIX,
     RowKeys,
     row_position,
@@ -45,6 +46,9 @@ STORE_OPTIONS = {
 
 ROWS_AT_ONCE = 5_000
 """Rows that are summed up before others get their turn in the loop: some 10 ms."""
+
+ROWS_KEPT = 10_000
+"""Rows of a partition that are kept in memory besides: a live subject has one that is asked for again and again."""
 
 Put = tuple[bytes, bytes | None]
 """A key and its value, None to delete it."""
@@ -72,6 +76,8 @@ class Table(faust.Table):
         self._keys = keys
         self._checksums: dict[int, int] = {}
         """Of partitions whose rows nobody but `write` has changed since they were summed up."""
+        self._kept: dict[int, dict[bytes, bytes | None]] = {}
+        """Rows of those partitions as they are in the database: those that vouch for others, and the heartbeat."""
 
     async def write(self, sender: Sender, partition: int, puts: Sequence[Put]) -> None:
         """Write rows to the local store and, in the same order, to the changelog, each with the checksum so far.
@@ -86,23 +92,47 @@ class Table(faust.Table):
         """Write rows to the local store; return the encoded checksum after each of them."""
         db, checksum = self._db(partition), self._checksum(partition)
         batch = WriteBatch(raw_mode=True)
-        written: dict[bytes, bytes | None] = {}
+        now = self._rows_before(partition, [key for key, _ in puts])
         sums = []
         for key, value in puts:
-            old = written[key] if key in written else db.get(key)
-            checksum = checksums.replaced(checksum, key, old, value)
+            checksum = checksums.replaced(checksum, key, now[key], value)
             sums.append(checksums.encode(checksum))
-            written[key] = value
+            now[key] = value
             _put(batch, key, value)
         _put(batch, _TOLD, checksums.encode(checksum))
         db.write(batch)
         self._checksums[partition] = checksum
+        for key, value in puts:
+            self._keep(partition, key, value)
         return sums
+
+    def _rows_before(self, partition: int, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of these keys, asking the database once for all that are not kept."""
+        kept = self._kept.get(partition, {})
+        unknown = [key for key in keys if key not in kept]
+        found = dict(zip(unknown, self._db(partition).get(unknown), strict=True)) if unknown else {}
+        return {key: kept[key] if key in kept else found[key] for key in keys}
 
     def read(self, partition: int, key: bytes) -> bytes | None:
         """Return the value of a key in a partition of ours."""
+        kept = self._kept.get(partition, {})
+        if key in kept:
+            return kept[key]
         value: bytes | None = self._db(partition).get(key)
+        self._keep(partition, key, value)
         return value
+
+    def _keep(self, partition: int, key: bytes, value: bytes | None) -> None:
+        if partition in self._checksums and (key == HEARTBEAT_KEY or self._keys.vouches(key)):
+            kept = self._kept.setdefault(partition, {})
+            if len(kept) >= ROWS_KEPT:
+                kept.clear()
+            kept[key] = value
+
+    def _forget(self, partition: int) -> None:
+        """Forget what is known of the rows: somebody else has changed them."""
+        self._checksums.pop(partition, None)
+        self._kept.pop(partition, None)
 
     def scan(self, partition: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over the rows of a partition of ours whose keys begin with ``prefix``, in the order of the keys."""
@@ -139,7 +169,7 @@ class Table(faust.Table):
             _put(batch, _TOLD, dict(taken.headers).get(checksums.HEADER))
         _put(batch, self.data.offset_key, str(records[-1].offset).encode())
         db.write(batch)
-        self._checksums.pop(tp.partition, None)
+        self._forget(tp.partition)
 
     def _ours(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> Sequence[Any]:
         """Return the records that are rows of ours, and say which are not."""
@@ -171,7 +201,7 @@ class Table(faust.Table):
     def empty(self, partition: int) -> None:
         """Delete a copy with all that is known about it, to have it rebuilt from the changelog's beginning."""
         self._db(partition).delete_range(b"", _BEHIND_ALL_KEYS)
-        self._checksums.pop(partition, None)
+        self._forget(partition)
 
     def trust(self, partition: int) -> None:
         """Take the copy as it is for complete, whatever the writer of the last record told."""

@@ -9,6 +9,7 @@ from until import until
 
 from cj_stream.contracts.log import EVENTS
 from cj_stream.domain.events import OutcomePublished, VerdictReceived
+from cj_stream.engine import forwarder as gathering
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
 from cj_stream.engine.limits import (
     EVENT_LIMIT,
@@ -122,6 +123,53 @@ async def test_no_gathered_message_is_larger_than_a_record_may_be(producer: Fake
     assert all(len(record.value or b"") < RECORD_LIMIT for record in producer.records)
     assert [len(event.justification) for record in producer.records for event in record.events()] == sizes
     await settle(producer, sender)
+
+
+class Behind:
+    """Input that waits; ``asked`` counts how often that was asked."""
+
+    def __init__(self) -> None:
+        self.waits = True
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.waits
+
+
+async def test_while_input_waits_events_are_gathered_for_longer(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "BEHIND_SECONDS", NEVER)
+    behind, sender = Behind(), producer.sender()
+    forwards = Forwarder(sender, "events", SOON, EVENTS, behind)
+    forwards.forward(3, told(0))
+    await until(lambda: behind.asked == 3)
+    forwards.forward(3, told(1))
+    assert (producer.records, sender.outstanding) == ([], 1)
+    behind.waits = False
+    await until(lambda: len(producer.records) == 1)
+    assert producer.records[0].events() == [told(0), told(1)]
+    await settle(producer, sender)
+
+
+async def test_events_are_not_gathered_without_end_while_input_waits(producer: FakeProducer) -> None:
+    behind, sender = Behind(), producer.sender()
+    Forwarder(sender, "events", SOON, EVENTS, behind).forward(3, told(0))
+    await until(lambda: len(producer.records) == 1)
+    assert 0 < behind.asked <= gathering.BEHIND_SECONDS / SOON
+    await settle(producer, sender)
+
+
+async def test_an_event_that_somebody_waits_for_is_not_kept_back_while_input_waits(producer: FakeProducer) -> None:
+    behind, sender = Behind(), producer.sender()
+    forwards = Forwarder(sender, "events", SOON, EVENTS, behind)
+    forwards.forward(3, told(0))
+    delivery = asyncio.ensure_future(forwards.deliver(3, told(1)))
+    await until(lambda: len(producer.records) == 1)
+    assert behind.asked == 0
+    await settle(producer, sender)
+    assert (await delivery).offset == 0
 
 
 async def test_an_event_that_fits_into_no_record_is_not_taken_over(producer: FakeProducer) -> None:

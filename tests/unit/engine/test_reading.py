@@ -102,6 +102,19 @@ async def test_a_run_is_in_hand_until_it_was_handled_as_a_whole() -> None:
     assert [passed.offset for passed in reader.passed_on] == [10, 15]
 
 
+async def test_reading_is_behind_while_runs_wait_for_the_one_that_is_being_handled() -> None:
+    reader = Reader(10)
+    reader.give([10, 11])
+    assert not reader.consumer.reading.is_behind()
+    reader.give([12])
+    assert reader.consumer.reading.is_behind()
+    reader.acknowledge(10)
+    assert not reader.consumer.reading.is_behind()
+    reader.give([13])
+    reader.consumer.reading.interrupt()
+    assert not reader.consumer.reading.is_behind(), "what is in hand is dropped"
+
+
 async def test_runs_that_begin_at_the_first_offset_are_committed() -> None:
     """To Faust offset 0 is none: by its book nothing would ever be committed."""
     reader = Reader(0)

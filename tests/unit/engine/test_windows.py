@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cj_stream.engine.overrides.lag import Read
-from cj_stream.engine.windows import Due, Windows
+from cj_stream.engine.windows import AT_ONCE, Due, Windows
 
 PARTITION = 4
 OPENED_AT = 1_000.0
@@ -94,6 +94,32 @@ async def test_a_subject_that_moved_meanwhile_is_left_alone(timer: Timer) -> Non
     timer.windows.watch(PARTITION, [Task("a", 1_100.0), Task("b", None)])
     assert await timer.close(1_020.0) == []
     assert await timer.close(1_110.0) == ["a"]
+
+
+async def test_whoever_changes_often_is_asked_once_when_windows_are_closed(timer: Timer) -> None:
+    asked: list[str] = []
+    next_due = timer.next_due
+    timer.next_due = lambda subject, at: asked.append(subject.key) or next_due(subject, at)  # type: ignore[method-assign, func-returns-value]
+    for due in range(100):
+        timer.windows.watch(PARTITION, [Task("a", 1_015.0 + due / 100)])
+    assert asked == []
+    assert await timer.close(1_020.0) == ["a", "b"]
+    assert asked == ["a", "b", "c"]
+    assert timer.told[0].at == 1_015.99
+
+
+async def test_a_subject_that_moves_while_it_is_found_out_whether_all_is_read_is_left_alone(timer: Timer) -> None:
+    async def read() -> Read:
+        timer.windows.watch(PARTITION, [Task("a", 1_100.0)])
+        return timer.read
+
+    timer.windows._read = read
+    assert await timer.close(1_020.0) == ["b"]
+
+
+async def test_many_subjects_do_not_wait_to_be_asked(timer: Timer) -> None:
+    timer.windows.watch(PARTITION, [Task(f"{number}", 1_012.0) for number in range(AT_ONCE)])
+    assert not timer.windows._changed[PARTITION]
 
 
 async def test_what_comes_to_nothing_is_due_again_with_the_next_window_unless_it_was_the_last(timer: Timer) -> None:

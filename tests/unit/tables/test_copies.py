@@ -92,6 +92,22 @@ def test_a_copy_that_follows_is_complete_after_each_record_and_so_is_the_owner_s
     assert copies.owner.is_complete(PARTITION)
 
 
+async def test_what_another_worker_wrote_is_read_also_where_a_row_was_kept_in_memory(copies: Copies) -> None:
+    control, newer = row(b"cb\0", 9, b"of another worker")[0], [row(b"cb\0", 9, b"of another worker")]
+    assert copies.owner.read(PARTITION, control) == encode_heartbeat(3)
+    successor = copies.table("successor")
+    copies.apply(successor, copies.log)
+    known = len(copies.log)
+    await copies.written(successor, newer)
+    copies.apply(copies.owner, copies.log[known:])
+    assert copies.owner.read(PARTITION, control) == newer[0][1]
+    assert copies.owner.is_complete(PARTITION)
+    await copies.written(copies.owner, [(control, None)])
+    assert copies.owner.read(PARTITION, control) is None
+    copies.apply(successor, copies.log[known + 1 :])
+    assert successor.is_complete(PARTITION)
+
+
 def test_a_copy_that_is_read_at_once_from_what_compaction_has_left_is_complete(copies: Copies) -> None:
     newest = {record.key: record for record in copies.log}
     left = sorted((record for record in newest.values() if record.value), key=lambda record: record.offset)

@@ -19,7 +19,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 SMALL_ESSAYS = 100
-"""Up to this many essays a computation takes a few milliseconds: in a thread, it need not queue behind larger ones."""
+"""Up to this many essays a computation takes a few milliseconds: in a thread, it need not queue behind larger ones.
+
+One at a time: several at once finish no earlier, and each has its share of the interpreter's time, so that the event
+loop, which stores verdicts meanwhile, is left with little.
+"""
 
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -34,6 +38,7 @@ class Computing:
     def __init__(self) -> None:
         # One thread waits for the process: it is the queue, and it does the packing as well.
         self._waiting = ThreadPoolExecutor(1, "computing")
+        self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     async def run(self, essays: int, task: Callable[[], Task], compute: Callable[[Task], Result]) -> Result:
@@ -43,7 +48,8 @@ class Computing:
         when the process ends meanwhile, and RuntimeError, with the traceback, when ``compute`` raises.
         """
         if essays <= SMALL_ESSAYS:
-            return await asyncio.to_thread(lambda: compute(task()))
+            async with self._turn:
+                return await asyncio.to_thread(lambda: compute(task()))
         result: Result = await asyncio.get_running_loop().run_in_executor(
             self._waiting, lambda: self._elsewhere(compute, task())
         )

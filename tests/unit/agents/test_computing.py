@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,21 @@ async def test_a_large_computation_runs_in_a_process_that_is_kept_and_a_small_on
     assert elsewhere != os.getpid()
     assert await where(computing, LARGE) == elsewhere
     assert await where(computing, SMALL_ESSAYS) == os.getpid()
+
+
+async def test_small_computations_come_one_after_the_other_and_none_in_the_event_loop_s_thread(
+    computing: Computing,
+) -> None:
+    alone = threading.Lock()
+
+    def compute(_: object) -> int:
+        assert alone.acquire(blocking=False)
+        time.sleep(0.001)
+        alone.release()
+        return threading.get_ident()
+
+    threads = await asyncio.gather(*(computing.run(SMALL_ESSAYS, lambda: None, compute) for _ in range(20)))
+    assert threading.get_ident() not in threads
 
 
 async def test_pairs_and_scores_are_the_same_wherever_they_are_computed(computing: Computing) -> None:

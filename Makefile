@@ -71,9 +71,10 @@ docs: $(INSTALLED) ## Write docs/settings.md from the settings
 bench: $(COMPARED) ## Run all benchmarks; best on a machine with nothing else to do
 	@for name in $(BENCHMARKS); do OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-lock: $(INSTALLED) ## Resolve pyproject.toml again into the two lock files
+lock: $(INSTALLED) ## Resolve pyproject.toml again into the lock files
 	$(COMPILE) --extra build --output-file requirements.lock
-	$(COMPILE) --extra test --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra build --extra judges --constraint requirements.lock --output-file requirements-judges.lock
+	$(COMPILE) --extra test --constraint requirements-judges.lock --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## Remove .venv, builds and caches; the data in var/ stays

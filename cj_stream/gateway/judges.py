@@ -61,6 +61,24 @@ def _lower(one: float | None, other: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a question costs and takes, as far as it is known; prices in US dollars for a million tokens.
+
+    ``overhead_bytes`` is what is sent with each prompt, ``output_tokens`` the mean of an answer. Before the first of
+    ``calls`` the numbers of tokens are guesses.
+    """
+
+    provider: str
+    model: str
+    input_price: float | None
+    output_price: float | None
+    bytes_per_token: float
+    output_tokens: float
+    overhead_bytes: int
+    calls: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The slot that won; ``confidence`` runs from 1 (a guess) to 5 (certain).
 
@@ -137,6 +155,12 @@ class Judge(Protocol):
     def tokens(self, question: Question) -> int:
         """Return the estimate of the tokens, in and out, that the question will take."""
 
+    def terms(self) -> Terms:
+        """Return what a question costs, for an estimate beforehand."""
+
+    async def close(self) -> None:
+        """Close what the judge holds open."""
+
     async def judge(self, question: Question) -> Answer:
         """Return the verdict on this pair, or the failure to have one.
 
@@ -145,8 +169,9 @@ class Judge(Protocol):
 
 
 class Unlimited:
-    """The parts of a judge that calls nothing and so has no limits."""
+    """The parts of a judge that calls nothing, and so has no limits and costs nothing."""
 
+    scope: str
     limits: Limits | None = None
 
     def observed_limits(self) -> Limits | None:
@@ -157,17 +182,21 @@ class Unlimited:
         """Return 0: no tokens are used."""
         return 0
 
+    def terms(self) -> Terms:
+        """Return that nothing costs anything."""
+        provider, _, model = self.scope.partition("/")
+        return Terms(provider, model, 0.0, 0.0, bytes_per_token=1.0, output_tokens=0.0, overhead_bytes=0, calls=0)
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
+
 
 class OrderFree(Unlimited):
     """Makes the verdicts of a judge that goes by the ids independent of the order in which they are presented."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-
-    @property
-    def scope(self) -> str:
-        """Return the scope of the judge behind."""
-        return self._judge.scope
+        self.scope = judge.scope
 
     async def judge(self, question: Question) -> Answer:
         """Ask about the pair in the order of its ids, and turn the answer round where that was the other order."""

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from cj_stream.gateway.faults import Fault, Faults
 from cj_stream.gateway.judges import Judge, OrderFree
+from cj_stream.gateway.models.options import OPTIONS, model_judge
+from cj_stream.gateway.options import Option, Options
 from cj_stream.gateway.replay import ReplayJudge, read_study
 from cj_stream.gateway.simulated import SimulatedJudge, read_qualities
 
 DEFAULT = "default"
-_TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,6 @@ def read_benches(specs: Iterable[str], *, seed: int) -> Benches:
     if not named:
         named[DEFAULT] = _bench("simulated", seed)
     return Benches(named, named.get(DEFAULT) or next(iter(named.values())))
-
-
-class Option(NamedTuple):
-    """What may stand behind a kind: ``example`` is for the help, ``default`` for who leaves it out."""
-
-    name: str
-    example: str
-    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ _FAULTS = (*(Option(fault.value, "0.1", "0") for fault in Fault), Option("late_s
 
 
 def _simulated(rest: str, seed: int) -> Bench:
-    options = _Options(rest, _SIMULATED, seed)
+    options = Options(rest, _SIMULATED, seed)
     path = options.text("qualities")
     judge = SimulatedJudge(
         seed=options.seed,
@@ -137,7 +129,7 @@ def _replay(rest: str, seed: int) -> Bench:
     study, _, more = tail.partition(",")
     if not path or not hash_sign or not study:
         raise ValueError("write a replay as replay:FILE.json#STUDY")
-    options = _Options(more, _REPLAY, seed)
+    options = Options(more, _REPLAY, seed)
     return _ordered(ReplayJudge(read_study(Path(path), study), seed=options.seed), options)
 
 
@@ -145,7 +137,7 @@ def _faulty(rest: str, seed: int) -> Bench:
     own, over, inner_spec = rest.partition("over=")
     if inner_spec.startswith("faults"):
         raise ValueError("no faults over faults: name all shares in one spec")
-    options = _Options(own, _FAULTS, seed)
+    options = Options(own, _FAULTS, seed)
     inner = _bench(inner_spec if over else "simulated", options.seed)
     shares = {fault: options.number(fault.value) for fault in Fault}
     late_seconds = options.number("late_seconds")
@@ -153,13 +145,28 @@ def _faulty(rest: str, seed: int) -> Bench:
     return Bench(inner.judge, Faults(shares, seed=options.seed, late_seconds=late_seconds))
 
 
-def _ordered(judge: Judge, options: _Options) -> Bench:
+def _ordered(judge: Judge, options: Options) -> Bench:
     order_free = options.flag("order_free")
     options.check_all_read()
     return Bench(OrderFree(judge) if order_free else judge)
 
 
+def _openai(rest: str, seed: int) -> Bench:
+    return Bench(model_judge("openai", Options(rest, OPTIONS, seed)))
+
+
+def _anthropic(rest: str, seed: int) -> Bench:
+    return Bench(model_judge("anthropic", Options(rest, OPTIONS, seed)))
+
+
 KINDS = {
+    "openai": Kind(
+        _openai,
+        "Asks a language model at any endpoint that speaks OpenAI's chat completions, with the key from the "
+        "environment: OPENAI_API_KEY, or the variable named here. Prices: US dollars a million tokens.",
+        OPTIONS,
+    ),
+    "anthropic": Kind(_anthropic, "The same with Anthropic's messages, and ANTHROPIC_API_KEY.", OPTIONS),
     "simulated": Kind(
         _simulated,
         "Compares the qualities of the essays (logits), from the file or drawn by their ids; with noise=0 the better "
@@ -175,43 +182,3 @@ KINDS = {
     ),
 }
 """Every kind of judge, by the name that a spec begins with. A kind with an option that it never reads is a bug."""
-
-
-class _Options:
-    """``key=value,key=value``, of those that the kind takes; each is read once."""
-
-    def __init__(self, text: str, taken: Sequence[Option], seed: int) -> None:
-        given: dict[str, str | None] = {}
-        for part in filter(None, text.split(",")):
-            key, equals, value = part.partition("=")
-            if not equals or key in given:
-                raise ValueError(f"option {part!r} must be KEY=VALUE, each key once")
-            given[key] = value
-        self._values = {option.name: option.default for option in taken}
-        if unknown := sorted(given.keys() - self._values.keys()):
-            raise ValueError(f"unknown option {', '.join(unknown)}; it takes {', '.join(self._values)}")
-        self._values |= {"seed": str(seed)} | given
-        self.seed = int(self._read("seed", int))
-
-    def text(self, key: str) -> str | None:
-        return self._values.pop(key)
-
-    def number(self, key: str, at_least: float = 0.0) -> float:
-        number = self._read(key, float)
-        if not math.isfinite(number) or number < at_least:
-            raise ValueError(f"option {key}: {number} is out of range")
-        return number
-
-    def flag(self, key: str) -> bool:
-        return bool(self._read(key, _TRUTH.__getitem__))
-
-    def check_all_read(self) -> None:
-        if self._values:
-            raise TypeError(f"the kind takes {', '.join(self._values)} and never reads it")
-
-    def _read(self, key: str, read: Callable[[str], float]) -> float:
-        value = self._values.pop(key)
-        try:
-            return read(value or "")
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"option {key}: {value!r} is not a usable value") from error

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
+LOCKS = ("requirements.lock", "requirements-judges.lock", "requirements-dev.lock", "requirements-bench.lock")
 
 # Put together from pieces, so that this file does not contain what it looks for.
 REGISTRY_HOSTS = re.compile(
@@ -74,6 +74,15 @@ def test_the_development_lock_holds_every_pin_of_the_extras() -> None:
     assert wanted
     assert wanted.items() <= locked_versions("requirements-dev.lock").items(), "run `make lock`"
     assert compared.items() <= locked_versions("requirements-bench.lock").items(), "run `make lock`"
+
+
+def test_the_lock_of_the_judges_holds_their_sdks_and_agrees_with_the_others() -> None:
+    lock = locked_versions("requirements-judges.lock")
+    assert pins(PROJECT["optional-dependencies"]["judges"]).items() <= lock.items(), "run `make lock`"
+    assert (
+        locked_versions("requirements.lock").items() <= lock.items() <= locked_versions("requirements-dev.lock").items()
+    )
+    assert not {"openai", "anthropic", "genai-prices"} & locked_versions("requirements.lock").keys()
 
 
 def test_benchmarks_run_with_the_versions_that_the_service_runs_with() -> None:

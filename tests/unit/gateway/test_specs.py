@@ -109,7 +109,10 @@ def test_two_judges_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_takes_the_options_that_its_help_shows_and_no_other(name: str, study: str, tmp_path: Path) -> None:
+def test_every_kind_takes_the_options_that_its_help_shows_and_no_other(
+    name: str, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     (tmp_path / "q.csv").write_text("essay_id,quality\na,2\nb,1\n")
     kind = KINDS[name]
     shown = ",".join(f"{option.name}={option.example}" for option in kind.options)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from scene import Scene
 
-from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.contracts.request_reader import AssessmentRequest
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.ranking import ranking
 

@@ -40,8 +40,8 @@ from kit import (
 from processor import Moment
 from waiting import Backlog, backlog
 
-from cj_stream.contracts.log import decode_event
-from cj_stream.domain.events import Callback
+from cj_stream.contracts.event_log import decode_event
+from cj_stream.domain.events import CallbackReceived
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.engine.messages import decode_message
@@ -131,7 +131,7 @@ async def _evaluated(stage: Installation, samples: list[Sample]) -> Figures:
 
 
 def _carries_callbacks(value: bytes | None) -> bool:
-    return any(isinstance(decode_event(data), Callback) for data in decode_message(value or b""))
+    return any(isinstance(decode_event(data), CallbackReceived) for data in decode_message(value or b""))
 
 
 def checked(stage: Installation, changelog: Iterable[ConsumerRecord[bytes, bytes]]) -> dict[Place, float]:

@@ -14,11 +14,11 @@ from math import isqrt
 
 from kit import parser, print_table, seconds_of, spread
 
-from cj_stream.contracts.log import decode_event, encode_event
+from cj_stream.contracts.event_log import decode_event, encode_event
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change, Changes
-from cj_stream.domain.events import BatchRequested, Callback, ContentLoaded, Event, PairsPlanned
+from cj_stream.domain.events import BatchRequested, CallbackReceived, ContentLoaded, Event, PairsPlanned
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
@@ -74,11 +74,11 @@ def deliver(partition: PartitionBatches, events: Sequence[Event], at: float) -> 
     return changes
 
 
-def callback(batch: Batch, index: int) -> Callback:
+def callback(batch: Batch, index: int) -> CallbackReceived:
     """Return the callback for a comparison as the provider gives it."""
     pair = batch.essay_ids(index)
     made = IDS.make(partition=0, batch_id=batch.batch_id, run=batch.run, index=index, attempt=1, pair=pair)
-    return Callback(
+    return CallbackReceived(
         batch_id=batch.batch_id,
         correlation_id=str(made),
         essay_ids=pair,

@@ -26,7 +26,7 @@ from aiokafka.errors import RequestTimedOutError
 from aiokafka.producer.sender import Sender as ClientSender
 from aiokafka.producer.sender import SendProduceReqHandler
 
-from cj_stream.contracts.log import decode_event
+from cj_stream.contracts.event_log import decode_event
 from cj_stream.engine.log import Log
 from cj_stream.engine.messages import decode_message
 from cj_stream.engine.runs import Run

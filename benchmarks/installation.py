@@ -19,8 +19,8 @@ from kit import HERE, Checkout, WorkerProcess, broker_process
 
 from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import REQUEST_LIMIT
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import (
     registry,
 )
@@ -165,14 +165,14 @@ class Installation:
 
     async def request(self, batch_id: str, essays: int) -> None:
         """Ask for a batch of at most 50 essays that waits for every verdict. All batches have the same texts."""
-        listed = tuple(Essay(f"essay-{i}", f"text-{i}") for i in range(essays))
+        listed = tuple(RequestedEssay(f"essay-{i}", f"text-{i}") for i in range(essays))
         request = AssessmentRequest(
             batch_id=batch_id,
             correlation_id=uuid4(),
             essays=listed,
             language="en",
             course_code="ENG5",
-            overrides=Overrides(),
+            overrides=RequestedOverrides(),
             completion_threshold=1.0,
             user_id="teacher",
             requested_at=datetime.now(UTC),

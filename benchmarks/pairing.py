@@ -20,21 +20,22 @@ from itertools import product
 import numpy as np
 from kit import BenchmarkError, parser, print_table, seconds_of, spread
 
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.computations import FitTask, PairsTask, choose_pairs, compute_scores
 from cj_stream.domain.decider import decide
 from cj_stream.domain.events import BatchRequested, ContentLoaded, Event, VerdictReceived
-from cj_stream.domain.judgement import FitTask, PairsTask, choose_pairs, compute_scores
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import Context, Essay
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Score, Submit, todo
 from cj_stream.effects.computing import Computing
 from cj_stream.scoring.estimation.data import Comparisons, Floats
 from cj_stream.scoring.estimation.estimator import map_estimate
-from cj_stream.scoring.pairing.pairing import Pair, plan_pairs
+from cj_stream.scoring.pairing.matching import Pair
+from cj_stream.scoring.pairing.pairing import plan_pairs
 from cj_stream.scoring.quality.stopping import StopRule
-from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.simulation.study import Accuracy, Design, Scheme, replicate, spearman
+from cj_stream.scoring.simulation.accuracy import Accuracy, Design, Scheme, replicate, spearman
+from cj_stream.scoring.simulation.judge_models import JudgeKind, JudgeModel
 
 COMPARISONS = (6, 8, 10, 12, 14, 16, 18, 20)
 SPREADS = (1.0, 2.0, 3.0)
@@ -72,7 +73,7 @@ def accuracy_rows(replications: int, essays: int) -> list[list[str]]:
     """Return the rows of the table of accuracy."""
     rows = []
     for sd in SPREADS:
-        figures = {s: studied(Design(essays, sd, SimulatedJudge(), s), replications) for s in Scheme}
+        figures = {s: studied(Design(essays, sd, JudgeModel(), s), replications) for s in Scheme}
         for scheme, values in figures.items():
             means = dict(zip(Accuracy._fields, values.mean(axis=0).T, strict=True))
             at = [COMPARISONS.index(number) for number in (10, 14, 20)]
@@ -88,7 +89,7 @@ def coin_rows(replications: int) -> list[list[str]]:
     """Return the rows of the table of reliabilities reported for coin flips."""
     rows = []
     for essays, scheme in product(RELIABILITY_ESSAYS, (Scheme.ADAPTIVE, Scheme.RANDOM)):
-        design = Design(essays, 1.0, SimulatedJudge(JudgeKind.COIN), scheme)
+        design = Design(essays, 1.0, JudgeModel(JudgeKind.COIN), scheme)
         reported = studied(design, replications, RELIABILITY_AT)[:, :, Accuracy._fields.index("reliability")]
         cells = [
             f"{at.mean():.2f}, {np.quantile(at, 0.95):.2f}, {at.max():.2f}, {100.0 * (at > 0.5).mean():.0f} %"
@@ -102,7 +103,7 @@ def error_rows(replications: int) -> list[list[str]]:
     """Return the rows of the table of how far the reported reliability is from the true one."""
     rows = []
     for essays, scheme, sd in product(RELIABILITY_ESSAYS, (Scheme.ADAPTIVE, Scheme.RANDOM), SPREADS):
-        figures = studied(Design(essays, sd, SimulatedJudge(), scheme), replications, RELIABILITY_AT)
+        figures = studied(Design(essays, sd, JudgeModel(), scheme), replications, RELIABILITY_AT)
         means = dict(zip(Accuracy._fields, figures.mean(axis=0).T, strict=True))
         true, reported = means["squared_correlation"], means["reliability"]
         cells = [f"{found - real:+.3f} of {real:.2f}" for found, real in zip(reported, true, strict=True)]
@@ -132,12 +133,12 @@ def _report(effect: Effect, batch: Batch, theta: Floats, rng: np.random.Generato
         case LoadContent():
             return ContentLoaded(batch_id=batch.batch_id, run=batch.run)
         case PlanPairs():
-            return judgement.plan(batch)
+            return computations.plan(batch)
         case Score():
-            return judgement.score(batch)
+            return computations.score(batch)
         case Submit():
             first, second = batch.pair(effect.index)
-            wins = SimulatedJudge().first_wins(theta[[first]] - theta[[second]], np.zeros(1), rng)[0]
+            wins = JudgeModel().first_wins(theta[[first]] - theta[[second]], np.zeros(1), rng)[0]
             return VerdictReceived(
                 batch_id=batch.batch_id, run=batch.run, index=effect.index, attempt=1, winner="A" if wins else "B"
             )
@@ -165,7 +166,7 @@ def judged(essays: int, per_essay: int) -> tuple[list[Pair], Comparisons]:
     theta = np.random.default_rng(SEED).normal(0.0, 2.0, essays)
     compared = np.array(pairs)
     rng = np.random.default_rng(SEED + 1)
-    wins = SimulatedJudge().first_wins(theta[compared[:, 0]] - theta[compared[:, 1]], np.zeros(len(pairs)), rng)
+    wins = JudgeModel().first_wins(theta[compared[:, 0]] - theta[compared[:, 1]], np.zeros(len(pairs)), rng)
     return pairs, Comparisons(essays, compared[:, 0], compared[:, 1], wins)
 
 

@@ -14,7 +14,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from scene import PARTITIONS, SESSION_SECONDS, AlteredWorker, Scene
 
 from cj_stream.contracts.topics import registry
-from cj_stream.domain.events import Callback, PairsPlanned, SubmissionAccepted
+from cj_stream.domain.events import CallbackReceived, PairsPlanned, SubmissionAccepted
 
 
 async def _verdicts_held(scene: Scene, essays: int = 20, workers: int = 1) -> None:
@@ -63,12 +63,12 @@ async def slow_changelog(scene: Scene) -> float:
 async def gathered(scene: Scene) -> float:
     """Killed when callbacks are committed whose events are still being gathered."""
     await _verdicts_held(scene)
-    before = len(scene.events(Callback))
+    before = len(scene.events(CallbackReceived))
     topic = scene.settings.llm_provider_callback_topic
     await scene.provider.release()
 
     async def committed() -> bool:
-        return sum((await scene.committed(topic)).values()) > 0 or len(scene.events(Callback)) > before
+        return sum((await scene.committed(topic)).values()) > 0 or len(scene.events(CallbackReceived)) > before
 
     await scene.within(5, committed, poll=0.01)
     return await _replace_by_empty(scene)
@@ -137,7 +137,7 @@ async def frozen_with_verdicts(scene: Scene) -> float:
     frozen, other = scene.workers
     frozen.fault("handling")
     await scene.provider.release()
-    await scene.within(5, lambda: len(scene.events(Callback)) == PARTITIONS * 40)
+    await scene.within(5, lambda: len(scene.events(CallbackReceived)) == PARTITIONS * 40)
     at = time.time()
     await _freeze_until_taken_over(scene)
     await scene.until(lambda: len(scene.mailbox.outcome_records("result")) >= PARTITIONS, "the ends of all batches")
@@ -197,7 +197,7 @@ async def backlog(scene: Scene) -> float:
     (worker,) = scene.workers
     worker.fault("handling")
     await _all_but_one(scene, pause=0.01)
-    await scene.until(lambda: len(scene.events(Callback)) == PARTITIONS * 39, "the verdicts in the log")
+    await scene.until(lambda: len(scene.events(CallbackReceived)) == PARTITIONS * 39, "the verdicts in the log")
     worker.kill()
     other = scene.worker()
     other.fault("handling", "0.05")

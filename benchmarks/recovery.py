@@ -41,7 +41,7 @@ from kit import (
 from waiting import accepted_batch, rows_of, write_rows
 
 from cj_stream.domain.batch import Batch, evolve
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, Control, Row
 from cj_stream.domain.states import BatchState

@@ -20,11 +20,11 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 from aiokafka.admin import AIOKafkaAdminClient
 from kit import ROOT, BenchmarkError, WorkerProcess, until
 
-from cj_stream.contracts.log import decode_event
+from cj_stream.contracts.event_log import decode_event
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.contracts.topics import registry
-from cj_stream.domain.events import Callback, SubmissionAccepted
+from cj_stream.domain.events import CallbackReceived, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.messages import decode_message
@@ -232,7 +232,7 @@ class Scene:
     async def committed_verdicts(self) -> int:
         """Return how many verdicts in the log of events are committed."""
         committed = await self.committed(self.settings.batch_events_topic)
-        return sum(offset < committed.get(partition, 0) for partition, offset in self.events(Callback))
+        return sum(offset < committed.get(partition, 0) for partition, offset in self.events(CallbackReceived))
 
     async def view(self, path: str) -> dict[str, Any] | None:
         """Return what a view of any worker shows."""
@@ -263,11 +263,11 @@ def _request(batch_id: str, essays: int) -> AssessmentRequest:
     return AssessmentRequest(
         batch_id=batch_id,
         correlation_id=uuid5(NAMESPACE_OID, batch_id),
-        essays=tuple(Essay(f"essay-{i}", f"essay-{i}-of-{batch_id}") for i in range(essays)),
+        essays=tuple(RequestedEssay(f"essay-{i}", f"essay-{i}-of-{batch_id}") for i in range(essays)),
         completion_threshold=1.0,
         language="en",
         course_code="ENG5",
-        overrides=Overrides(),
+        overrides=RequestedOverrides(),
         user_id="a teacher",
         requested_at=datetime.now(UTC),
     )

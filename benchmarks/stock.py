@@ -30,9 +30,9 @@ from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
-from cj_stream.engine.overrides.app import HardenedApp, IdempotentProducer
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
 from cj_stream.engine.overrides.drain import DrainingConsumer
+from cj_stream.engine.overrides.faust_app import HardenedApp, IdempotentProducer
 from cj_stream.engine.overrides.membership import MembershipWatch
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import Table

@@ -19,7 +19,7 @@ from decider import accepted, deliver, partition_of
 from installation import Installation, callback
 
 from cj_stream.contracts.comparison_api import echo_metadata
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import BatchRequested, ContentLoaded
 from cj_stream.domain.identifiers import CorrelationIds
@@ -82,7 +82,7 @@ def accepted_batch(batch_id: str, essays: int, policy: Policy, at: float) -> Bat
         batch_id=batch_id, correlation_id=str(uuid4()), digest="d", essays=listed, context=Context()
     )
     deliver(partition, [request, ContentLoaded(batch_id=batch_id, run=1)], at)
-    deliver(partition, [judgement.plan(next(iter(partition)))], at)
+    deliver(partition, [computations.plan(next(iter(partition)))], at)
     return accepted(next(iter(partition)), at)
 
 

@@ -12,7 +12,7 @@ from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import BatchDeadlines, Watched
 from cj_stream.content.client import ContentClient
-from cj_stream.contracts.log import EVENTS
+from cj_stream.contracts.event_log import EVENTS
 from cj_stream.contracts.topics import registry
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare
@@ -24,9 +24,9 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect
-from cj_stream.effects.answers import Answers
+from cj_stream.effects.batch_work import BatchWork
 from cj_stream.effects.carry_out import Effects
-from cj_stream.effects.work import BatchWork
+from cj_stream.effects.refusal_answers import Answers
 from cj_stream.engine.all_read import AllRead
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters
@@ -46,7 +46,7 @@ from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import ROW_KEYS
 from cj_stream.views.pages import pages
 

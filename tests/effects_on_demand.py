@@ -11,7 +11,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, SubmissionAccepted
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Submit
-from cj_stream.effects.work import BatchWork
+from cj_stream.effects.batch_work import BatchWork
 from cj_stream.engine.dispatcher import Dispatcher
 
 PARTITION = 3

@@ -10,14 +10,14 @@ from ingress import METRICS
 from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
 
 from cj_stream.agents.batches import Batches
-from cj_stream.contracts.log import EVENTS as CODEC
+from cj_stream.contracts.event_log import EVENTS as CODEC
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare
 from cj_stream.dead_letters.letter import StoredDeadLetter, envelope, read_dead_letter
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Action,
-    Callback,
+    CallbackReceived,
     ContentLoaded,
     Event,
     OperatorCommand,
@@ -31,7 +31,7 @@ from cj_stream.engine.log import Log
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 
 TOPIC = "events"
 EVENTS = [
@@ -39,7 +39,7 @@ EVENTS = [
     ContentLoaded(batch_id=BATCH, run=1),
     PairsPlanned(batch_id=BATCH, run=1, iteration=1, pairs=((0, 1), (2, 3))),
     VerdictReceived(batch_id=BATCH, run=1, index=0, attempt=1, winner="A", confidence=4.0),
-    Callback(batch_id=BATCH, correlation_id=FIRST, winner="B", confidence=2.0),
+    CallbackReceived(batch_id=BATCH, correlation_id=FIRST, winner="B", confidence=2.0),
     OperatorCommand(batch_id=BATCH, action=Action.FINALIZE),
 ]
 """The story of a batch."""

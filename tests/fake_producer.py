@@ -12,7 +12,7 @@ from typing import Any, cast
 import faust
 import pytest
 
-from cj_stream.contracts.log import decode_event
+from cj_stream.contracts.event_log import decode_event
 from cj_stream.engine.clock import Clock
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.fence import Fence

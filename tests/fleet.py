@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.devkit.processes import die_with_parent
-from cj_stream.engine.settings import EngineSettings
+from cj_stream.engine.engine_settings import EngineSettings
 
 POLL_SECONDS = 0.05
 PATIENCE = 45.0

@@ -13,7 +13,7 @@ from fake_producer import FakeProducer, Produced
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.requests import RequestsAgent
 from cj_stream.contracts.envelope import read_envelope
-from cj_stream.contracts.log import EVENTS
+from cj_stream.contracts.event_log import EVENTS
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare
 from cj_stream.dead_letters.letter import (
@@ -25,7 +25,7 @@ from cj_stream.dead_letters.letter import (
 )
 from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
-from cj_stream.effects.answers import Answers
+from cj_stream.effects.refusal_answers import Answers
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.publisher import Deliveries

@@ -9,8 +9,8 @@ from __future__ import annotations
 from questions import question
 
 from cj_stream.agents.requests import requested
-from cj_stream.contracts.requests import AssessmentRequest
-from cj_stream.domain import judgement
+from cj_stream.contracts.request_reader import AssessmentRequest
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decider import decide
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, VerdictReceived
@@ -39,9 +39,9 @@ async def _carried_out(effect: Effect, batch: Batch, judge: Judge) -> Event:
         case LoadContent():
             return ContentLoaded(batch_id=batch.batch_id, run=batch.run)
         case PlanPairs():
-            return judgement.plan(batch)
+            return computations.plan(batch)
         case Score():
-            return judgement.score(batch)
+            return computations.score(batch)
         case Submit():
             return await _judged(effect, batch, judge)
         case Publish():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from story import Replies, Story
 
-from cj_stream.domain.events import Callback, ComparisonFailed, Event, SubmissionAccepted
+from cj_stream.domain.events import CallbackReceived, ComparisonFailed, Event, SubmissionAccepted
 from cj_stream.domain.todo import Submit
 
 
@@ -51,7 +51,7 @@ def _refusal(submit: Submit) -> Event:
     )
 
 
-def _verdict(story: Story, submit: Submit) -> Callback:
+def _verdict(story: Story, submit: Submit) -> CallbackReceived:
     batch = next(batch for batch in story.batches if batch.key == (submit.batch_id, submit.run))
     first, second = batch.pair(submit.index)
     return story.verdict(submit.index, "A" if first < second else "B", submit.attempt, submit.run)

@@ -16,8 +16,8 @@ from counting_provider import JUDGE, CountingProvider
 from fleet import APP, Fleet
 from topic_mailbox import Mailbox
 
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.ranking import ranking
@@ -140,11 +140,11 @@ def new_request(batch_id: str, essays: int = 8, *, content: str = "essay", **fie
         "completion_threshold": 1.0,
         "language": "en",
         "course_code": "ENG5",
-        "overrides": Overrides(),
+        "overrides": RequestedOverrides(),
         "user_id": "a teacher",
         "requested_at": datetime.now(UTC),
     }
-    listed = tuple(Essay(f"{content}-{i}", f"{content}-{i}-of-{batch_id}") for i in range(essays))
+    listed = tuple(RequestedEssay(f"{content}-{i}", f"{content}-{i}-of-{batch_id}") for i in range(essays))
     return AssessmentRequest(batch_id=batch_id, essays=listed, **{**defaults, **fields})
 
 

@@ -14,13 +14,14 @@ from typing import Any, cast
 
 from batch_checks import History, check_rebuilt, check_timed_out
 
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change, NoteKind
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import (
     BatchRequested,
-    Callback,
+    CallbackReceived,
     ComparisonFailed,
     ContentLoaded,
     Event,
@@ -30,13 +31,12 @@ from cj_stream.domain.events import (
     TimeoutDue,
 )
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
 from cj_stream.engine.overrides.table import Put, Table
-from cj_stream.tables.batches import BatchRows, Unstored
+from cj_stream.tables.batch_rows import BatchRows, Unstored
 
 START = 1_700_000_000.0
 BATCH = "batch-1"
@@ -157,9 +157,9 @@ class Story:
         """Carry out an effect that is not a submission and return its report."""
         match effect:
             case PlanPairs():
-                return judgement.plan(batch)
+                return computations.plan(batch)
             case Score():
-                return judgement.score(batch)
+                return computations.score(batch)
             case Publish() if effect.outcome.name in self.refusing:
                 why = "the record is larger than the topic takes"
                 return OutcomeRefused(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name, why=why)
@@ -182,9 +182,9 @@ class Story:
     def refusal(self, index: int, attempt: int = 1, run: int = 1) -> Event:
         return ComparisonFailed(batch_id=BATCH, run=run, index=index, attempt=attempt, error_code="REFUSED")
 
-    def verdict(self, index: int, winner: Slot = "A", attempt: int = 1, run: int = 1) -> Callback:
+    def verdict(self, index: int, winner: Slot = "A", attempt: int = 1, run: int = 1) -> CallbackReceived:
         """The provider's verdict, found by its correlation id as on the wire."""
-        return Callback(
+        return CallbackReceived(
             batch_id=BATCH,
             correlation_id=self.correlation_id(index, attempt, run),
             winner=winner,
@@ -193,9 +193,9 @@ class Story:
             model="judge-1",
         )
 
-    def error(self, index: int, attempt: int = 1, run: int = 1) -> Callback:
+    def error(self, index: int, attempt: int = 1, run: int = 1) -> CallbackReceived:
         """The provider's answer that it could not judge."""
-        return Callback(
+        return CallbackReceived(
             batch_id=BATCH,
             correlation_id=self.correlation_id(index, attempt, run),
             error_code="EXTERNAL_SERVICE_ERROR",

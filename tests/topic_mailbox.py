@@ -17,8 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cj_stream.contracts.topics import registry
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.engine.clients import READ_COMMITTED
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.operations.settings import Settings
 
 OUTAGE_MILLISECONDS = 180_000

@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 
 from cj_stream.engine.values import Folder, Host, HttpUrl, Servers, Token, TopicName
 from cj_stream.operations.environment import WEB_URL
+from cj_stream.operations.setting_values import CheckKey, ContentUrl
 from cj_stream.operations.settings import Settings
-from cj_stream.operations.values import CheckKey, ContentUrl
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

@@ -22,7 +22,7 @@ from cj_stream.engine.home import Applied, Entry, Undecided
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.runs import Record
 from cj_stream.operations.metrics import Metrics
-from cj_stream.tables.batches import BatchRows, Unstored
+from cj_stream.tables.batch_rows import BatchRows, Unstored
 
 log = structlog.get_logger(__name__)
 

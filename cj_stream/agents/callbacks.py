@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from cj_stream.contracts.callbacks import Callback as WireCallback
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import Callback, read_callback
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.draft import Note, NoteKind
-from cj_stream.domain.events import Callback, Event
+from cj_stream.domain.events import CallbackReceived, Event
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import Forwarder
@@ -49,17 +48,17 @@ class CallbacksAgent:
         else:
             self._forwarder.forward(home, answered(callback))
 
-    def _home(self, callback: WireCallback) -> int | None:
+    def _home(self, callback: Callback) -> int | None:
         found = read_correlation_id(callback.correlation_id) if callback.correlation_id else None
         if found is not None and found.partition < self._partitions:
             return found.partition
         return None if callback.batch_id is None else home_partition(callback.batch_id, self._partitions)
 
 
-def answered(callback: WireCallback) -> Callback:
+def answered(callback: Callback) -> CallbackReceived:
     """Return the callback as an event of the domain."""
     echo = (callback.essay_a_id, callback.essay_b_id)
-    return Callback(
+    return CallbackReceived(
         batch_id=callback.batch_id or "",
         correlation_id=None if callback.correlation_id is None else str(callback.correlation_id),
         essay_ids=(echo[0], echo[1]) if echo[0] is not None and echo[1] is not None else None,

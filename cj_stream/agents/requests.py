@@ -11,14 +11,14 @@ from uuid import UUID
 
 import msgspec
 
-from cj_stream.contracts.outcomes import refused_event
+from cj_stream.contracts.outcome_writer import refused_event
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest, read_request
+from cj_stream.contracts.request_reader import AssessmentRequest, read_request
 from cj_stream.domain.events import BatchRequested, Event
 from cj_stream.domain.identifiers import content_uuid, outcome_event_id
 from cj_stream.domain.records import Context, Essay, Origin, Overrides
-from cj_stream.effects.answers import Answers
 from cj_stream.effects.largest_outcomes import refuse_untellable
+from cj_stream.effects.refusal_answers import Answers
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
 from cj_stream.engine.partitioning import home_partition

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
+from cj_stream.contracts.timeout_writer import BatchTimeoutDueV1, write_timeout_due
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.events import TimeoutDue

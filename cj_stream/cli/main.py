@@ -10,34 +10,38 @@ from typing import NamedTuple
 import click
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command is in this package (``module:attribute``), and its line in the list of commands."""
 
     target: str
     summary: str
 
 
-COMMANDS: dict[str, Entry] = {
-    "demo": Entry("local.demo:demo", "See it work: broker, workers and three batches, end to end."),
-    "dev": Entry("local.dev:dev", "Run everything on this machine until interrupted."),
-    "submit": Entry("batches.submit:submit", "Request the ranking of a batch of essays."),
-    "watch": Entry("batches.watch:watch", "Follow batches until they have ended."),
-    "results": Entry("batches.results:results", "Show the ranking of a batch."),
-    "list": Entry("batches.list:list_batches", "List the batches."),
-    "explain": Entry("batches.explain:explain", "Tell what a batch is waiting for, and what happens next."),
-    "cancel": Entry("batches.operate:cancel", "Cancel a batch."),
-    "retry": Entry("batches.operate:retry", "Submit the failed comparisons of a batch again."),
-    "finalize": Entry("batches.operate:finalize", "End a batch with the verdicts that there are."),
-    "dlq": Entry("dead_letters.dlq:dlq", "Look at refused input, send it again, or delete it."),
-    "score": Entry("judgements.score:score", "Score a file of judgements from anywhere, without a worker."),
-    "simulate": Entry("judgements.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
-    "report": Entry("judgements.report:report", "Write an HTML page about a batch or a file of judgements."),
-    "gateway": Entry("local.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
-    "partitions": Entry("operations.partitions:partitions", "Show partitions that cannot be read on, and go on."),
-    "kafka": Entry("local.kafka:kafka", "Start and stop an Apache Kafka for development."),
-    "topics": Entry("operations.topics:topics", "Create, check and list the topics."),
-    "changelog": Entry("operations.changelog:changelog", "Write the changelog anew from what workers hold of it."),
-    "settings": Entry("operations.settings:settings", "List the settings, their values and their meaning."),
+COMMANDS: dict[str, CommandEntry] = {
+    "demo": CommandEntry("local.demo:demo", "See it work: broker, workers and three batches, end to end."),
+    "dev": CommandEntry("local.dev:dev", "Run everything on this machine until interrupted."),
+    "submit": CommandEntry("batches.submit:submit", "Request the ranking of a batch of essays."),
+    "watch": CommandEntry("batches.watch:watch", "Follow batches until they have ended."),
+    "results": CommandEntry("batches.results:results", "Show the ranking of a batch."),
+    "list": CommandEntry("batches.list:list_batches", "List the batches."),
+    "explain": CommandEntry("batches.explain:explain", "Tell what a batch is waiting for, and what happens next."),
+    "cancel": CommandEntry("batches.operate:cancel", "Cancel a batch."),
+    "retry": CommandEntry("batches.operate:retry", "Submit the failed comparisons of a batch again."),
+    "finalize": CommandEntry("batches.operate:finalize", "End a batch with the verdicts that there are."),
+    "dlq": CommandEntry("dead_letters.dlq:dlq", "Look at refused input, send it again, or delete it."),
+    "score": CommandEntry("judgements.score:score", "Score a file of judgements from anywhere, without a worker."),
+    "simulate": CommandEntry("judgements.simulate:simulate", "Tell what accuracy to expect before you judge anything."),
+    "report": CommandEntry("judgements.report:report", "Write an HTML page about a batch or a file of judgements."),
+    "gateway": CommandEntry("local.gateway:gateway", "Serve the LLM provider's API with judges that need no LLM."),
+    "partitions": CommandEntry(
+        "operations.partitions:partitions", "Show partitions that cannot be read on, and go on."
+    ),
+    "kafka": CommandEntry("local.kafka:kafka", "Start and stop an Apache Kafka for development."),
+    "topics": CommandEntry("operations.topics:topics", "Create, check and list the topics."),
+    "changelog": CommandEntry(
+        "operations.changelog:changelog", "Write the changelog anew from what workers hold of it."
+    ),
+    "settings": CommandEntry("operations.settings:settings", "List the settings, their values and their meaning."),
 }
 """Every command, in the order of ``--help``."""
 

@@ -12,7 +12,7 @@ from itertools import count, islice
 from typing import NamedTuple
 from uuid import UUID
 
-from cj_stream.contracts.winners import Slot
+from cj_stream.domain.records import Slot
 
 _DIGITS = 16
 _TRIED = 8

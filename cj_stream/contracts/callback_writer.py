@@ -8,7 +8,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
-from cj_stream.contracts.winners import Slot
+from cj_stream.domain.records import Slot
 from cj_stream.engine.texts import clip
 
 EVENT_TYPE = "LLMComparisonResultV1"

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 from pydantic import Field
 
-from cj_stream.contracts.callbacks import kept_justification
+from cj_stream.contracts.callback_reader import kept_justification
 from cj_stream.contracts.envelope import nests_deeper, read_object
 from cj_stream.contracts.fields import (
     Integer,
@@ -21,9 +21,10 @@ from cj_stream.contracts.fields import (
     readable_amount,
     readable_uuid,
 )
-from cj_stream.contracts.limits import CALLBACK_LIMIT
+from cj_stream.contracts.message_limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
-from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_error
+from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, slot_or_error
+from cj_stream.domain.records import Slot
 from cj_stream.engine.texts import clip
 
 PROVIDERS = ("anthropic", "openai", "google", "openrouter", "mock")

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from cj_stream.contracts.fields import Timestamp, Unneeded, WireModel, WireUUID, wire_time
-from cj_stream.contracts.limits import CALLBACK_LIMIT
+from cj_stream.contracts.message_limits import CALLBACK_LIMIT
 from cj_stream.contracts.refusal import Refused, validated
 
 _decode = msgspec.json.Decoder().decode

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
-from cj_stream.contracts.requests import EVENT_NAME, EVENT_TYPE, AssessmentRequest, Overrides
+from cj_stream.contracts.request_reader import EVENT_NAME, EVENT_TYPE, AssessmentRequest, RequestedOverrides
 
 SOURCE = "cj_stream"
 
@@ -60,8 +60,8 @@ def _prompt_ref(storage_id: str | None) -> dict[str, Any] | None:
     return {"references": {"student_prompt_text": {"storage_id": storage_id, "path": ""}}}
 
 
-def _overrides(overrides: Overrides) -> dict[str, Any] | None:
-    if overrides == Overrides():
+def _overrides(overrides: RequestedOverrides) -> dict[str, Any] | None:
+    if overrides == RequestedOverrides():
         return None
     return {
         "model_override": overrides.model,

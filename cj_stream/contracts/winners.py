@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from cj_stream.contracts.refusal import Refused
+from cj_stream.domain.records import Slot
 from cj_stream.engine.texts import clip
 
-Slot: TypeAlias = Literal["A", "B"]
-"""The place in which an essay was presented to the judge."""
 JUDGE_GAVE_NO_WINNER = "JUDGE_GAVE_NO_WINNER"
 """Error code of a comparison whose winner is ``Error``, as older providers said."""
 _SLOTS: dict[str, Slot] = {"essay a": "A", "essay b": "B"}

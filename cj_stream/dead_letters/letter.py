@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from cj_stream.contracts.fields import Identifier, Integer, Timestamp, WireModel, WireUUID, wire_time
-from cj_stream.contracts.limits import REQUEST_LIMIT
-from cj_stream.contracts.outcomes import SERVICE
+from cj_stream.contracts.message_limits import REQUEST_LIMIT
+from cj_stream.contracts.outcome_writer import SERVICE
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.engine.dead_letters import Letter, Refusal, RefusedInput
 
@@ -35,7 +35,7 @@ SHORTER_LIMITS = (CUT_VALUE_LIMIT, 4096, 0)
 """Bytes kept of a value, one after the other, where the topic takes no more."""
 SHORTEST_LIMIT = 64
 """Bytes kept of a key and of the detail, where the topic takes hardly anything."""
-KEY_LIMIT = 1024
+LETTER_KEY_BYTES = 1024
 """Bytes kept of a key; a shorter one is whole."""
 
 _NO_VALUE = "-1"
@@ -69,7 +69,7 @@ class StoredDeadLetter(_Headers):
     @property
     def has_whole_key(self) -> bool:
         """Whether ``key`` is certainly the whole original key."""
-        return self.key is None or len(self.key) < KEY_LIMIT
+        return self.key is None or len(self.key) < LETTER_KEY_BYTES
 
 
 def dead_letter(
@@ -103,7 +103,7 @@ def dead_letter(
         headers["correlation-id"] = str(refused.correlation_id)
     encoded = [(PREFIX + name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
     kept = b"" if key is None and value is None else _kept(value)
-    return Letter(None if key is None else key[:KEY_LIMIT], kept, encoded)
+    return Letter(None if key is None else key[:LETTER_KEY_BYTES], kept, encoded)
 
 
 def envelope(found: RefusedInput) -> Iterator[Letter]:

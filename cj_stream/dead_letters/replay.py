@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.dead_letters.letter import StoredDeadLetter
 from cj_stream.operations.settings import Settings
 

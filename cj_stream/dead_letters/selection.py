@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from cj_stream.cli.shared.output import fail
+from cj_stream.cli.shared.output import end_with_error
 from cj_stream.dead_letters.letter import StoredDeadLetter
 from cj_stream.engine.dead_letter_topic import DeadLetterTopic, KeptLetter, Span
 
@@ -91,5 +91,5 @@ async def one(topic: DeadLetterTopic[StoredDeadLetter], span: Span, number: int)
     found = [kept async for kept in topic.read(number, number + 1)] if is_kept else []
     if not found:
         there = f"there are {span.first} to {span.end - 1}" if span.first < span.end else "there are none"
-        fail(f"no dead letter {number}: {there}")
+        end_with_error(f"no dead letter {number}: {there}")
     return found[0]

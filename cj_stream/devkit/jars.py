@@ -71,7 +71,7 @@ def ensure_jars(report: Report, folder: Path | None = None, jars: tuple[Jar, ...
         if absent:
             folder.mkdir(parents=True, exist_ok=True)
             _fetch(absent, folder, report)
-        problems = find_problems(folder, jars)
+        problems = jar_problems(folder, jars)
     except OSError as error:
         raise JarError(
             f"{of_system(error)}: the jars of Kafka are kept in {folder}, XDG_CACHE_HOME names another place"
@@ -81,7 +81,7 @@ def ensure_jars(report: Report, folder: Path | None = None, jars: tuple[Jar, ...
     return folder
 
 
-def find_problems(folder: Path, jars: Iterable[Jar]) -> list[str]:
+def jar_problems(folder: Path, jars: Iterable[Jar]) -> list[str]:
     """Return a sentence for each jar of ``folder`` that is missing, damaged or not on the list ``jars``."""
     expected = {jar.file_name: jar for jar in jars}
     present = {path.name for path in folder.glob("*.jar")}

@@ -14,8 +14,8 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import fail_overdue
 from cj_stream.domain.decisions import fail_batch, success_suffices, trigger_final_scoring
 from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import TimeoutDue
-from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.states import BatchState, FailureReason
 from cj_stream.scoring.quality.stopping import StopReason
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cj_stream.domain.admission import request
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.commands import command
 from cj_stream.domain.comparisons import accept, fail, judge
 from cj_stream.domain.deadlines import delete_if_retired, expire
 from cj_stream.domain.decisions import advance, content_loaded, fail_batch, pairs_planned, scores_computed
 from cj_stream.domain.draft import Change, Draft, Note, NoteKind, unchanged
+from cj_stream.domain.due_outcomes import still_owed
 from cj_stream.domain.events import (
     BatchPoisoned,
     BatchRequested,
@@ -32,10 +34,8 @@ from cj_stream.domain.events import (
     TimeoutDue,
     VerdictReceived,
 )
-from cj_stream.domain.outcomes import still_owed
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Unpublishable
-from cj_stream.domain.requests import request
 from cj_stream.domain.states import FailureReason
 
 WHY_KEPT = 200

@@ -40,10 +40,11 @@ class BatchRequested(Event, frozen=True):
     grade_boundaries: tuple[float | str, ...] = ()
 
 
-class Callback(Event, frozen=True):
+class CallbackReceived(Event, frozen=True, tag="Callback"):
     """The provider answered a comparison, or says that it cannot. ``batch_id`` is only what the echo claims.
 
     The home partition of the correlation id resolves it to a `VerdictReceived` or a `ComparisonFailed`.
+    In the log it is called ``Callback``, as it always was: the name is the format.
     """
 
     correlation_id: str | None
@@ -58,14 +59,14 @@ class Callback(Event, frozen=True):
     error_message: str | None = None
 
 
-Run = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+RunNumber = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 """The number of a run, as large as the key of a row can hold; an event with another is none."""
 
 
 class RunEvent(Event, frozen=True):
     """Base of the events that belong to one run of a batch; one for another run is stale."""
 
-    run: Run
+    run: RunNumber
 
 
 class ContentLoaded(RunEvent, frozen=True):
@@ -165,7 +166,7 @@ class BatchPoisoned(Event, frozen=True):
 
 AnyEvent = (
     BatchRequested
-    | Callback
+    | CallbackReceived
     | ContentLoaded
     | PairsPlanned
     | SubmissionAccepted

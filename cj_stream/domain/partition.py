@@ -17,7 +17,7 @@ from cj_stream.domain.draft import Change, Note, NoteKind, unchanged
 from cj_stream.domain.events import (
     BatchPoisoned,
     BatchRequested,
-    Callback,
+    CallbackReceived,
     ComparisonFailed,
     Event,
     RunEvent,
@@ -32,7 +32,7 @@ Key = tuple[str, int]
 """Batch id and run."""
 Load = Callable[[str, int | None], Batch | None]
 """Reads a run of a batch from the table, the newest for None."""
-Applied = Callable[[Batch], bool]
+KnowsEvent = Callable[[Batch], bool]
 """Tells whether a batch, as it was found, knows the event that is to be decided already."""
 
 
@@ -73,13 +73,13 @@ class PartitionBatches:
         for key in list(self._done):
             self._let_go(key)
 
-    def decide(self, event: Event, at: float, applied: Applied = _not_applied) -> Change:
+    def decide(self, event: Event, at: float, applied: KnowsEvent = _not_applied) -> Change:
         """Return what ``event`` changes, without changing any batch yet: `apply` does.
 
         Nothing, if ``applied`` says of the batch it is about that it knows the event already. A request is known by its
         origin instead: the run that it started may be missing although the run before has been stored.
         """
-        if isinstance(event, Callback):
+        if isinstance(event, CallbackReceived):
             resolved = self.resolve(event)
             if resolved is None:
                 return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id or "")])
@@ -98,11 +98,11 @@ class PartitionBatches:
 
     def poison(self, event: Event, error: str, at: float) -> Change:
         """Return the end of the batch whose ``event`` could not be decided."""
-        if isinstance(event, Callback):
+        if isinstance(event, CallbackReceived):
             event = self.resolve(event) or event
         return decide(self._find(event), BatchPoisoned(batch_id=event.batch_id, error=error), self._policy, at)
 
-    def resolve(self, callback: Callback) -> VerdictReceived | ComparisonFailed | None:
+    def resolve(self, callback: CallbackReceived) -> VerdictReceived | ComparisonFailed | None:
         """Return the callback as an event of the live batch it belongs to, or None for an orphan."""
         located = self._locate(callback)
         if located is None:
@@ -132,7 +132,7 @@ class PartitionBatches:
             answered=True,
         )
 
-    def _locate(self, callback: Callback) -> tuple[Batch, int, int] | None:
+    def _locate(self, callback: CallbackReceived) -> tuple[Batch, int, int] | None:
         """Return the batch, comparison and attempt a callback answers: by its id, or by the echo if it is not ours."""
         found = read_correlation_id(callback.correlation_id) if callback.correlation_id else None
         if found is not None:

@@ -16,7 +16,7 @@ from cj_stream.domain.states import BatchState, FailureReason
 from cj_stream.scoring.quality.stopping import StopReason
 
 Slot = Literal["A", "B"]
-"""Essay A is the one presented first."""
+"""The place in which an essay was presented to the judge: A is the first."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
@@ -174,7 +174,7 @@ class Origin(Row, frozen=True):
     at: float
 
 
-class Refusal(Row, frozen=True):
+class RefusedRequest(Row, frozen=True):
     """A request that was turned away while the batch was live, and still has to be told so."""
 
     correlation_id: str
@@ -213,7 +213,7 @@ class Control(Row, frozen=True):
     finished_at: float | None = None
     joined: tuple[str, ...] = ()
     """Correlation ids of further requests for the same content."""
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusedRequest, ...] = ()
     published: tuple[str, ...] = ()
     """Outcomes the broker has acknowledged, each as its `Outcome.name`."""
     origins: tuple[Origin, ...] = ()

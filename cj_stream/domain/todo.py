@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.outcomes import Outcome, unpublished
+from cj_stream.domain.due_outcomes import Outcome, unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 

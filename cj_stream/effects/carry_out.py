@@ -13,8 +13,8 @@ import structlog
 
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
-from cj_stream.contracts.limits import REASONS_LIMIT
-from cj_stream.domain import judgement
+from cj_stream.contracts.message_limits import REASONS_LIMIT
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     ComparisonFailed,
@@ -125,12 +125,12 @@ class Effects:
             raise PostponedError(why, CONTENT_PAUSE) from unavailable
 
     async def _plan_pairs(self, _effect: PlanPairs, batch: Batch, _partition: int) -> Event:
-        pairs = await self._computed(batch, judgement.pairs_task, judgement.choose_pairs)
-        return judgement.pairs_planned(batch, pairs)
+        pairs = await self._computed(batch, computations.pairs_task, computations.choose_pairs)
+        return computations.pairs_event(batch, pairs)
 
     async def _score(self, _effect: Score, batch: Batch, _partition: int) -> Event:
-        scores = await self._computed(batch, judgement.fit_task, judgement.compute_scores)
-        return judgement.scores_computed(batch, scores)
+        scores = await self._computed(batch, computations.fit_task, computations.compute_scores)
+        return computations.scores_event(batch, scores)
 
     async def _computed(self, batch: Batch, task: Callable[[Batch], Task], compute: Callable[[Task], Result]) -> Result:
         try:

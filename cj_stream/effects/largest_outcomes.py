@@ -13,10 +13,10 @@ from math import sqrt
 from uuid import UUID
 
 from cj_stream.contracts.fields import IDENTIFIER_LIMIT
-from cj_stream.contracts.outcomes import (
+from cj_stream.contracts.outcome_writer import (
     OutcomeHeader,
     OutgoingEvent,
-    RankedEssay,
+    RankingEntry,
     ResultMetadata,
     completed_event,
     result_event,
@@ -93,7 +93,7 @@ def largest_outcomes(event: BatchRequested) -> Iterator[OutgoingEvent]:
         comparison_count=2**32,
     )
     # Scores with as many digits as any, and no pattern that compresses well.
-    ranked = [RankedEssay(essay, rank, -sqrt(rank + 1)) for rank, essay in enumerate(ids, 1)]
+    ranked = [RankingEntry(essay, rank, -sqrt(rank + 1)) for rank, essay in enumerate(ids, 1)]
     yield result_event(header, ranked, metadata)
 
 

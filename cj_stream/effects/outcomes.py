@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
-from cj_stream.contracts.outcomes import (
+from cj_stream.contracts.outcome_writer import (
     OutcomeHeader,
     OutgoingEvent,
-    RankedEssay,
+    RankingEntry,
     ResultMetadata,
     completed_event,
     failed_event,
@@ -17,8 +17,8 @@ from cj_stream.contracts.outcomes import (
 )
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.identifiers import outcome_event_id
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.states import FailureReason
 from cj_stream.operations.settings import Settings
@@ -74,8 +74,8 @@ def _refused(batch: Batch, outcome: Outcome) -> OutgoingEvent:
     return refused_event(refused, outcome_event_id(batch.batch_id, batch.run, *outcome), _time(refusal.at))
 
 
-def _ranked(batch: Batch) -> list[RankedEssay]:
-    return [RankedEssay(row.essay_id, row.rank, row.theta, row.standard_error) for row in ranking(batch)]
+def _ranked(batch: Batch) -> list[RankingEntry]:
+    return [RankingEntry(row.essay_id, row.rank, row.theta, row.standard_error) for row in ranking(batch)]
 
 
 def _metadata(batch: Batch, settings: Settings) -> ResultMetadata:

@@ -13,7 +13,7 @@ import socket
 
 import structlog
 
-from cj_stream.engine.settings import EngineSettings
+from cj_stream.engine.engine_settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 

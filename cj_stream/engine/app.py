@@ -17,20 +17,20 @@ from faust.types import TP, StreamT
 
 from cj_stream.engine import web_address
 from cj_stream.engine.address import find_address_problems
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.health import Health
 from cj_stream.engine.lifecycle import Lifecycle
 from cj_stream.engine.messages import EventCodec
-from cj_stream.engine.overrides.app import HardenedApp
+from cj_stream.engine.overrides.faust_app import HardenedApp
 from cj_stream.engine.overrides.membership import claim
-from cj_stream.engine.pages import serve
 from cj_stream.engine.process import end_process, ends_process, refuse_to_start
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.engine.rows import RowKeys
 from cj_stream.engine.service import Input, Service
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.shared_input import check_shared_input
 from cj_stream.engine.start_check import check_changelog, check_codecs, check_topics
+from cj_stream.engine.web_pages import serve_pages
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
         conf, settings = self.faust.conf, self.settings
         problems = find_address_problems(settings)
         if conf.web_enabled:
-            problems += web_address.find_problems(conf.web_bind, conf.web_port, settings.names)
+            problems += web_address.address_problems(conf.web_bind, conf.web_port, settings.names)
         if problems:
             refuse_to_start(problems)
         await check_topics(settings, self.service.topics)
@@ -162,7 +162,7 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
         for timer in service.timers:
             self.faust.timer(interval=timer.seconds)(timer.run)
         self.faust.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        serve(self.faust, {**self.health.pages, **service.gets}, service.posts)
+        serve_pages(self.faust, {**self.health.pages, **service.gets}, service.posts)
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         await self.revoked({tp.partition for tp in revoked if tp.topic == self.settings.log_topic})

@@ -66,7 +66,7 @@ async def describe_changelog(kafka: Kafka, topic: str) -> Changelog:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CopiesCheck:
     """How the copies of one folder go with the changelog."""
 
     fits: bool
@@ -75,7 +75,7 @@ class Comparison:
     """A sentence, with its remedy, for what the copies hold and the changelog does not."""
 
 
-def compare(changelog: Changelog, folder: Path, found: Found, names: Names) -> Comparison:
+def compare(changelog: Changelog, folder: Path, found: Found, names: Names) -> CopiesCheck:
     """Compare the copies found in ``folder`` with the changelog.
 
     A copy that cannot be read is left out, with a warning: nothing can be got out of it.
@@ -84,13 +84,13 @@ def compare(changelog: Changelog, folder: Path, found: Found, names: Names) -> C
     known = known_id(folder)
     if copies and changelog.topic_id is not None and known not in {None, changelog.topic_id}:
         what = f"was deleted and made anew (id {known}, now {changelog.topic_id})"
-        return Comparison(False, _losses(changelog, folder, what, copies, names))
+        return CopiesCheck(False, _losses(changelog, folder, what, copies, names))
     ahead = [copy for copy in copies if copy.offset >= changelog.ends.get(copy.partition, 0)]
     ends = ", ".join(
         f"partition {copy.partition} ends at {changelog.ends.get(copy.partition, 0)}, the copy at {copy.offset + 1}"
         for copy in ahead
     )
-    return Comparison(
+    return CopiesCheck(
         not ahead, _losses(changelog, folder, f"is shorter than the local copy of it ({ends})", ahead, names)
     )
 

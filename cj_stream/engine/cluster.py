@@ -22,7 +22,7 @@ from aiokafka.structs import TopicPartition
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.process import end_process
-from cj_stream.engine.progress import Progress
+from cj_stream.engine.standstill import Standstill
 
 ASK_EVERY_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -76,7 +76,7 @@ class Cluster:
         self._asking: threading.Thread | None = None
         self._asked_at = float("-inf")
         self._found: str | None = None
-        self._elsewhere = Progress[str](3 * (ASK_EVERY_SECONDS + ANSWER_SECONDS))
+        self._elsewhere = Standstill[str](3 * (ASK_EVERY_SECONDS + ANSWER_SECONDS))
 
     def answered(self, at: float) -> None:
         """Note that this worker's own connections are answered."""

@@ -56,7 +56,7 @@ class Letter(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-Envelope = Callable[[RefusedInput], Iterator[Letter]]
+LetterMaker = Callable[[RefusedInput], Iterator[Letter]]
 """Makes a dead letter, and then smaller and smaller ones for a topic that takes it in no larger form."""
 
 CUT_LIMITS = (64 * 1024, 4096, 0)
@@ -109,7 +109,7 @@ class DeadLetters:
         publisher: Publisher,
         deliveries: Deliveries,
         topic: str,
-        envelope: Envelope = plain_letter,
+        envelope: LetterMaker = plain_letter,
         watch: Watch | None = None,
     ) -> None:
         self._publisher = publisher

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from cj_stream.engine.clock import Clock
 from cj_stream.engine.cluster import Cluster, ask_anew
 from cj_stream.engine.conditions import Conditions
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.forwarder import Forwarder
 from cj_stream.engine.local_store import LocalStore
@@ -25,11 +26,10 @@ from cj_stream.engine.publisher import Deliveries, Publisher
 from cj_stream.engine.releases import Release, Releases
 from cj_stream.engine.rows import RowKeys
 from cj_stream.engine.sender import Sender
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.watchdog import Limits, Watchdog
 
 if TYPE_CHECKING:
-    from cj_stream.engine.overrides.app import HardenedApp
+    from cj_stream.engine.overrides.faust_app import HardenedApp
 
 EventT = TypeVar("EventT")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from cj_stream.engine.answers import Page, json_answer
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.times import iso_time
+from cj_stream.engine.web_answers import Page, json_answer
 
 
 def degraded(conditions: Conditions) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from cj_stream.engine.all_read import AllRead
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters, Handle, Refusal
 from cj_stream.engine.dispatcher import Dispatcher
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.forwarder import EventTooLargeError
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.keyed import KEYED, EffectT, EventT, Item, KeyedHome, KeyedRows, Rules, StateT
@@ -29,7 +30,6 @@ from cj_stream.engine.positions import Positions
 from cj_stream.engine.reports import Reports
 from cj_stream.engine.runs import Record, Run, in_portions
 from cj_stream.engine.service import Input, Service
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.shared_input import OwnInput
 from cj_stream.engine.starting import SettingsT, start
 from cj_stream.engine.topics import DAY_MS, TopicSpec, changelog_topic, dead_letter_topic, log_topic

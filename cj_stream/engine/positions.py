@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cj_stream.engine.overrides.inputs import Applied
+from cj_stream.engine.overrides.inputs import AppliedUpTo
 from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.rows import HEARTBEAT_KEY, POSITIONS_APART, encode_heartbeat, heartbeat_base, row_position
 
@@ -41,12 +41,12 @@ class Positions:
         base = self._base(partition)
         return HEARTBEAT_KEY, encode_heartbeat(max(base + offset, -1 if value is None else row_position(value)), base)
 
-    def applied(self, partition: int) -> Applied | None:
+    def applied(self, partition: int) -> AppliedUpTo | None:
         """Return how far the log was applied to the rows of a partition, None when there are no rows."""
         value = self._table.read(partition, HEARTBEAT_KEY)
         newest = self._newest(partition)
         position = max(newest.position, -1 if value is None else row_position(value))
-        return None if position < 0 else Applied(position - self._base(partition), newest.at)
+        return None if position < 0 else AppliedUpTo(position - self._base(partition), newest.at)
 
     def anew(self, partition: int, offset: int) -> Put:
         """Return the row that has whatever the log holds from ``offset`` on get positions beyond those of all rows."""

@@ -44,7 +44,7 @@ class Scope(StrEnum):
     """Everything for this topic, for a while: it goes by."""
 
 
-class Failure(NamedTuple):
+class ProduceFailure(NamedTuple):
     """A failed produce: whom it concerns, and a clause that says why and what to do."""
 
     scope: Scope
@@ -63,49 +63,53 @@ _RENEW = "the broker does not know this producer any more: start the worker agai
 _REPLICAS = "too few of its replicas are in sync (min.insync.replicas): bring the missing brokers back"
 _LEADER = "it has no leader that answers: see the brokers' logs, and whether the topic was deleted"
 
-_FAILURES: dict[type[BaseException], Failure] = {
-    errors.MessageSizeTooLargeError: Failure(Scope.RECORD, _TOO_LARGE),
-    errors.RecordListTooLargeError: Failure(Scope.RECORD, _TOO_LARGE),
-    errors.RecordTooLargeError: Failure(Scope.RECORD, _TOO_LARGE),
-    InvalidRecordError: Failure(Scope.RECORD, "the topic stores no such record: see the broker's log for why"),
-    errors.UnsupportedForMessageFormatError: Failure(Scope.RECORD, "the topic's message format has no room for it"),
-    errors.InvalidTimestampError: Failure(Scope.CLOCK, _TIME),
-    errors.TopicAuthorizationFailedError: Failure(Scope.TOPIC, _GRANT),
-    errors.PolicyViolationError: Failure(Scope.TOPIC, "a policy of the cluster forbids it: see the broker's log"),
-    errors.UnknownTopicOrPartitionError: Failure(Scope.TOPIC, _MISSING),
-    errors.InvalidTopicError: Failure(Scope.TOPIC, "the topic's name is not legal: correct the setting"),
-    errors.InvalidRequiredAcksError: Failure(Scope.TOPIC, "it takes no records with acks=all"),
-    errors.ClusterAuthorizationFailedError: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.AuthenticationFailedError: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.AuthenticationMethodNotSupported: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.SaslAuthenticationFailed: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.UnsupportedSaslMechanismError: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.IllegalSaslStateError: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.SecurityDisabled: Failure(Scope.WORKER, _CREDENTIALS),
-    errors.IncompatibleBrokerVersion: Failure(Scope.WORKER, "the broker is too old: upgrade it"),
-    errors.UnsupportedVersionError: Failure(Scope.WORKER, "the broker is too old: upgrade it"),
-    errors.ProducerFenced: Failure(Scope.PRODUCER, _RENEW),
-    errors.InvalidProducerEpoch: Failure(Scope.PRODUCER, _RENEW),
-    errors.InvalidProducerIdMapping: Failure(Scope.PRODUCER, _RENEW),
-    errors.UnknownProducerId: Failure(Scope.PRODUCER, _RENEW),
-    errors.OutOfOrderSequenceNumber: Failure(Scope.PRODUCER, _RENEW),
-    errors.NotEnoughReplicasError: Failure(Scope.LATER, _REPLICAS),
-    errors.NotEnoughReplicasAfterAppendError: Failure(Scope.LATER, _REPLICAS),
-    errors.NotLeaderForPartitionError: Failure(Scope.LATER, _LEADER),
-    errors.LeaderNotAvailableError: Failure(Scope.LATER, _LEADER),
+_FAILURES: dict[type[BaseException], ProduceFailure] = {
+    errors.MessageSizeTooLargeError: ProduceFailure(Scope.RECORD, _TOO_LARGE),
+    errors.RecordListTooLargeError: ProduceFailure(Scope.RECORD, _TOO_LARGE),
+    errors.RecordTooLargeError: ProduceFailure(Scope.RECORD, _TOO_LARGE),
+    InvalidRecordError: ProduceFailure(Scope.RECORD, "the topic stores no such record: see the broker's log for why"),
+    errors.UnsupportedForMessageFormatError: ProduceFailure(
+        Scope.RECORD, "the topic's message format has no room for it"
+    ),
+    errors.InvalidTimestampError: ProduceFailure(Scope.CLOCK, _TIME),
+    errors.TopicAuthorizationFailedError: ProduceFailure(Scope.TOPIC, _GRANT),
+    errors.PolicyViolationError: ProduceFailure(
+        Scope.TOPIC, "a policy of the cluster forbids it: see the broker's log"
+    ),
+    errors.UnknownTopicOrPartitionError: ProduceFailure(Scope.TOPIC, _MISSING),
+    errors.InvalidTopicError: ProduceFailure(Scope.TOPIC, "the topic's name is not legal: correct the setting"),
+    errors.InvalidRequiredAcksError: ProduceFailure(Scope.TOPIC, "it takes no records with acks=all"),
+    errors.ClusterAuthorizationFailedError: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.AuthenticationFailedError: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.AuthenticationMethodNotSupported: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.SaslAuthenticationFailed: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.UnsupportedSaslMechanismError: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.IllegalSaslStateError: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.SecurityDisabled: ProduceFailure(Scope.WORKER, _CREDENTIALS),
+    errors.IncompatibleBrokerVersion: ProduceFailure(Scope.WORKER, "the broker is too old: upgrade it"),
+    errors.UnsupportedVersionError: ProduceFailure(Scope.WORKER, "the broker is too old: upgrade it"),
+    errors.ProducerFenced: ProduceFailure(Scope.PRODUCER, _RENEW),
+    errors.InvalidProducerEpoch: ProduceFailure(Scope.PRODUCER, _RENEW),
+    errors.InvalidProducerIdMapping: ProduceFailure(Scope.PRODUCER, _RENEW),
+    errors.UnknownProducerId: ProduceFailure(Scope.PRODUCER, _RENEW),
+    errors.OutOfOrderSequenceNumber: ProduceFailure(Scope.PRODUCER, _RENEW),
+    errors.NotEnoughReplicasError: ProduceFailure(Scope.LATER, _REPLICAS),
+    errors.NotEnoughReplicasAfterAppendError: ProduceFailure(Scope.LATER, _REPLICAS),
+    errors.NotLeaderForPartitionError: ProduceFailure(Scope.LATER, _LEADER),
+    errors.LeaderNotAvailableError: ProduceFailure(Scope.LATER, _LEADER),
 }
 
 
-def failure_of(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> ProduceFailure:
     """Return whom ``error`` concerns; it is what a producer raised, or what came instead of an acknowledgement."""
     # Faust wraps what aiokafka raises.
     cause = error.__cause__ if isinstance(error.__cause__, errors.KafkaError) else error
     found = _FAILURES.get(type(cause))
     if found is not None:
-        return Failure(found.scope, f"{found.why} ({type(cause).__name__})")
+        return ProduceFailure(found.scope, f"{found.why} ({type(cause).__name__})")
     if type(cause) is errors.KafkaError:
         # aiokafka's own loop has ended: nothing that is given to this producer is ever sent.
-        return Failure(Scope.PRODUCER, f"the producer has ended: {cause!r}")
+        return ProduceFailure(Scope.PRODUCER, f"the producer has ended: {cause!r}")
     if isinstance(cause, errors.KafkaError):
-        return Failure(Scope.LATER, f"the broker does not take it now: {cause!r}")
-    return Failure(Scope.MISTAKE, f"the record cannot be written: {cause!r}")
+        return ProduceFailure(Scope.LATER, f"the broker does not take it now: {cause!r}")
+    return ProduceFailure(Scope.MISTAKE, f"the record cannot be written: {cause!r}")

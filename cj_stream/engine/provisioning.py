@@ -53,7 +53,7 @@ async def create_topics(kafka: Kafka, specs: Sequence[TopicSpec], replication_fa
         return created
 
 
-async def find_problems(kafka: Kafka, specs: Sequence[TopicSpec]) -> list[str]:
+async def topic_problems(kafka: Kafka, specs: Sequence[TopicSpec]) -> list[str]:
     """Return a sentence, with its remedy, for each topic that is not as the app needs it.
 
     Every topic must exist. One of our own must also have its partition count and its cleanup policy.

@@ -25,7 +25,7 @@ from cj_stream.engine.clock import LOG_APPEND_TIME, Clock
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.process import end_process, end_until_changed
-from cj_stream.engine.produce_errors import Failure, Scope, failure_of
+from cj_stream.engine.produce_errors import ProduceFailure, Scope, failure_of
 from cj_stream.engine.sender import Headers
 
 PAUSE_SECONDS = 5.0
@@ -122,7 +122,7 @@ class Publisher:
         if self._refusing.pop(topic, None) is not None:
             self._conditions.end(ConditionKind.TOPIC_REFUSES, topic)
 
-    def _failed(self, topic: str, size: int, failure: Failure) -> NoReturn:
+    def _failed(self, topic: str, size: int, failure: ProduceFailure) -> NoReturn:
         if failure.scope is Scope.WORKER:
             end_until_changed("nothing can be published", topic=topic, what_to_do=failure.why)
         if failure.scope is Scope.PRODUCER:

@@ -32,7 +32,7 @@ from cj_stream.engine.record_format import (
     START_BYTES,
     FormatError,
     Header,
-    Record,
+    ParsedRecord,
     checksum,
     read_header,
     read_record,
@@ -44,9 +44,9 @@ from cj_stream.engine.record_format import (
 UNPACKED_LIMIT = 64 * 1024 * 1024
 """Bytes of a compressed batch that are unpacked at most. Nobody makes a larger one but to do harm: by default a
 producer takes no record of more than 1 MB, and ends a batch at 16 kB."""
-RECORD_LIMIT = 8 * 1024 * 1024
+UNPACKED_RECORD_LIMIT = 8 * 1024 * 1024
 """Bytes up to which a record that came compressed is handed on: far above what any reader of ours takes."""
-KEY_LIMIT = 1024
+KEPT_KEY_BYTES = 1024
 """Bytes of the key that is kept of a larger record."""
 NOT_READ = "cj-not-read"
 """The header of a record that stands for what was not read: a sentence that says why."""
@@ -224,20 +224,21 @@ class _BatchReader:
             raise FormatError(f"it is the last one, and {len(self._content) - at} bytes follow")
         self.position, self.finished = self.header.behind, True
 
-    def _kept(self, record: Record) -> bytes | memoryview:
+    def _kept(self, record: ParsedRecord) -> bytes | memoryview:
         if self.header.attributes & CONTROL and len(record.key or b"") < _CONTROL_KEY_BYTES:
             raise FormatError("it ends a transaction, and does not say how")
         size = record.end - record.start
-        if self.header.codec and size > RECORD_LIMIT:
-            return self._without_value(record, f"it has {size} bytes unpacked, and {RECORD_LIMIT} are read at most")
+        if self.header.codec and size > UNPACKED_RECORD_LIMIT:
+            why = f"it has {size} bytes unpacked, and {UNPACKED_RECORD_LIMIT} are read at most"
+            return self._without_value(record, why)
         if not record.plain:
             return write_record(record.timestamp_delta, record.offset_delta, record.key, record.value)
         return self._content[record.start : record.end]
 
-    def _without_value(self, record: Record, why: str) -> bytes:
+    def _without_value(self, record: ParsedRecord, why: str) -> bytes:
         if not self._replace:
             raise FormatError(why)
-        key = None if record.key is None else record.key[:KEY_LIMIT]
+        key = None if record.key is None else record.key[:KEPT_KEY_BYTES]
         return write_record(record.timestamp_delta, record.offset_delta, key, None, [(NOT_READ, why)])
 
     def _in_place_of_the_rest(self, previous: int, why: str) -> bytes:

@@ -62,7 +62,7 @@ class Header(NamedTuple):
         return self.attributes & CODEC
 
 
-class Record(NamedTuple):
+class ParsedRecord(NamedTuple):
     """A record, and where in its batch it is."""
 
     start: int
@@ -91,7 +91,7 @@ def checksum(batch: memoryview) -> int:
     return int(calc_crc32c(batch[_CHECKED_AT:]))
 
 
-def read_record(view: memoryview, at: int) -> Record:
+def read_record(view: memoryview, at: int) -> ParsedRecord:
     """Return the record that begins at ``at``. Raises `FormatError` when it does not keep to its own lengths."""
     try:
         return _read_record(view, at)
@@ -136,7 +136,7 @@ def write_batch(header: Header, records: Sequence[memoryview | bytes], last_delt
     return bytes(batch)
 
 
-def _read_record(view: memoryview, at: int) -> Record:
+def _read_record(view: memoryview, at: int) -> ParsedRecord:
     length, at_attributes = _varint(view, at)
     end = at_attributes + length
     if length < 0 or end > len(view):
@@ -157,7 +157,7 @@ def _read_record(view: memoryview, at: int) -> Record:
         _, position = _bytes(view, position, end)
     if position != end:
         raise FormatError(f"it tells of {length} bytes, and has {position - at_attributes}")
-    return Record(at, end, timestamp_delta, offset_delta, key, value, plain)
+    return ParsedRecord(at, end, timestamp_delta, offset_delta, key, value, plain)
 
 
 def _bytes(view: memoryview, at: int, end: int) -> tuple[memoryview | None, int]:

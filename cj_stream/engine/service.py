@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from cj_stream.engine.answers import Page
 from cj_stream.engine.dead_letters import DeadLetters, Handle
 from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.lifecycle import Lifecycle
@@ -13,6 +12,7 @@ from cj_stream.engine.positions import Positions
 from cj_stream.engine.runs import Run
 from cj_stream.engine.shared_input import OwnInput
 from cj_stream.engine.topics import TopicSpec
+from cj_stream.engine.web_answers import Page
 from cj_stream.engine.windows import Windows
 
 

@@ -25,9 +25,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from cj_stream.engine.clients import Kafka
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.overrides.brokers import broker_ids
 from cj_stream.engine.process import refuse_to_start
-from cj_stream.engine.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
 

@@ -18,13 +18,13 @@ from yarl import URL
 
 from cj_stream.engine.changelog import ChangelogError, compare, describe_changelog, note_id
 from cj_stream.engine.connections import why_closed
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.local_copies import Copies
 from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.overrides import codecs
 from cj_stream.engine.process import refuse_to_start
-from cj_stream.engine.provisioning import ProvisioningError, find_problems, largest_records
+from cj_stream.engine.provisioning import ProvisioningError, largest_records, topic_problems
 from cj_stream.engine.rows import RowKeys
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.topics import TopicSpec
 
 Answer = TypeVar("Answer")
@@ -39,13 +39,13 @@ LOG_SECONDS = 30.0
 
 def check_codecs() -> None:
     """End the process with exit code 78 if a record compressed with one of Kafka's codecs could not be read."""
-    if problems := codecs.find_problems():
+    if problems := codecs.codec_problems():
         refuse_to_start(problems)
 
 
 async def check_topics(settings: EngineSettings, specs: Sequence[TopicSpec]) -> None:
     """Wait for the broker, then end the process with exit code 78 if a topic is missing or wrong."""
-    problems = await _patiently(settings, lambda: find_problems(settings.kafka, specs))
+    problems = await _patiently(settings, lambda: topic_problems(settings.kafka, specs))
     if problems:
         refuse_to_start(problems)
 

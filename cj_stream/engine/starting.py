@@ -14,11 +14,11 @@ from typing import TypeVar
 import mode.loop
 from pydantic import ValidationError
 
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.naming import Names
 from cj_stream.engine.overrides.crashes import end_for
 from cj_stream.engine.overrides.sources import verify_sources
 from cj_stream.engine.process import refuse_to_start
-from cj_stream.engine.settings import EngineSettings
 
 SettingsT = TypeVar("SettingsT", bound=EngineSettings)
 AppT = TypeVar("AppT")

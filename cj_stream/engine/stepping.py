@@ -25,7 +25,7 @@ from aiokafka.structs import TopicPartition
 
 from cj_stream.engine.changelog import ChangelogError, write_rows
 from cj_stream.engine.clients import Kafka
-from cj_stream.engine.dead_letters import NOT_READ_REASON, Envelope, Letter, Refusal, RefusedInput
+from cj_stream.engine.dead_letters import NOT_READ_REASON, Letter, LetterMaker, Refusal, RefusedInput
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
 from cj_stream.engine.record_batches import Damage
 from cj_stream.engine.rows import (
@@ -81,7 +81,7 @@ async def read_past(kafka: Kafka, topic: str, partition: int) -> Surviving:
 
 
 async def step_over(
-    kafka: Kafka, at: TopicPartition, surviving: Surviving, damage: Damage, letters: str, envelope: Envelope
+    kafka: Kafka, at: TopicPartition, surviving: Surviving, damage: Damage, letters: str, envelope: LetterMaker
 ) -> int:
     """Write the rows before ``damage`` again, the batch to the topic ``letters``, and delete up to behind it.
 

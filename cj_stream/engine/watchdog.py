@@ -30,7 +30,7 @@ from cj_stream.engine.fence import Fence, now
 from cj_stream.engine.overrides.frames import stack_of
 from cj_stream.engine.overrides.sight import Eye, Sight
 from cj_stream.engine.process import end_process
-from cj_stream.engine.progress import Progress
+from cj_stream.engine.standstill import Standstill
 
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 5.0
@@ -87,9 +87,9 @@ class Watchdog(threading.Thread):
         self._poll = min(POLL_SECONDS, fence.limit / 4, limits.loop / 4, limits.partition / 4)
         self._ended = threading.Event()
         self._loops: list[WatchedLoop] = []
-        self._turning = Progress[str](3 * self._poll)
-        self._partitions = Progress[Any](3 * LOOK_SECONDS)
-        self._opening = Progress[str](3 * LOOK_SECONDS)
+        self._turning = Standstill[str](3 * self._poll)
+        self._partitions = Standstill[Any](3 * LOOK_SECONDS)
+        self._opening = Standstill[str](3 * LOOK_SECONDS)
         self._looking: concurrent.futures.Future[Sight] | None = None
         self._looked_at = self._answered_at = self._complained_at = self._ready_at = self._told_at = now()
         self._sight: Sight | None = None

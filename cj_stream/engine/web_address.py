@@ -14,7 +14,7 @@ import socket
 from cj_stream.engine.naming import Names
 
 
-def find_problems(host: str, port: int, names: Names) -> list[str]:
+def address_problems(host: str, port: int, names: Names) -> list[str]:
     """Return a sentence for each reason why no server can listen on ``host`` and ``port``."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

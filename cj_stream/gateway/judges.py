@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from cj_stream.contracts.comparison_api import ComparisonRequest
+from cj_stream.domain.records import Slot
 
-Slot = Literal["A", "B"]
 RAW_LIMIT = 8 * 1024
 """Bytes kept of a model's raw answer, in UTF-8."""
 

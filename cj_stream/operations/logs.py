@@ -24,7 +24,7 @@ QUIET = (
     "asyncio",
     "aiohttp.access",
     # Services of ours log Faust's steps under their own module.
-    "cj_stream.engine.overrides.app",
+    "cj_stream.engine.overrides.faust_app",
     "cj_stream.engine.overrides.consumer",
     "cj_stream.engine.overrides.recovery",
     "cj_stream.engine.overrides.table",

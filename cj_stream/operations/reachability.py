@@ -23,7 +23,7 @@ FAILURES = 2
 
 
 @dataclass(frozen=True)
-class Service:
+class OutsideService:
     """A service at an http(s) address: what it is called, the setting that names it, and what its absence means."""
 
     kind: Away
@@ -33,10 +33,10 @@ class Service:
     meaning: str
 
 
-def services(provider_url: str, content_url: str) -> list[Service]:
+def services(provider_url: str, content_url: str) -> list[OutsideService]:
     """Return the services that can be knocked at; texts in a folder need none."""
     found = [
-        Service(
+        OutsideService(
             Away.PROVIDER,
             "the LLM provider",
             "CJ_LLM_PROVIDER_SERVICE_URL",
@@ -44,7 +44,7 @@ def services(provider_url: str, content_url: str) -> list[Service]:
             "No comparison is submitted. Those that were get no callback unless it comes back and still knows them; "
             "each fails at its deadline and is tried again.",
         ),
-        Service(
+        OutsideService(
             Away.CONTENT,
             "the content service",
             "CJ_CONTENT_SERVICE_URL",
@@ -58,7 +58,7 @@ def services(provider_url: str, content_url: str) -> list[Service]:
 class Reachability:
     """Knocks at services and keeps the conditions that say which of them are away."""
 
-    def __init__(self, conditions: Conditions, watched: Sequence[Service]) -> None:
+    def __init__(self, conditions: Conditions, watched: Sequence[OutsideService]) -> None:
         self._conditions = conditions
         self._watched = watched
         self._failures = dict.fromkeys((service.kind for service in watched), 0)
@@ -67,7 +67,7 @@ class Reachability:
         """Try once to connect to each service."""
         await asyncio.gather(*map(self._look, self._watched))
 
-    async def _look(self, service: Service) -> None:
+    async def _look(self, service: OutsideService) -> None:
         why = await why_closed(URL(service.url))
         subject = str(URL(service.url).origin())
         if why is None:

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from cj_stream.contracts.limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
+from cj_stream.contracts.message_limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
 from cj_stream.domain.policy import Policy
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.naming import Names
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.values import (
     Count,
     Host,
@@ -22,7 +22,7 @@ from cj_stream.engine.values import (
     Token,
     TopicName,
 )
-from cj_stream.operations.values import (
+from cj_stream.operations.setting_values import (
     LONGEST_YEARS,
     CheckKey,
     ContentUrl,

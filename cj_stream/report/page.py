@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cj_stream.report import plots
+from cj_stream.report.analysis import Analysis
 from cj_stream.report.names import shown
-from cj_stream.report.study import Study
 from cj_stream.report.tables import (
-    Table,
+    ReportTable,
     best_first,
     boundary_table,
     grade_table,
@@ -23,7 +23,7 @@ from cj_stream.report.tables import (
     misfit_table,
     number,
     percent,
-    ranking_table,
+    ranking_rows,
     rounds_table,
     signed,
 )
@@ -54,7 +54,7 @@ _ASSUMED = (
 _SOFTWARE = ("cj-stream", "numpy", "matplotlib")
 
 
-def page(study: Study) -> str:
+def page(study: Analysis) -> str:
     """Return a report as one HTML page that needs nothing from anywhere; the same study always gives the same page."""
     environment = Environment(
         loader=PackageLoader("cj_stream.report", ""),
@@ -81,7 +81,7 @@ def page(study: Study) -> str:
     return text.lstrip() + "\n"  # the macros leave blank lines before the doctype
 
 
-def _warnings(study: Study) -> list[str]:
+def _warnings(study: Analysis) -> list[str]:
     few = int((study.fit.comparisons_per_item < MIN_COMPARISONS_PER_ESSAY).sum())
     told = (
         f"{few} of {study.fit.n} items were compared fewer than {MIN_COMPARISONS_PER_ESSAY} times: their scores are "
@@ -90,10 +90,10 @@ def _warnings(study: Study) -> list[str]:
     return [*study.warnings, *([told] if few else [])]
 
 
-def _tables(study: Study) -> dict[str, Table | None]:
+def _tables(study: Analysis) -> dict[str, ReportTable | None]:
     grading = study.marking.grading
     return {
-        "ranking": ranking_table(study),
+        "ranking": ranking_rows(study),
         "boundaries": None if grading is None else boundary_table(study, grading),
         "grades": None if grading is None else grade_table(study, grading),
         "misfits": misfit_table(study),
@@ -102,7 +102,7 @@ def _tables(study: Study) -> dict[str, Table | None]:
     }
 
 
-def _plots(study: Study) -> dict[str, Any]:
+def _plots(study: Analysis) -> dict[str, Any]:
     order, fit = best_first(study), study.fit
     rounds = study.quality.rounds
     per_item = [r.per_item for r in rounds]
@@ -126,7 +126,7 @@ def _plots(study: Study) -> dict[str, Any]:
     }
 
 
-def _key_figures(study: Study) -> list[tuple[str, str]]:
+def _key_figures(study: Analysis) -> list[tuple[str, str]]:
     fit, quality, counts = study.fit, study.quality, study.fit.comparisons_per_item
     judges = "not known" if quality.judges is None else str(len(quality.judges.names))
     spread = float(np.std(fit.theta, ddof=1)) if fit.n > 1 else math.nan
@@ -143,13 +143,13 @@ def _key_figures(study: Study) -> list[tuple[str, str]]:
     return figures + [(shown(name), shown(value)) for name, value in study.facts]
 
 
-def _even_first(study: Study) -> float:
+def _even_first(study: Analysis) -> float:
     """How often the item presented first wins against one as good."""
     order = study.quality.order
     return math.nan if order is None else 1.0 / (1.0 + math.exp(-order.bias.estimate))
 
 
-def _method(study: Study) -> list[tuple[str, str]]:
+def _method(study: Analysis) -> list[tuple[str, str]]:
     fit = study.fit
     width = "none" if np.isinf(fit.prior_sd) else f"N(0, {fit.prior_sd:.3g}^2), s_EB = {fit.prior_sd_eb:.3g}"
     bias = fit.position_bias

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cj_stream.report.analysis import Analysis
 from cj_stream.report.names import shown
-from cj_stream.report.study import Study
 from cj_stream.scoring.quality.marks import Grading, rounded
 from cj_stream.scoring.quality.residuals import HIGHEST_USUAL, LOWEST_USUAL, Misfit
 
@@ -18,7 +18,7 @@ _PERCENT = 100.0
 _UNLIKELY = 0.005
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """A table. The first column names the row; columns listed in ``texts`` are not numbers."""
 
     caption: str
@@ -49,7 +49,7 @@ def chance(probability: float) -> str:
     return ">99 %" if probability > 1.0 - _UNLIKELY else percent(probability)
 
 
-def ranking_table(study: Study) -> Table:
+def ranking_rows(study: Analysis) -> ReportTable:
     """Return one row for each item, best first."""
     fit, quality = study.fit, study.quality
     flags, extras = _flags(quality.items), list(_marks(study))
@@ -75,21 +75,21 @@ def ranking_table(study: Study) -> Table:
     places, scores = ("item", "rank", "rank, 95 %", "P(above next)"), ("theta", "SE", "theta, 95 %")
     heading = (*places, *scores, "comparisons", "wins", "infit", "fit")
     caption = "Ranking, best first. Theta and its standard error (SE) are in logits."
-    return Table(caption, heading + tuple(name for name, _ in extras), rows, ("fit", "grade"))
+    return ReportTable(caption, heading + tuple(name for name, _ in extras), rows, ("fit", "grade"))
 
 
-def best_first(study: Study) -> list[int]:
+def best_first(study: Analysis) -> list[int]:
     """Return the items' indices by rank."""
     order: list[int] = np.argsort(study.fit.ranks).tolist()
     return order
 
 
-def shown_items(study: Study) -> list[str]:
+def shown_items(study: Analysis) -> list[str]:
     """(n,) names of the items as a page shows them."""
     return [shown(name) for name in study.items]
 
 
-def _marks(study: Study) -> Iterator[tuple[str, list[str]]]:
+def _marks(study: Analysis) -> Iterator[tuple[str, list[str]]]:
     fit, scale, grading = study.fit, study.marking.scale, study.marking.grading
     if scale is not None:
         both = [rounded(*pair) for pair in zip(scale.marks(fit.theta), scale.errors(fit.standard_error), strict=True)]
@@ -102,7 +102,7 @@ def _marks(study: Study) -> Iterator[tuple[str, list[str]]]:
         yield "P(grade)", [chance(probabilities[i, place]) for i, place in enumerate(places)]
 
 
-def grade_table(study: Study, grading: Grading) -> Table:
+def grade_table(study: Analysis, grading: Grading) -> ReportTable:
     """Return the probability of each grade, and of reaching each boundary, for each item."""
     probabilities, above = grading.probabilities(study.fit), grading.above(study.fit)
     names, grades = shown_items(study), [shown(grade) for grade in grading.grades]
@@ -111,19 +111,19 @@ def grade_table(study: Study, grading: Grading) -> Table:
         for i in best_first(study)
     ]
     heading = ("item", *(f"P({grade})" for grade in grades), *(f"P(at least {grade})" for grade in grades[1:]))
-    return Table("Probability of each grade, and of at least each grade, best item first", heading, rows)
+    return ReportTable("Probability of each grade, and of at least each grade, best item first", heading, rows)
 
 
-def boundary_table(study: Study, grading: Grading) -> Table:
+def boundary_table(study: Analysis, grading: Grading) -> ReportTable:
     """Return where each grade begins."""
     rows = []
     for place, (level, item) in enumerate(zip(grading.levels.tolist(), grading.items.tolist(), strict=True)):
         origin = "given" if item < 0 else f"the score of {shown(study.items[item])}"
         rows.append((shown(grading.grades[place + 1]), signed(level), origin))
-    return Table("Grade boundaries", ("grade", "from theta", "boundary"), rows, ("boundary",))
+    return ReportTable("Grade boundaries", ("grade", "from theta", "boundary"), rows, ("boundary",))
 
 
-def misfit_table(study: Study) -> Table:
+def misfit_table(study: Analysis) -> ReportTable:
     """Return the items on which judges disagree more than the model says, worst first."""
     misfit, names, flags = study.quality.items, shown_items(study), _flags(study.quality.items)
     unusual = np.flatnonzero(misfit.unusual | (misfit.infit > HIGHEST_USUAL)).tolist()
@@ -131,10 +131,12 @@ def misfit_table(study: Study) -> Table:
         (names[i], flags[i], number(misfit.infit[i]), number(misfit.outfit[i]), str(study.fit.comparisons_per_item[i]))
         for i in sorted(unusual, key=lambda i: -float(misfit.infit[i]))
     ]
-    return Table("Items that fit the model badly", ("item", "fit", "infit", "outfit", "comparisons"), rows, ("fit",))
+    return ReportTable(
+        "Items that fit the model badly", ("item", "fit", "infit", "outfit", "comparisons"), rows, ("fit",)
+    )
 
 
-def judge_table(study: Study) -> Table | None:
+def judge_table(study: Analysis) -> ReportTable | None:
     """Return one row for each judge, None when they are not known."""
     report = study.quality.judges
     if report is None:
@@ -153,16 +155,16 @@ def judge_table(study: Study) -> Table | None:
         for k, name in sorted(enumerate(report.names), key=lambda judge: -float(report.misfit.infit[judge[0]]))
     ]
     heading = ("judge", "comparisons", "infit", "outfit", "fit", "agreement", "chose the first")
-    return Table("Judges, highest infit first", heading, rows, ("fit",))
+    return ReportTable("Judges, highest infit first", heading, rows, ("fit",))
 
 
-def rounds_table(study: Study) -> Table:
+def rounds_table(study: Analysis) -> ReportTable:
     """Return the reliability after more and more comparisons."""
     rows = [
         (str(r.comparisons), f"{r.per_item:.1f}", number(r.reliability), number(r.separation_reliability))
         for r in study.quality.rounds
     ]
-    return Table("Reliability as the comparisons came in", ("comparisons", "per item", "EAP", "SSR"), rows)
+    return ReportTable("Reliability as the comparisons came in", ("comparisons", "per item", "EAP", "SSR"), rows)
 
 
 def _flags(misfit: Misfit) -> list[str]:

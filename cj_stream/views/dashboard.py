@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from cj_stream.engine.answers import (
+from cj_stream.engine.web_answers import (
     SAFE_HEADERS,
     Page,
 )

@@ -19,8 +19,8 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.health import degraded
-from cj_stream.tables.batches import BatchRows
-from cj_stream.views.degraded import without_repeats
+from cj_stream.tables.batch_rows import BatchRows
+from cj_stream.views.conditions import without_repeats
 from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.routing import Routing
 from cj_stream.views.summary import Place, summary

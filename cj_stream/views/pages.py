@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cj_stream.domain.events import Action
-from cj_stream.engine.answers import (
+from cj_stream.engine.web_answers import (
     Page,
 )
-from cj_stream.views.batches import BatchPages
+from cj_stream.views.batch_pages import BatchPages
 from cj_stream.views.dashboard import dashboard_page
-from cj_stream.views.metrics import metrics_page
-from cj_stream.views.partitions import PartitionPages
+from cj_stream.views.metrics_page import metrics_page
+from cj_stream.views.partition_pages import PartitionPages
 from cj_stream.views.routing import Routing
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from cj_stream.engine.answers import (
+from cj_stream.engine.web_answers import (
     ApiError,
     bad_request,
 )

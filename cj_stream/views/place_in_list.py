@@ -10,8 +10,8 @@ from typing import Any, Self
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.engine.answers import bad_request
 from cj_stream.engine.times import iso_time
+from cj_stream.engine.web_answers import bad_request
 
 _Order = tuple[bool, str, str, int]
 

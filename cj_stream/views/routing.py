@@ -19,12 +19,6 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from cj_stream.engine.answers import (
-    SAFE_HEADERS,
-    ApiError,
-    Page,
-    unavailable,
-)
 from cj_stream.engine.foreign_answers import (
     VIEW_LIMIT,
     RedirectedError,
@@ -32,6 +26,12 @@ from cj_stream.engine.foreign_answers import (
 )
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.partitioning import home_partition
+from cj_stream.engine.web_answers import (
+    SAFE_HEADERS,
+    ApiError,
+    Page,
+    unavailable,
+)
 
 ROUTED = "X-CJ-Routed"
 HOP_SECONDS = 5.0

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.outcomes import Outcome, unpublished
+from cj_stream.domain.due_outcomes import Outcome, unpublished
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.domain.states import BatchState

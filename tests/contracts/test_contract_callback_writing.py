@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from contract_samples import document
 
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.callback_writer import write_callback
-from cj_stream.contracts.callbacks import read_callback
 
 SUCCESS = "callback_success.json"
 CORRELATION = UUID("38f2536d-662e-47cd-8377-48fed20c5b1f")

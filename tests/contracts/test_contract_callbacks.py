@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from contract_samples import ABSENT, changed_sample, document, encoded, raw, with_value
 
-from cj_stream.contracts.callbacks import JUSTIFICATION_LIMIT, Callback, read_callback
+from cj_stream.contracts.callback_reader import JUSTIFICATION_LIMIT, Callback, read_callback
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.texts import CUT_MARK
 

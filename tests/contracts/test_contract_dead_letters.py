@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from contract_samples import MAX_ESSAYS, expectations, raw
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
-from cj_stream.contracts.timeouts import BatchTimeoutDueV1, write_timeout_due
+from cj_stream.contracts.request_reader import read_request
+from cj_stream.contracts.timeout_writer import BatchTimeoutDueV1, write_timeout_due
 from cj_stream.dead_letters.letter import WHOLE_VALUE_LIMIT, dead_letter, read_dead_letter
 from cj_stream.engine.dead_letters import Letter
 

@@ -13,11 +13,11 @@ from contract_samples import CALLBACKS, MAX_ESSAYS, REQUESTS, document, encoded,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.comparison_api import read_comparison_request, read_response, refusal_answer
 from cj_stream.contracts.envelope import read_envelope
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.dead_letters.letter import read_dead_letter
 
 JSON = st.recursive(

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from contract_samples import MAX_ESSAYS, document, raw
 
-from cj_stream.contracts.outcomes import (
+from cj_stream.contracts.outcome_writer import (
     OutcomeHeader,
     OutgoingEvent,
-    RankedEssay,
+    RankingEntry,
     ResultMetadata,
     completed_event,
     failed_event,
@@ -22,7 +22,7 @@ from cj_stream.contracts.outcomes import (
     result_event,
 )
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.domain.states import FailureReason
 
 METADATA = ResultMetadata(
@@ -107,7 +107,7 @@ def test_anchors_are_in_the_result_and_not_in_the_completed_event() -> None:
     summary = document_of(completed_event(header, ["a", "ANCHOR_1"], ["ANCHOR_2", "b"]))["data"]["processing_summary"]
     assert (summary["successful_essay_ids"], summary["failed_essay_ids"]) == (["a"], ["b"])
     assert (summary["total_essays"], summary["single_essay_batch"]) == (2, False)
-    essays = [RankedEssay("ANCHOR_1", 2, -0.5), RankedEssay("a", 1, 0.5)]
+    essays = [RankingEntry("ANCHOR_1", 2, -0.5), RankingEntry("a", 1, 0.5)]
     data = document_of(result_event(header, essays, METADATA))["data"]
     assert [(essay["essay_id"], essay["is_anchor"]) for essay in data["essay_results"]] == [
         ("a", False),
@@ -160,7 +160,7 @@ def test_a_refusal_without_address_is_not_answered() -> None:
 def test_a_result_is_the_sample_to_the_letter() -> None:
     sample = document("result_rich.json")
     essays = [
-        RankedEssay(essay["essay_id"], essay["rank"], essay["bt_score"], 0.2)
+        RankingEntry(essay["essay_id"], essay["rank"], essay["bt_score"], 0.2)
         for essay in sample["data"]["essay_results"]
     ]
     event = result_event(header_of("result_rich.json"), essays[::-1], METADATA)
@@ -172,7 +172,7 @@ def test_a_result_is_the_sample_to_the_letter() -> None:
 
 def test_a_result_with_anchors_has_the_fields_of_the_sample() -> None:
     sample = document("result_rich_anchors.json")["data"]
-    essays = [RankedEssay(e["essay_id"], e["rank"], e["bt_score"]) for e in sample["essay_results"]]
+    essays = [RankingEntry(e["essay_id"], e["rank"], e["bt_score"]) for e in sample["essay_results"]]
     data = document_of(result_event(header_of("result_rich_anchors.json"), essays, METADATA))["data"]
     assert data.keys() == sample.keys()
     assert data["assessment_metadata"].keys() == sample["assessment_metadata"].keys()
@@ -182,9 +182,10 @@ def test_a_result_with_anchors_has_the_fields_of_the_sample() -> None:
 
 
 @pytest.mark.parametrize(
-    "essays", [[], [RankedEssay("a", 0, 1.0)], [RankedEssay("a", 1, float("nan"))], [RankedEssay("a", 1, float("inf"))]]
+    "essays",
+    [[], [RankingEntry("a", 0, 1.0)], [RankingEntry("a", 1, float("nan"))], [RankingEntry("a", 1, float("inf"))]],
 )
-def test_a_result_that_its_reader_would_refuse_is_impossible(essays: list[RankedEssay]) -> None:
+def test_a_result_that_its_reader_would_refuse_is_impossible(essays: list[RankingEntry]) -> None:
     with pytest.raises(ValueError, match=r"cannot be published|at least one"):
         result_event(header_of("result_rich.json"), essays, METADATA)
 
@@ -192,7 +193,7 @@ def test_a_result_that_its_reader_would_refuse_is_impossible(essays: list[Ranked
 def test_a_repeat_has_the_same_bytes() -> None:
     header = header_of("completed_thin.json")
     assert completed_event(header, ["a"], ["b"]) == completed_event(header, ["a"], ["b"])
-    essays = [RankedEssay("a", 1, 0.5)]
+    essays = [RankingEntry("a", 1, 0.5)]
     assert result_event(header, essays, METADATA) == result_event(header, essays, METADATA)
 
 

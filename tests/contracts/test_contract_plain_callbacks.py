@@ -11,7 +11,7 @@ from fuzz import readings
 from fuzz.readings import ODD, Differs, compare, compare_all, odd_values
 from msgspec.structs import replace
 
-from cj_stream.contracts import callbacks
+from cj_stream.contracts import callback_reader
 
 SEEDS = 3_000
 PLAIN = {
@@ -56,24 +56,24 @@ def test_callbacks_with_several_oddities_are_read_alike_and_many_of_them_plainly
         ("_MICROSECONDS", 30),
         ("_is_plain", lambda _: True),
         ("_PLAIN_SLOTS", {"Essay A": "B", "Essay B": "B"}),
-        ("_NO_ECHO", callbacks._PlainEcho(bos_batch_id="guessed")),
+        ("_NO_ECHO", callback_reader._PlainEcho(bos_batch_id="guessed")),
     ],
 )
 def test_a_careless_reader_is_found_and_the_seed_is_told(
     monkeypatch: pytest.MonkeyPatch, name: str, careless: object
 ) -> None:
-    monkeypatch.setattr(callbacks, name, careless)
+    monkeypatch.setattr(callback_reader, name, careless)
     with pytest.raises(Differs, match=r"python -m fuzz\.readings \d+$"):
         compare_all(0, SEEDS)
 
 
 def test_a_result_that_is_equal_but_not_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = callbacks.read_plain
+    read = callback_reader.read_plain
 
     def in_another_zone(moment: datetime | None) -> datetime | None:
         return moment and moment.astimezone(timezone(timedelta(hours=1)))
 
-    def careless(document: dict[str, object]) -> callbacks.Callback | None:
+    def careless(document: dict[str, object]) -> callback_reader.Callback | None:
         callback = read(document)
         return None if callback is None else replace(callback, published_at=in_another_zone(callback.published_at))
 

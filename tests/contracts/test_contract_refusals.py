@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from contract_samples import INDEX, MAX_ESSAYS, changed_sample, document, encoded, expectations, raw, with_value
 
-from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.limits import CALLBACK_LIMIT, REQUEST_LIMIT
+from cj_stream.contracts.callback_reader import read_callback
+from cj_stream.contracts.message_limits import CALLBACK_LIMIT, REQUEST_LIMIT
 from cj_stream.contracts.refusal import DETAIL_LIMIT, Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 
 REASONS = {
     "not_json.json": "not_json",

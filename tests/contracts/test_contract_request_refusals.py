@@ -6,7 +6,7 @@ import pytest
 from contract_samples import MAX_ESSAYS, changed_sample, raw
 
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest, read_request
+from cj_stream.contracts.request_reader import AssessmentRequest, read_request
 
 CURRENT = "request_current.json"
 

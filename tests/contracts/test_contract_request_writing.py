@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides, read_request
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides, read_request
 from cj_stream.scoring.pairing.pairing import PairingPolicy
 from cj_stream.scoring.quality.stopping import StopRule
 
@@ -25,10 +25,10 @@ NOW = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)
 REQUEST = AssessmentRequest(
     batch_id="b1",
     correlation_id=UUID("70d20bdd-79e1-409d-961f-8469230b5ac5"),
-    essays=(Essay("e1", "s1"), Essay("e2", "s2")),
+    essays=(RequestedEssay("e1", "s1"), RequestedEssay("e2", "s2")),
     language="en",
     course_code="ENG6",
-    overrides=Overrides(),
+    overrides=RequestedOverrides(),
     user_id="me",
     requested_at=NOW,
 )
@@ -38,7 +38,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 )
 absent = st.none()
 overrides = st.builds(
-    Overrides,
+    RequestedOverrides,
     model=absent | texts,
     temperature=absent | st.floats(0, 2),
     max_tokens=absent | st.integers(1, 10_000),
@@ -53,7 +53,7 @@ requests = st.builds(
     batch_id=texts,
     correlation_id=st.uuids(),
     essays=st.lists(
-        st.builds(Essay, texts.map("e{}".format), texts), min_size=1, max_size=5, unique_by=lambda e: e[0]
+        st.builds(RequestedEssay, texts.map("e{}".format), texts), min_size=1, max_size=5, unique_by=lambda e: e[0]
     ).map(tuple),
     language=texts,
     course_code=texts,
@@ -102,7 +102,7 @@ def test_the_platforms_own_request_is_written_as_the_platform_does_but_for_the_s
 
 
 def test_overrides_are_written_in_the_platforms_names() -> None:
-    message = written(structs.replace(REQUEST, overrides=Overrides(model="m", temperature=0.0)))
+    message = written(structs.replace(REQUEST, overrides=RequestedOverrides(model="m", temperature=0.0)))
     sample = document("request_llm_overrides.json")["data"]["llm_config_overrides"]
     assert keys(message["data"]["llm_config_overrides"]) == keys(sample)
     assert message["data"]["llm_config_overrides"]["temperature_override"] == 0.0

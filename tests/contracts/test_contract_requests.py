@@ -9,7 +9,7 @@ import pytest
 from contract_samples import ABSENT, MAX_ESSAYS, changed_sample, document, encoded, raw, with_value
 
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedOverrides, read_request
 
 CURRENT = "request_current.json"
 OLDER_SHAPES = ["request_entity_ref.json", "request_flat_without_user.json"]
@@ -43,7 +43,7 @@ def test_the_current_shape_is_read_into_the_normal_form() -> None:
     assert request.user_id == "d7ab7d95-40a1-4895-8bda-6f0f9dd6388c"
     assert request.traceparent == "00-be9a6c5678f85478d174b1f350859442-45d5841cc58d41bb-01"
     assert request.requested_at == datetime(2026, 3, 4, 9, 12, 0, 418203, UTC)
-    assert request.overrides == Overrides()
+    assert request.overrides == RequestedOverrides()
     assert request.max_comparisons is None
 
 
@@ -61,7 +61,7 @@ def test_the_shape_of_september_2025_carries_instructions_and_a_user() -> None:
 
 
 def test_every_override_is_read_and_zero_is_a_temperature() -> None:
-    assert read(raw("request_llm_overrides.json")).overrides == Overrides(
+    assert read(raw("request_llm_overrides.json")).overrides == RequestedOverrides(
         model="claude-haiku-4-5-20251001",
         temperature=0.0,
         max_tokens=600,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from contract_samples import CALLBACKS, CONTENT, FOLDER, INDEX, MAX_ESSAYS, REQUESTS, document, on_topic, raw
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.comparison_api import (
     Accepted,
     ImmediateVerdict,
@@ -15,7 +15,7 @@ from cj_stream.contracts.comparison_api import (
     read_response,
 )
 from cj_stream.contracts.envelope import read_envelope
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 
 COMPARISON_ANSWERS = {
     "http_comparison_202.json": ("accepted", None),

@@ -11,7 +11,7 @@ from typing import Any
 from contract_samples import CALLBACKS, REQUESTS, expectations, on_topic, raw
 from event_log import EVENTS
 
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.event_log import encode_event
 from cj_stream.engine.messages import encode_message
 
 Path = list[str | int]

@@ -18,7 +18,7 @@ from typing import Any
 from contract_samples import CALLBACKS, document, on_topic
 from fuzz.mutations import anything, damaged, message
 
-from cj_stream.contracts.callbacks import Callback, read_callback, read_leniently, read_plain
+from cj_stream.contracts.callback_reader import Callback, read_callback, read_leniently, read_plain
 from cj_stream.contracts.envelope import read_object
 from cj_stream.contracts.refusal import Refused
 

@@ -22,7 +22,7 @@ from fuzz.mutations import internal_message, message
 from ingress import Fate, Ingress
 from story import requested
 
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.event_log import encode_event
 from cj_stream.engine.messages import encode_message
 
 _TIMES = (1772615520.0, 1772615520.0, 0.0, -0.001, 9.2e15)

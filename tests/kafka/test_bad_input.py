@@ -12,7 +12,7 @@ from counting_provider import judge_of
 from oracle import expected_batch
 from stage import Stage, document_of, new_request, staged
 
-from cj_stream.contracts.outcomes import JOB_ID_OF_REFUSED
+from cj_stream.contracts.outcome_writer import JOB_ID_OF_REFUSED
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.operations.settings import Settings
 

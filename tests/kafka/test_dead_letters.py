@@ -17,8 +17,8 @@ from fleet import environment
 from oracle import expected_batch
 from stage import Stage, new_request, staged
 
-from cj_stream.contracts.limits import REQUEST_LIMIT
-from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.contracts.message_limits import REQUEST_LIMIT
+from cj_stream.contracts.request_reader import AssessmentRequest
 from cj_stream.dead_letters.sending import REPLAY_HEADER
 from cj_stream.operations.settings import Settings
 

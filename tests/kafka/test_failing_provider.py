@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from stage import new_request, staged
 
-from cj_stream.contracts.requests import Overrides
+from cj_stream.contracts.request_reader import RequestedOverrides
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -23,13 +23,13 @@ async def test_a_model_that_fails_holds_up_no_batch_of_another_and_fails_its_own
     async with staged(settings, tmp_path, submission_workers=4, **timings) as stage:
         stage.provider.refuses = asks_the_ill_model
         await stage.fleet.start()
-        await stage.ask(new_request("ill", 12, overrides=Overrides(model="ill")))
+        await stage.ask(new_request("ill", 12, overrides=RequestedOverrides(model="ill")))
 
         async def held_up() -> bool:
             return await stage.fleet.metric("cj_breaker_state", scope="openai/ill") > 0
 
         await stage.fleet.until(held_up, "the breaker of the ill model opens")
-        await stage.ask(new_request("well", 6, overrides=Overrides(model="well")))
+        await stage.ask(new_request("well", 6, overrides=RequestedOverrides(model="well")))
         await stage.ended("well")
         ill = await stage.fleet.batch("ill")
         assert ill is not None
@@ -59,7 +59,7 @@ async def test_refusals_for_everybody_cost_no_attempt_when_they_end_before_the_d
         await stage.fleet.start()
         names = ("one", "two")
         for name in names:
-            await stage.ask(new_request(name, 6, overrides=Overrides(model=name)))
+            await stage.ask(new_request(name, 6, overrides=RequestedOverrides(model=name)))
 
         async def probed_in_vain() -> bool:
             return stage.provider.refused > 8

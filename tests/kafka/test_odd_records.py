@@ -23,10 +23,10 @@ from oracle import expected_batch
 from stage import Stage, new_request, staged
 
 from cj_stream.contracts.fields import IDENTIFIER_LIMIT
-from cj_stream.contracts.limits import REQUEST_LIMIT
+from cj_stream.contracts.message_limits import REQUEST_LIMIT
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay
-from cj_stream.dead_letters.letter import CUT_VALUE_LIMIT, KEY_LIMIT, StoredDeadLetter, read_dead_letter
+from cj_stream.dead_letters.letter import CUT_VALUE_LIMIT, LETTER_KEY_BYTES, StoredDeadLetter, read_dead_letter
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -65,14 +65,15 @@ ODD = [
 ]
 
 
-def as_the_platform_names_them(count: int) -> tuple[Essay, ...]:
+def as_the_platform_names_them(count: int) -> tuple[RequestedEssay, ...]:
     return tuple(
-        Essay(str(uuid5(NAMESPACE_OID, f"essay {i}")), uuid5(NAMESPACE_OID, f"text {i}").hex) for i in range(count)
+        RequestedEssay(str(uuid5(NAMESPACE_OID, f"essay {i}")), uuid5(NAMESPACE_OID, f"text {i}").hex)
+        for i in range(count)
     )
 
 
-def as_long_as_can_be(count: int) -> tuple[Essay, ...]:
-    return tuple(Essay(f"{i:x>{IDENTIFIER_LIMIT}}", f"{i:y>{LONGEST_FILE}}") for i in range(count))
+def as_long_as_can_be(count: int) -> tuple[RequestedEssay, ...]:
+    return tuple(RequestedEssay(f"{i:x>{IDENTIFIER_LIMIT}}", f"{i:y>{LONGEST_FILE}}") for i in range(count))
 
 
 async def test_odd_records_become_one_dead_letter_each_and_the_largest_requests_are_judged(
@@ -148,7 +149,7 @@ def _are_as_they_came(stage: Stage) -> None:
     topic = stage.settings.assessment_request_topic
     letters = sorted((letter for letter in _letters(stage) if letter.topic == topic), key=lambda letter: letter.offset)
     for odd, letter in zip(ODD, letters, strict=True):
-        assert letter.key == (None if odd.key is None else odd.key[:KEY_LIMIT])
+        assert letter.key == (None if odd.key is None else odd.key[:LETTER_KEY_BYTES])
         assert letter.size == (-1 if odd.value is None else len(odd.value))
         assert letter.value in (odd.value, None if odd.value is None else odd.value[:CUT_VALUE_LIMIT])
 

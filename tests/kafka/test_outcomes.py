@@ -10,8 +10,8 @@ from counting_provider import judge_of
 from oracle import expected_batch
 from stage import Stage, document_of, new_request, staged
 
-from cj_stream.contracts.outcomes import COMPLETED_EVENT_TYPE, RESULT_EVENT_TYPE
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.outcome_writer import COMPLETED_EVENT_TYPE, RESULT_EVENT_TYPE
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.operations.settings import Settings
 
 pytestmark = pytest.mark.kafka

@@ -9,7 +9,7 @@ from msgspec import structs
 from oracle import expected_batch
 from stage import new_request, staged
 
-from cj_stream.contracts.outcomes import JOB_ID_OF_REFUSED
+from cj_stream.contracts.outcome_writer import JOB_ID_OF_REFUSED
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.operations.settings import Settings
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from stage import document_of, new_request, staged
 
-from cj_stream.contracts.timeouts import EVENT_TYPE
+from cj_stream.contracts.timeout_writer import EVENT_TYPE
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.operations.settings import Settings
 

@@ -12,7 +12,7 @@ from recorded.recording import Recording, read_recording, recordings
 from stage import Stage, document_of, staged
 
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest, read_request
+from cj_stream.contracts.request_reader import AssessmentRequest, read_request
 from cj_stream.domain.identifiers import outcome_event_id
 from cj_stream.domain.states import TERMINAL
 from cj_stream.operations.settings import Settings

@@ -12,14 +12,14 @@ import msgspec
 from story import MemoryTable
 from topic_mailbox import Mailbox, Record
 
-from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.log import decode_event
+from cj_stream.contracts.callback_reader import read_callback
+from cj_stream.contracts.event_log import decode_event
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     BatchRequested,
-    Callback,
+    CallbackReceived,
     Event,
     PairsPlanned,
     SubmissionAccepted,
@@ -34,7 +34,7 @@ from cj_stream.engine.rows import (
 )
 from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import (
     KINDS,
     decode_row,
@@ -179,7 +179,7 @@ class Ledger:
                 self.planned.setdefault((event.batch_id, event.iteration), record.offset)
             case BatchRequested():
                 self.forwarded[event.batch_id] += 1
-            case Callback():
+            case CallbackReceived():
                 self.forwarded[str(event.correlation_id)] += 1
                 self.answered.setdefault(str(event.correlation_id), record.offset)
             case SubmissionAccepted():

@@ -26,7 +26,7 @@ from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.sender import Sender
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.worker import Worker
 
 

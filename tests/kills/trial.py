@@ -21,7 +21,7 @@ from kills.post import DisorderlyPost
 from oracle import expected_batch
 from stage import Stage, batches_everywhere, document_of, new_request
 
-from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.contracts.request_reader import AssessmentRequest
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.domain.batch import Batch
 

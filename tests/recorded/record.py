@@ -35,11 +35,11 @@ from topic_config import configure
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.callback_writer import write_callback
-from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.event_log import encode_event
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedOverrides, read_request
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Overrides, read_request
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, OperatorCommand, SubmissionAccepted
@@ -402,7 +402,7 @@ def everything_asked_for(batch_id: str) -> AssessmentRequest:
     return new_request(
         batch_id,
         5,
-        overrides=Overrides(
+        overrides=RequestedOverrides(
             model="judge-1",
             temperature=0.5,
             max_tokens=100,

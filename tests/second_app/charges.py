@@ -10,10 +10,10 @@ import msgspec
 from pydantic_settings import SettingsConfigDict
 
 from cj_stream.engine.dispatcher import PostponedError
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.keyed import Item, Rules
 from cj_stream.engine.keyed_service import KeyedService, Read, keyed_app
 from cj_stream.engine.naming import Names
-from cj_stream.engine.settings import EngineSettings
 
 
 class Settings(EngineSettings):  # CHARGES_KAFKA_BOOTSTRAP, CHARGES_DATA_DIR, CHARGES_BANK_URL, ...

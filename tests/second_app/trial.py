@@ -31,11 +31,11 @@ from pydantic_settings import SettingsConfigDict
 from second_app.bank import SILENT, Bank
 from topic_mailbox import AnyMailbox, Record
 
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.keyed import KEYED, VERSION
 from cj_stream.engine.messages import decode_message
 from cj_stream.engine.naming import Names
 from cj_stream.engine.rows import HEARTBEAT_KEY, row_content, row_position
-from cj_stream.engine.settings import EngineSettings
 
 APP = "second_app.charges"
 ACCOUNTS = 20

@@ -11,11 +11,11 @@ import msgspec
 from faust.types import TP
 from simulation.broker import Record
 
-from cj_stream.contracts.log import decode_event
+from cj_stream.contracts.event_log import decode_event
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     BatchRequested,
-    Callback,
+    CallbackReceived,
     Event,
     SubmissionAccepted,
     TimeoutDue,
@@ -181,7 +181,7 @@ class Checks:
     def _event_appended(self, record: Record) -> None:
         for event in events_of(record):
             match event:
-                case Callback():
+                case CallbackReceived():
                     self.landed[event.justification or event.error_message or ""] += 1
                 case BatchRequested():
                     self._request_appended(record, event)

@@ -12,7 +12,7 @@ from cj_stream.domain.comparisons import TIMEOUT
 from cj_stream.domain.draft import Change, NoteKind
 from cj_stream.domain.events import (
     Action,
-    Callback,
+    CallbackReceived,
     ComparisonFailed,
     Event,
     OperatorCommand,
@@ -20,7 +20,7 @@ from cj_stream.domain.events import (
     TimeoutDue,
     VerdictReceived,
 )
-from cj_stream.domain.partition import Applied, PartitionBatches
+from cj_stream.domain.partition import KnowsEvent, PartitionBatches
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.domain.states import BatchState
 
@@ -66,7 +66,7 @@ class Decisions:
 
     def answer(self, event: Event) -> Answer | None:
         """Return which attempt an event is about, None if about none of ours."""
-        if isinstance(event, Callback):
+        if isinstance(event, CallbackReceived):
             return self._world.provider.genuine.get(event.justification or event.error_message or "")
         if isinstance(event, SubmissionAccepted | ComparisonFailed | VerdictReceived):
             return Answer((event.batch_id, event.run), event.index, event.attempt)
@@ -90,7 +90,7 @@ class Decisions:
         if answer is None or before is None or before.finished or after is None:
             return
         old, new = before.comparisons[answer.index], after.comparisons[answer.index]
-        if isinstance(event, VerdictReceived) or (isinstance(event, Callback) and event.winner):
+        if isinstance(event, VerdictReceived) or (isinstance(event, CallbackReceived) and event.winner):
             if new.status is not ComparisonStatus.JUDGED:
                 yield VERDICTS_COUNT, f"{new}"
             elif old.status is not new.status and answer.attempt not in (ANY_ATTEMPT, new.attempt):
@@ -185,7 +185,7 @@ class CheckedBatches(PartitionBatches):
         self._at = 0.0
         self._before: dict[Key, Batch] = {}
 
-    def decide(self, event: Event, at: float, *applied: Applied) -> Change:
+    def decide(self, event: Event, at: float, *applied: KnowsEvent) -> Change:
         self._event, self._at = event, at
         self._before = dict(self._live)
         return super().decide(event, at, *applied)

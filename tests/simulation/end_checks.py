@@ -12,12 +12,12 @@ from simulation.provider_model import MISSING, verdict
 from simulation.repeats import check_repeats
 from simulation.results import wrong_results
 
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.decider import decide
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.events import BatchRequested, ContentLoaded, Event, VerdictReceived
 from cj_stream.domain.identifiers import CorrelationIds, outcome_event_id
-from cj_stream.domain.outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import ComparisonStatus, Origin
@@ -28,7 +28,7 @@ from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.operations.batch_policy import policy_of
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 
 if TYPE_CHECKING:
     from simulation.process import Process
@@ -206,9 +206,9 @@ def _next(world: World, batch: Batch) -> Event:
             }
             return ContentLoaded(batch_id=batch.batch_id, run=batch.run, unusable=unusable)
         case PlanPairs():
-            return judgement.plan(batch)
+            return computations.plan(batch)
         case Score():
-            return judgement.score(batch)
+            return computations.score(batch)
     index = min(batch.progress.planned)
     winner = verdict(world.seed, *batch.essay_ids(index))
     return VerdictReceived(batch_id=batch.batch_id, run=batch.run, index=index, attempt=1, winner=winner)

@@ -19,9 +19,9 @@ from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from simulation.recovery_model import CATCHING_UP
 
-from cj_stream.engine.overrides.app import HardenedApp
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.drain import RunMessage
+from cj_stream.engine.overrides.faust_app import HardenedApp
 from cj_stream.engine.reading import Reading
 
 if TYPE_CHECKING:

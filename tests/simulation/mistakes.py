@@ -44,7 +44,7 @@ from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.runs import Record
 from cj_stream.engine.sender import Sender
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 
 # --- The domain ----------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.reading import Reading
 from cj_stream.engine.releases import Releases
 from cj_stream.engine.sender import Sender
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 
 ENDS = "everything ends"
 NO_EXCEPTION = "no unexpected exception"
@@ -136,7 +136,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a request that was forwarded twice is asked for twice",
-        lambda: patch("cj_stream.domain.requests._is_copy", lambda *_: False),
+        lambda: patch("cj_stream.domain.admission._is_copy", lambda *_: False),
         (end_checks.ONE_OUTCOME, end_checks.LOG_DECIDES),
     ),
     Mutation(
@@ -146,7 +146,7 @@ MUTATIONS = (
     ),
     Mutation(
         "who asks again for what has ended is not told",
-        lambda: patch("cj_stream.domain.requests._publish_again", lambda *_: None),
+        lambda: patch("cj_stream.domain.admission._publish_again", lambda *_: None),
         (repeats.TOLD_AGAIN,),
     ),
     Mutation(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 from simulation.checks import events_of
 
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import BatchRequested, OutcomePublished
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Origin
 
 if TYPE_CHECKING:

@@ -144,7 +144,7 @@ REPLACED: dict[str, Any] = {
     "cj_stream.worker.Reachability": lambda *_: SimpleNamespace(knock=_nothing),
     "cj_stream.engine.hardening.LocalStore": lambda *_: owner().node.disk,
     "cj_stream.worker.pages": lambda _: ({}, {}),
-    "cj_stream.engine.app.serve": lambda *_: None,
+    "cj_stream.engine.app.serve_pages": lambda *_: None,
     "cj_stream.engine.app.check_codecs": lambda: None,
     "cj_stream.engine.app.check_topics": _nothing,
     "cj_stream.engine.app.check_changelog": _nothing,
@@ -160,10 +160,10 @@ REPLACED: dict[str, Any] = {
     "cj_stream.engine.runs.asyncio": SimpleNamespace(sleep=_turn),
     "cj_stream.engine.process.os": SimpleNamespace(_exit=_exit),
     "cj_stream.engine.opening.uuid4": lambda: UUID(int=World.current.chance.getrandbits(128)),
-    "cj_stream.domain.requests.REFUSALS_KEPT": 2,
-    "cj_stream.domain.requests.JOINED_LIMIT": 2,
+    "cj_stream.domain.admission.REFUSALS_KEPT": 2,
+    "cj_stream.domain.admission.JOINED_LIMIT": 2,
     "cj_stream.engine.overrides.table.WriteBatch": MemoryBatch,
-    "cj_stream.domain.judgement.map_estimate": _remembered_fit,
+    "cj_stream.domain.computations.map_estimate": _remembered_fit,
     "asyncio.to_thread": _to_thread,
 }
 

@@ -12,8 +12,8 @@ from simulation.checks import request_tag
 from simulation.plan import batch_name
 from simulation.provider_model import MISSING
 
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -56,14 +56,16 @@ class Upstream:
     def _request(
         self, batch_id: str, size: int, content: str, like: AssessmentRequest | None = None
     ) -> AssessmentRequest:
-        essays = tuple(Essay(f"{content}{i}", self._storage_id(f"{batch_id}-{content}{i}")) for i in range(size))
+        essays = tuple(
+            RequestedEssay(f"{content}{i}", self._storage_id(f"{batch_id}-{content}{i}")) for i in range(size)
+        )
         return AssessmentRequest(
             batch_id=batch_id,
             correlation_id=UUID(int=self._chance.getrandbits(128)),
             essays=like.essays if like else essays,
             language="en",
             course_code="ENG5",
-            overrides=Overrides(),
+            overrides=RequestedOverrides(),
             user_id="a teacher",
             completion_threshold=self._world.plan.threshold,
             requested_at=datetime.fromtimestamp(self._world.scheduler.clock.now, UTC),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cj_stream.devkit.jars import Jar, JarError, cache_folder, ensure_jars, find_problems, locked_jars
+from cj_stream.devkit.jars import Jar, JarError, cache_folder, ensure_jars, jar_problems, locked_jars
 
 CONTENT = {"alpha": b"the jar alpha", "beta": b"the jar beta"}
 JARS = tuple(Jar("org.example", name, "1.0", hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items())
@@ -59,13 +59,13 @@ def _filled(folder: Path) -> Path:
 
 
 def test_jars_that_are_all_there_and_right_are_no_problem(tmp_path: Path) -> None:
-    assert find_problems(_filled(tmp_path / "jars"), JARS) == []
+    assert jar_problems(_filled(tmp_path / "jars"), JARS) == []
 
 
 def test_a_damaged_jar_is_named_with_what_to_do(tmp_path: Path) -> None:
     folder = _filled(tmp_path / "jars")
     (folder / "beta-1.0.jar").write_bytes(b"the jar bet")
-    (problem,) = find_problems(folder, JARS)
+    (problem,) = jar_problems(folder, JARS)
     assert "beta-1.0.jar is damaged" in problem
     assert "delete it and start again" in problem
 
@@ -73,14 +73,14 @@ def test_a_damaged_jar_is_named_with_what_to_do(tmp_path: Path) -> None:
 def test_a_missing_jar_is_named(tmp_path: Path) -> None:
     folder = _filled(tmp_path / "jars")
     (folder / "alpha-1.0.jar").unlink()
-    (problem,) = find_problems(folder, JARS)
+    (problem,) = jar_problems(folder, JARS)
     assert "alpha-1.0.jar is missing" in problem
 
 
 def test_a_jar_that_does_not_belong_there_is_named(tmp_path: Path) -> None:
     folder = _filled(tmp_path / "jars")
     (folder / "intruder.jar").write_bytes(b"?")
-    (problem,) = find_problems(folder, JARS)
+    (problem,) = jar_problems(folder, JARS)
     assert "intruder.jar is not one of the jars" in problem
 
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from cj_stream.cli.shared.client import ViewsClient
 from cj_stream.cli.shared.rendering import print_failure, print_result
+from cj_stream.cli.shared.views_client import ViewsClient
 
 
 @dataclass(frozen=True)

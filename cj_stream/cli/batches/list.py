@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cj_stream.cli.shared.client import ViewsClient
 from cj_stream.cli.shared.degraded import tell_degraded
 from cj_stream.cli.shared.options import ask, url_option
 from cj_stream.cli.shared.output import console, echo_json, json_option
 from cj_stream.cli.shared.rendering import batches_table, plain
+from cj_stream.cli.shared.views_client import ViewsClient
 from cj_stream.domain.states import BatchState
 
 INCOMPLETE = 3

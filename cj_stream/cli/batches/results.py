@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cj_stream.cli.shared.options import ask, url_option
-from cj_stream.cli.shared.output import console, fail, json_option
+from cj_stream.cli.shared.output import console, end_with_error, json_option
 from cj_stream.cli.shared.rendering import print_result, result_csv
 
 _EPILOG = """\b
@@ -42,4 +42,4 @@ def results(*, batch_id: str, shape: str, output: Path | None, urls: tuple[str, 
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"cannot write {output}: {error.strerror}")
+        end_with_error(f"cannot write {output}: {error.strerror}")

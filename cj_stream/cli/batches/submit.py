@@ -11,17 +11,17 @@ import click
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from cj_stream.cli.batches import submission, watching
+from cj_stream.cli.batches import live_progress, new_request
 from cj_stream.cli.batches.ended import Ended
-from cj_stream.cli.batches.submission import Text, Wishes, read_texts
-from cj_stream.cli.batches.submission_fate import Fate, Foreseen, foreseen
+from cj_stream.cli.batches.new_request import EssayText, Wishes, read_texts
+from cj_stream.cli.batches.request_fate import Fate, Foreseen, foreseen
 from cj_stream.cli.shared.broker import ask_kafka
-from cj_stream.cli.shared.client import ViewError, ViewsClient
 from cj_stream.cli.shared.options import ask, load_settings, program, start_advice, url_option, worker_urls
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, note
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, note
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.errors import ContentError
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.contracts.request_reader import AssessmentRequest
 
 _OPENING_SECONDS = 2.0
 
@@ -78,7 +78,7 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         texts = read_texts(path)
         task_text = task.read_text("utf-8-sig") if task else None
     except (ValueError, OSError) as error:
-        fail(str(error))
+        end_with_error(str(error))
     wishes = Wishes(
         batch_id=batch_id or str(uuid4()),
         correlation_id=correlation_id or uuid4(),
@@ -99,20 +99,20 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         note(f"Next: {program()} watch {request.batch_id}")
 
 
-def _send(texts: list[Text], wishes: Wishes, urls: tuple[str, ...]) -> tuple[AssessmentRequest, Foreseen]:
+def _send(texts: list[EssayText], wishes: Wishes, urls: tuple[str, ...]) -> tuple[AssessmentRequest, Foreseen]:
     settings = load_settings()
     try:
-        request = asyncio.run(submission.store(settings, texts, wishes))
+        request = asyncio.run(new_request.store(settings, texts, wishes))
         what_becomes = asyncio.run(_foresee(request, urls))
-        ask_kafka(settings.kafka_bootstrap, submission.send(settings, request))
+        ask_kafka(settings.kafka_bootstrap, new_request.send(settings, request))
     except Refused as refused:
-        fail(f"the service would refuse this request: {refused.detail}")
+        end_with_error(f"the service would refuse this request: {refused.detail}")
     except (ContentError, ValueError) as error:
         advice = start_advice("CJ_CONTENT_SERVICE_URL")
-        fail(f"the texts could not be stored at {settings.content_service_url} ({error}): {advice}")
+        end_with_error(f"the texts could not be stored at {settings.content_service_url} ({error}): {advice}")
     except KafkaError as error:
         why, advice = str(error) or type(error).__name__, start_advice("CJ_KAFKA_BOOTSTRAP")
-        fail(
+        end_with_error(
             f"Kafka at {settings.kafka_bootstrap} did not take the request ({why}): {advice}. "
             f"Its topics come from {program()} topics create"
         )
@@ -129,7 +129,7 @@ async def _foresee(request: AssessmentRequest, urls: tuple[str, ...]) -> Foresee
         if not error.is_unknown_batch:
             note(f"Whether this batch id is known cannot be asked: {error}. The request waits until a worker runs.")
     if found.fate is Fate.REFUSED:
-        fail(found.told)
+        end_with_error(found.told)
     note(f"{found.told}.")
     return found
 
@@ -146,7 +146,7 @@ def _wait(request: AssessmentRequest, run: int, urls: tuple[str, ...], *, as_jso
     progress = Console(stderr=True)
 
     async def ended(client: ViewsClient) -> Ended:
-        (detail,) = await watching.watch(client, [request.batch_id], progress, first_run=run)
+        (detail,) = await live_progress.show_until_ended(client, [request.batch_id], progress, first_run=run)
         return await Ended.of(client, detail)
 
     outcome = ask(urls, ended)

@@ -7,7 +7,7 @@ import sys
 import click
 from rich.console import Console
 
-from cj_stream.cli.batches import watching
+from cj_stream.cli.batches import live_progress
 from cj_stream.cli.shared.options import ask, url_option
 from cj_stream.cli.shared.output import echo_json, json_option
 
@@ -25,7 +25,7 @@ def watch(*, batch_ids: tuple[str, ...], urls: tuple[str, ...], as_json: bool) -
     """Show the progress of batches until all have ended. Exit code 0 only if every one was COMPLETED."""
     # Whoever reads JSON from standard output sees the progress beside it.
     console = Console(stderr=as_json)
-    details = ask(urls, lambda client: watching.watch(client, batch_ids, console))
+    details = ask(urls, lambda client: live_progress.show_until_ended(client, batch_ids, console))
     if as_json:
         echo_json(details)
     if any(detail["state"] != "COMPLETED" for detail in details):

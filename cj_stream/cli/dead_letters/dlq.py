@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import click
 
-from cj_stream.cli.dead_letters.rendering import full_row, letter_row, letters_table, print_letter
+from cj_stream.cli.dead_letters.letter_output import full_row, letter_row, letters_table, print_letter
 from cj_stream.cli.shared.broker import reporting_kafka
 from cj_stream.cli.shared.options import load_settings
 from cj_stream.cli.shared.output import (
     console,
     echo_json,
-    fail,
+    end_with_error,
     json_option,
     progress,
     reporting,
@@ -147,7 +147,7 @@ def _tell(outcomes: list[Replayed], *, dry_run: bool, as_json: bool) -> None:
     if not as_json:
         console.print(f"{sent} of {len(outcomes)} dead letters {'would be' if dry_run else 'were'} sent again.")
     if kept_back:
-        fail(f"{len(kept_back)} of {len(outcomes)} dead letters cannot be sent again")
+        end_with_error(f"{len(kept_back)} of {len(outcomes)} dead letters cannot be sent again")
 
 
 @dlq.command(epilog="Example:  cj-stream dlq drop --before 7d    or:  cj-stream dlq drop --through 17 --yes")

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from cj_stream.judgement_files.anchors import read_pair
-from cj_stream.report.study import Marking
+from cj_stream.report.analysis import Marking
 from cj_stream.scoring.estimation.fit import Fit
 from cj_stream.scoring.quality.marks import Grading, MarkScale
 

@@ -14,11 +14,11 @@ import click
 from cj_stream.cli.judgements.marking import MarkRequest, mark_options
 from cj_stream.cli.judgements.report_batch import batch_data
 from cj_stream.cli.shared.options import ask, url_option
-from cj_stream.cli.shared.output import fail, progress, reporting, warn
+from cj_stream.cli.shared.output import end_with_error, progress, reporting, warn
 from cj_stream.judgement_files.anchors import anchors_among, read_anchors
-from cj_stream.judgement_files.reading import read_judgements
-from cj_stream.judgement_files.rows import ROWS_LEFT_OUT
-from cj_stream.report.study import Study
+from cj_stream.judgement_files.judgement_rows import ROWS_LEFT_OUT
+from cj_stream.judgement_files.reader import read_judgements
+from cj_stream.report.analysis import Analysis
 from cj_stream.scoring.estimation.data import Anchors, Comparisons, Judges
 from cj_stream.scoring.estimation.estimates import estimate
 from cj_stream.scoring.estimation.existence import NoEstimateError
@@ -46,7 +46,7 @@ _TOLD = 20
 
 
 class _Source(NamedTuple):
-    """Judgements with their origin: the fields of `Study` that are known before the scores are."""
+    """Judgements with their origin: the fields of `Analysis` that are known before the scores are."""
 
     title: str
     items: tuple[str, ...]
@@ -114,7 +114,7 @@ def report(  # noqa: PLR0913 -- one parameter for each option
         anchors = anchors_among(origin.items, known)
         fit = _estimated(origin, Estimator(kind), position=position or origin.position, anchors=anchors)
         marking = MarkRequest(marks, mark_anchors, grades).made(fit, origin.items)
-        study = Study(
+        study = Analysis(
             title=origin.title,
             items=origin.items,
             data=origin.data,
@@ -135,11 +135,11 @@ def report(  # noqa: PLR0913 -- one parameter for each option
         sys.exit(ROWS_LEFT_OUT)
 
 
-def _page_maker() -> Callable[[Study], str]:
+def _page_maker() -> Callable[[Analysis], str]:
     try:
         from cj_stream.report.page import page  # noqa: PLC0415 -- of an extra that may not be installed
     except ModuleNotFoundError as error:
-        fail(_MISSING_EXTRA.format(name=error.name))
+        end_with_error(_MISSING_EXTRA.format(name=error.name))
     return page
 
 
@@ -218,5 +218,5 @@ def _write(text: str, output: Path) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"cannot write {output}: {error.strerror}")
+        end_with_error(f"cannot write {output}: {error.strerror}")
     click.echo(f"Wrote {output}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cj_stream.cli.shared.client import ViewsClient
+from cj_stream.cli.shared.views_client import ViewsClient
 from cj_stream.domain.policy import SECONDS, UNITS
 from cj_stream.scoring.estimation.data import Comparisons, Judges
 from cj_stream.scoring.pairing.pairing import PairingPolicy

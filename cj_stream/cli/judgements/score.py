@@ -10,10 +10,10 @@ import click
 from cj_stream.cli.judgements.marking import MarkRequest, mark_options
 from cj_stream.cli.judgements.score_output import marked, print_scored, scored, scored_csv
 from cj_stream.cli.judgements.score_quality import print_quality
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, progress, reporting, warn
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, reporting, warn
 from cj_stream.judgement_files.anchors import anchors_among, read_anchors
-from cj_stream.judgement_files.reading import Judgements, read_judgements
-from cj_stream.judgement_files.rows import ROWS_LEFT_OUT, Problem
+from cj_stream.judgement_files.judgement_rows import ROWS_LEFT_OUT, Problem
+from cj_stream.judgement_files.reader import Judgements, read_judgements
 from cj_stream.scoring.estimation.data import Anchors
 from cj_stream.scoring.estimation.estimates import estimate
 from cj_stream.scoring.estimation.existence import NoEstimateError
@@ -108,7 +108,7 @@ def _estimated(judgements: Judgements, kind: Estimator, *, position: bool, ancho
     try:
         return estimate(judgements.comparisons, kind, position=position, anchors=anchors)
     except NoEstimateError as error:
-        fail(error.text(judgements.items))
+        end_with_error(error.text(judgements.items))
 
 
 def _print(judgements: Judgements, fit: Fit, result: dict[str, Any], *, as_csv: bool, as_json: bool) -> None:

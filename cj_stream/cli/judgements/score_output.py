@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cj_stream.cli.shared.rendering import plain
-from cj_stream.report.study import Marking
+from cj_stream.report.analysis import Marking
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.fit import Fit
 from cj_stream.scoring.estimation.graph import components, strong_components

@@ -9,8 +9,8 @@ from rich.progress import Progress
 
 from cj_stream.cli.judgements.simulate_output import print_simulated, simulated
 from cj_stream.cli.shared.output import console, echo_json, error_console, json_option
-from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.simulation.study import Design, Expected, Scheme, expected_accuracies
+from cj_stream.scoring.simulation.accuracy import Design, Expected, Scheme, expected_accuracies
+from cj_stream.scoring.simulation.judge_models import JudgeKind, JudgeModel
 
 _EPILOG = """\b
 Examples:
@@ -99,7 +99,7 @@ def simulate(  # noqa: PLR0913 -- a parameter for each option
     the same essays: adaptive and random are the service's policies, uniform draws any pair at any time.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    judge = SimulatedJudge(JudgeKind(kind), judge_quality, position_bias)
+    judge = JudgeModel(JudgeKind(kind), judge_quality, position_bias)
     numbers = sorted(set(comparisons))
     wave_size = wave_size or 2 * essays
     designs = [Design(essays, spread, judge, Scheme(scheme), wave_size) for scheme in dict.fromkeys(schemes)]

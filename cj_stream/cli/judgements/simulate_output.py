@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cj_stream.scoring.simulation.study import Accuracy, Design, Expected, Scheme
+from cj_stream.scoring.simulation.accuracy import Accuracy, Design, Expected, Scheme
 
 _COLUMNS = {
     "Spearman": "spearman",

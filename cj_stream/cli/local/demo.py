@@ -15,15 +15,15 @@ from uuid import uuid4
 import click
 from aiokafka.errors import KafkaError
 
-from cj_stream.cli.batches import submission, watching
+from cj_stream.cli.batches import live_progress, new_request
 from cj_stream.cli.batches.ended import Ended
-from cj_stream.cli.batches.submission import Wishes
+from cj_stream.cli.batches.new_request import Wishes
 from cj_stream.cli.local.demo_batches import DemoBatch, demo_batches, find_examples
 from cj_stream.cli.local.demo_outcomes import PublishedOutcome, read_outcomes
-from cj_stream.cli.shared.client import ViewError, ViewsClient
 from cj_stream.cli.shared.options import load_settings, program
-from cj_stream.cli.shared.output import console, fail
+from cj_stream.cli.shared.output import console, end_with_error
 from cj_stream.cli.shared.rendering import plain, result_csv, rows_table
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.errors import ContentError
 from cj_stream.contracts.topics import registry
 from cj_stream.devkit.endings import of_system
@@ -74,7 +74,7 @@ def demo(*, keep: bool, timeout: float) -> None:
         run_until_signal(_run(batches, folder, timeout))
     except (DemoError, StackError, ViewError, KafkaError, ContentError, OSError, ValueError) as error:
         _save_logs(folder)
-        fail(f"the demo failed: {str(error) or type(error).__name__}")
+        end_with_error(f"the demo failed: {str(error) or type(error).__name__}")
     except Interrupted as interrupted:
         _say("interrupted; everything has ended")
         sys.exit(interrupted.exit_code)
@@ -141,10 +141,10 @@ async def _judge(stack: Stack, batches: Sequence[DemoBatch]) -> None:
     wishes = [Wishes(batch.name, uuid4(), task=batch.task, model=batch.name) for batch in batches]
     settings = stack.settings
     await asyncio.gather(
-        *(submission.submit(settings, batch.texts, wish) for batch, wish in zip(batches, wishes, strict=True))
+        *(new_request.request_ranking(settings, batch.texts, wish) for batch, wish in zip(batches, wishes, strict=True))
     )
     async with ViewsClient(stack.worker_urls) as client:
-        details = await watching.watch(client, [batch.name for batch in batches], console)
+        details = await live_progress.show_until_ended(client, [batch.name for batch in batches], console)
         ended = [await Ended.of(client, detail) for detail in details]
     expected = {(batch.name, kind) for batch in batches for kind in batch.outcomes}
     outcomes = await read_outcomes(settings, expected, OUTCOME_SECONDS)
@@ -176,7 +176,9 @@ def _own_folders() -> Path:
         OUTPUT.chmod(0o700)
         return Path(tempfile.mkdtemp(prefix="cj-stream-demo-"))
     except OSError as error:
-        fail(f"{of_system(error)}: the demo writes to {OUTPUT} of the folder where it is started, and to TMPDIR")
+        end_with_error(
+            f"{of_system(error)}: the demo writes to {OUTPUT} of the folder where it is started, and to TMPDIR"
+        )
 
 
 def _write(ended: Sequence[Ended], outcomes: Sequence[PublishedOutcome]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import cj_stream
 from cj_stream.cli.batches.ended import Ended
-from cj_stream.cli.batches.submission import Text, read_texts
-from cj_stream.devkit.agreement import pearson, spearman
+from cj_stream.cli.batches.new_request import EssayText, read_texts
+from cj_stream.devkit.correlation import pearson, spearman
 from cj_stream.gateway.simulated import read_qualities
 
 STUDY = "vehicle_pairs"
@@ -41,7 +41,7 @@ class DemoBatch:
     name: str
     about: str
     judge: str
-    texts: list[Text]
+    texts: list[EssayText]
     expected_state: str
     outcomes: frozenset[str]
     """Kinds of outcome event that have to be published."""
@@ -85,7 +85,7 @@ def _vehicles(folder: Path) -> DemoBatch:
         name="vehicles",
         about="25 items; people decide, replayed from a real study",
         judge=f"replay:{file}#{STUDY},seed={SEED}",
-        texts=[Text(item, text=item) for item in study["items"]],
+        texts=[EssayText(item, text=item) for item in study["items"]],
         task="Which of the two is more of a vehicle?",
         expected_state="COMPLETED",
         outcomes=frozenset({"completed", "result"}),

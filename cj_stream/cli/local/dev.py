@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from cj_stream.cli.shared.options import load_settings, program
-from cj_stream.cli.shared.output import console, fail
+from cj_stream.cli.shared.output import console, end_with_error
 from cj_stream.cli.shared.rendering import plain
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, prepare
@@ -80,7 +80,7 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
         prepare(_say)
         run_until_signal(_run(stack, benches))
     except StackError as error:
-        fail(str(error))
+        end_with_error(str(error))
     except Interrupted as interrupted:
         _say("everything has ended")
         # Ctrl-C is how this command is meant to end.

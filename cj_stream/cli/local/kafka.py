@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, progress, reporting
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, reporting
 from cj_stream.devkit.jars import JarError
 from cj_stream.devkit.kafka import LocalKafka, LocalKafkaError
 
@@ -81,7 +81,7 @@ def status(*, folder: Path, as_json: bool) -> None:
     elif found.running:
         console.print(f"Kafka {found.version} runs at {found.bootstrap} (process {found.pid}, log {found.log_path}).")
     if not found.running:
-        fail(f"no broker runs in {found.folder}: start it with cj-stream kafka start")
+        end_with_error(f"no broker runs in {found.folder}: start it with cj-stream kafka start")
 
 
 @kafka.command(epilog="Example:  cj-stream kafka logs --lines 200")
@@ -92,7 +92,7 @@ def logs(*, folder: Path, lines: int, as_json: bool) -> None:
     """Print the end of the broker's log."""
     path = LocalKafka(folder).log_path
     if not path.exists():
-        fail(f"there is no log at {path}: no broker was started in that folder")
+        end_with_error(f"there is no log at {path}: no broker was started in that folder")
     with path.open(errors="replace") as log:
         last = [line.rstrip("\n") for line in deque(log, maxlen=lines)]
     if as_json:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from cj_stream.cli.shared.options import load_settings
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, progress, reporting
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, reporting
 from cj_stream.engine.changelog import (
     Changelog,
     ChangelogError,
@@ -81,7 +81,7 @@ def _check_group(settings: Settings) -> None:
     with progress("asking for the workers"):
         members = asyncio.run(group_members(settings.kafka, settings.app_id))
     if members:
-        fail(
+        end_with_error(
             f"{members} worker(s) are in the group {settings.app_id}: stop all workers first. One that was killed "
             f"counts until its session is over, {settings.session_timeout_seconds:g} s later"
         )
@@ -89,10 +89,10 @@ def _check_group(settings: Settings) -> None:
 
 def _check_copies(copies: Mapping[int, LocalCopy], there: Changelog) -> None:
     if not copies:
-        fail("there is no copy of the table in the folders named")
+        end_with_error("there is no copy of the table in the folders named")
     unknown = sorted(copies.keys() - there.ends.keys())
     if unknown:
-        fail(
+        end_with_error(
             f"{there.topic} has no partitions {unknown}: make it with the CJ_PARTITIONS that the copies were made with"
         )
 

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from cj_stream.cli.batches.list import INCOMPLETE
 from cj_stream.cli.shared.options import ask, load_settings, url_option
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, progress, reporting, warn
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, reporting, warn
 from cj_stream.cli.shared.rendering import plain
 from cj_stream.dead_letters.letter import envelope
 from cj_stream.engine.changelog import ChangelogError, group_members
@@ -91,7 +91,7 @@ def _step_over_changelog(settings: Settings, partition: int, offset: int, *, acc
         lost = f"offsets {offset} to {(damage.behind or offset) - 1} of partition {partition}"
         named = ", ".join(batches_in(damage)) or "none that can be read in it"
         if not accept_loss:
-            fail(
+            end_with_error(
                 f"rows of the table are lost for good: {lost}; batches: {named}. If the folder of a worker has a copy "
                 "that goes beyond, write it back afterwards (cj-stream changelog rebuild). To accept it: --accept-loss"
             )
@@ -117,13 +117,13 @@ def _named(surviving: Surviving, at: TopicPartition, offset: int) -> Damage:
     if damage is not None:
         return damage
     known = ", ".join(str(damage.offset) for damage in surviving.damages) or "none"
-    return fail(f"{at.topic}-{at.partition} has no damaged batch at {offset}; those there are: {known}")
+    return end_with_error(f"{at.topic}-{at.partition} has no damaged batch at {offset}; those there are: {known}")
 
 
 def _check_group(settings: Settings) -> None:
     members = asyncio.run(group_members(settings.kafka, settings.app_id))
     if members:
-        fail(
+        end_with_error(
             f"{members} worker(s) are in the group {settings.app_id}: stop all workers first. One that was killed "
             f"counts until its session is over, {settings.session_timeout_seconds:g} s later"
         )

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cj_stream.cli.shared.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.shared.options import load_settings
-from cj_stream.cli.shared.output import console, echo_json, fail, json_option, progress, warn
+from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, warn
 from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
 from cj_stream.engine.topics import TopicSpec
@@ -32,7 +32,7 @@ def create(*, as_json: bool) -> None:
     bootstrap, kafka, specs = settings.kafka_bootstrap, settings.kafka, registry(settings)
     with reporting_kafka(), progress("creating topics"):
         created = ask_kafka(bootstrap, provisioning.create_topics(kafka, specs, settings.replication_factor))
-        problems = ask_kafka(bootstrap, provisioning.find_problems(kafka, specs))
+        problems = ask_kafka(bootstrap, provisioning.topic_problems(kafka, specs))
     if as_json:
         echo_json({"created": created, "problems": problems})
     else:
@@ -50,7 +50,7 @@ def check(*, as_json: bool) -> None:
     settings = load_settings()
     bootstrap, kafka, specs = settings.kafka_bootstrap, settings.kafka, registry(settings)
     with reporting_kafka(), progress("asking Kafka"):
-        problems = ask_kafka(bootstrap, provisioning.find_problems(kafka, specs))
+        problems = ask_kafka(bootstrap, provisioning.topic_problems(kafka, specs))
     if as_json:
         echo_json({"problems": problems})
     elif not problems:
@@ -77,7 +77,7 @@ def _end_with(problems: Sequence[str]) -> None:
     for problem in problems:
         warn(problem)
     if problems:
-        fail("the topics are not as the service needs them")
+        end_with_error("the topics are not as the service needs them")
 
 
 def _row(spec: TopicSpec, found: int | None) -> dict[str, Any]:

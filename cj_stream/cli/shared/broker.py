@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from cj_stream.cli.shared.options import start_advice
-from cj_stream.cli.shared.output import fail, telling_when_slow
+from cj_stream.cli.shared.output import end_with_error, telling_when_slow
 from cj_stream.engine.provisioning import NoBrokerError, ProvisioningError
 
 Result = TypeVar("Result")
@@ -30,8 +30,8 @@ def reporting_kafka(*expected: type[Exception]) -> Iterator[None]:
     try:
         yield
     except NoBrokerError as error:
-        fail(f"{error}: {start_advice('CJ_KAFKA_BOOTSTRAP')}")
+        end_with_error(f"{error}: {start_advice('CJ_KAFKA_BOOTSTRAP')}")
     except ProvisioningError as error:
-        fail(str(error))
+        end_with_error(str(error))
     except expected as error:
-        fail(str(error))
+        end_with_error(str(error))

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import click
 
-from cj_stream.cli.shared.client import ViewError, ViewsClient
-from cj_stream.cli.shared.output import fail, note, reporting, warn
+from cj_stream.cli.shared.output import end_with_error, note, reporting, warn
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.devkit.stack_file import stack_runs, stack_variables
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.settings import Settings
@@ -86,4 +86,4 @@ def ask(urls: tuple[str, ...], question: Callable[[ViewsClient], Awaitable[Resul
     try:
         return asyncio.run(answer())
     except ViewError as error:
-        fail(str(error))
+        end_with_error(str(error))

@@ -36,7 +36,7 @@ def _encode_path(value: object) -> str:
     raise NotImplementedError(f"{type(value).__name__} has no JSON form here")
 
 
-def fail(message: str) -> NoReturn:
+def end_with_error(message: str) -> NoReturn:
     """End the command with exit code 1 and ``Error: message`` on standard error."""
     raise click.ClickException(message)
 
@@ -67,7 +67,7 @@ def reporting(*expected: type[Exception]) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        fail(str(error))
+        end_with_error(str(error))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from mode import Service
 log = structlog.get_logger(__name__)
 
 
-class Copy(Protocol):
+class FollowsChangelog(Protocol):
     """A table, whose partitions have copies that follow a changelog."""
 
     def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
@@ -82,7 +82,7 @@ class RunRecovery(Recovery):
         new = [record for record in records if seen is None or record.offset > seen]
         if not new:
             return
-        cast("Copy", self.tp_to_table[tp]).apply_run(tp, new)
+        cast("FollowsChangelog", self.tp_to_table[tp]).apply_run(tp, new)
         # Not before: what is not in the copy would never be read again.
         offsets[tp] = new[-1].offset
         if offsets is self.active_offsets:

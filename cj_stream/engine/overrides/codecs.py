@@ -58,7 +58,7 @@ def names() -> tuple[str, ...]:
     return tuple(known.name for known in _CODECS.values())
 
 
-def find_problems() -> list[str]:
+def codec_problems() -> list[str]:
     """Try every codec; return a sentence for each that cannot be read here."""
     return [problem for number, known in _CODECS.items() if (problem := _problem(number, known))]
 

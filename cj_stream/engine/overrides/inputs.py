@@ -53,7 +53,7 @@ SECOND_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Log:
+class LogRange:
     """A partition as the broker has it: from ``begin`` up to, without it, ``end``; ``topic_id`` is empty if unknown."""
 
     begin: int
@@ -75,7 +75,7 @@ class Gone:
         return 0 if self.end is None else self.end - self.first
 
 
-class Applied(NamedTuple):
+class AppliedUpTo(NamedTuple):
     """How far the log of a partition of the events topic was applied: its newest event, in seconds since the epoch."""
 
     offset: int
@@ -87,7 +87,7 @@ MADE_ANEW = "the topic was deleted and made anew: it is read from its beginning,
 SHORTER = "read before, and not there any more: a topic made anew, or a lost tail; all there is, is read again"
 
 
-def begin(commit: OffsetAndMetadata | None, found: Log) -> tuple[int, Gone | None]:
+def begin(commit: OffsetAndMetadata | None, found: LogRange) -> tuple[int, Gone | None]:
     """Return where reading begins in a log, and what is gone; ``commit`` has the topic's id in its metadata."""
     if commit is None:
         return found.begin, None
@@ -107,7 +107,7 @@ class Inputs:
 
     conditions: Conditions
     names: Names
-    applied: dict[TopicPartition, Applied] = field(default_factory=dict)
+    applied: dict[TopicPartition, AppliedUpTo] = field(default_factory=dict)
     """By partition of the events topic; to be set before a seek, by who has the rows."""
     begun_anew: dict[TopicPartition, int] = field(default_factory=dict)
     """Of those, the ones whose log is another one, and where reading begins; after a seek, until the next one."""
@@ -209,7 +209,7 @@ class Inputs:
             "nothing is read from it; when it is there again, it is read from its beginning within half a minute",
         )
 
-    def _begin(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> tuple[int, Gone | None]:
+    def _begin(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: LogRange) -> tuple[int, Gone | None]:
         if tp in self._again:  # and told
             return found.begin, None
         offset, gone = begin(commit, found)
@@ -219,7 +219,7 @@ class Inputs:
         return offset, gone
 
     async def _first_unread(
-        self, consumer: Any, logs: Mapping[TopicPartition, Log], commits: Commits
+        self, consumer: Any, logs: Mapping[TopicPartition, LogRange], commits: Commits
     ) -> dict[TopicPartition, int]:
         """Return where reading begins in logs that are others than the rows were made from."""
         times = {
@@ -230,7 +230,7 @@ class Inputs:
         found = await consumer.offsets_for_times(times) if times else {}
         return {tp: logs[tp].end if found.get(tp) is None else found[tp].offset for tp in times}
 
-    def _is_another(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: Log) -> bool:
+    def _is_another(self, tp: TopicPartition, commit: OffsetAndMetadata | None, found: LogRange) -> bool:
         _, gone = self._begin(tp, commit, found)
         return tp in self._again or (gone is not None and gone.why != DELETED)
 
@@ -253,7 +253,7 @@ class Inputs:
             "what nobody has read cannot be had back: who sent it has to send it again. All else goes on",
         )
 
-    async def _logs(self, consumer: Any, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Log]:
+    async def _logs(self, consumer: Any, partitions: Collection[TopicPartition]) -> dict[TopicPartition, LogRange]:
         known = [tp for tp in partitions if tp.partition in (consumer.partitions_for_topic(tp.topic) or ())]
         begins = await consumer.beginning_offsets(known)
         ends = await written_ends(consumer, known)
@@ -262,7 +262,7 @@ class Inputs:
         except KafkaError as error:
             # What was known stays; `look` asks again.
             log.info("whether topics were made anew is not known yet", why=repr(error))
-        return {tp: Log(begins[tp], ends[tp], self._ids.get(tp.topic, "")) for tp in known}
+        return {tp: LogRange(begins[tp], ends[tp], self._ids.get(tp.topic, "")) for tp in known}
 
 
 def _same(known: OffsetAndMetadata, wanted: OffsetAndMetadata) -> bool:

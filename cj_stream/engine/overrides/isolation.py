@@ -20,7 +20,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from aiokafka.structs import TopicPartition
 
 from cj_stream.engine.conditions import ConditionKind, Conditions
-from cj_stream.engine.progress import Progress
+from cj_stream.engine.standstill import Standstill
 
 TOLD_AFTER_SECONDS = 30.0
 LONGEST_STEP_SECONDS = 15.0
@@ -39,7 +39,7 @@ class OpenTransactions:
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
-        self._open = Progress[TopicPartition](LONGEST_STEP_SECONDS)
+        self._open = Standstill[TopicPartition](LONGEST_STEP_SECONDS)
         self._told: set[TopicPartition] = set()
 
     def observe(self, at: float, stable: Mapping[TopicPartition, int], written: Mapping[TopicPartition, int]) -> None:

@@ -29,8 +29,8 @@ import structlog
 from aiokafka.structs import TopicPartition
 
 from cj_stream.engine.overrides.isolation import written_ends
-from cj_stream.engine.progress import Progress
 from cj_stream.engine.standing import read_mark
+from cj_stream.engine.standstill import Standstill
 
 POLL_SECONDS = 0.1
 OPEN_TRANSACTION_SECONDS = 30 * 60
@@ -38,13 +38,13 @@ OPEN_TRANSACTION_SECONDS = 30 * 60
 
 log = structlog.get_logger(__name__)
 
-Blocked = Progress[TopicPartition]
+Blocked = Standstill[TopicPartition]
 """For how many seconds partitions have been readable up to the same open transaction."""
 
 
 def nothing_blocked() -> Blocked:
     """Return a memory of open transactions, empty."""
-    return Progress(math.inf)
+    return Standstill(math.inf)
 
 
 class Read(NamedTuple):

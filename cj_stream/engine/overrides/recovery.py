@@ -43,7 +43,7 @@ LOOKS = 3
 read to its end when it has been."""
 
 
-class Copy(Protocol):
+class VerifiableCopies(Protocol):
     """A table, whose partitions have copies that can be verified."""
 
     def summing_up(self, partition: int) -> Iterator[None]:
@@ -274,8 +274,8 @@ class SeekFirstRecovery(RunRecovery):
     def _rows(self, tp: TP) -> dict[bytes, int]:
         return {key: hash(value) for key, value in self._copy(tp).rows(tp.partition)}
 
-    def _copy(self, tp: TP) -> Copy:
-        return cast("Copy", self.tp_to_table[tp])
+    def _copy(self, tp: TP) -> VerifiableCopies:
+        return cast("VerifiableCopies", self.tp_to_table[tp])
 
     def _cannot_be_read(self, tp: TP) -> bool:
         return tp in self._engine.guard.standing() and self.active_remaining()[tp] > 0

@@ -10,15 +10,13 @@ import numpy as np
 from cj_stream.scoring.estimation.data import Booleans, Integers
 from cj_stream.scoring.estimation.fit import Fit
 from cj_stream.scoring.pairing.d_optimal import d_optimal_pairs
-from cj_stream.scoring.pairing.matching import random_matchings
+from cj_stream.scoring.pairing.matching import Pair, random_matchings
 from cj_stream.scoring.pairing.neighbours import neighbour_pairs
 
 # Up to this many essays every pick takes into account all that were made before it, which costs n^2 a pick.
 SINGLE_PICK_ESSAYS = 60
 # Adaptive pairs chosen from less than this make the learnt spread of the scores collapse, and with it reliability.
 MIN_RANDOM_ROUNDS = 3
-
-Pair = tuple[int, int]
 
 
 class PairingPolicy(StrEnum):

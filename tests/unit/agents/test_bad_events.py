@@ -11,7 +11,7 @@ from ingress import METRICS
 from story import requested
 
 from cj_stream.agents.batches import Batches
-from cj_stream.contracts.log import EVENTS, encode_event
+from cj_stream.contracts.event_log import EVENTS, encode_event
 from cj_stream.dead_letters import invalid_share
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare

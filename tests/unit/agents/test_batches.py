@@ -12,11 +12,12 @@ from ingress import METRICS
 from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
 
 from cj_stream.agents.batches import Batches
-from cj_stream.contracts.log import EVENTS, encode_event
+from cj_stream.contracts.event_log import EVENTS, encode_event
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare
 from cj_stream.dead_letters.letter import envelope
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import (
     Action,
     Event,
@@ -24,7 +25,6 @@ from cj_stream.domain.events import (
     OutcomePublished,
     TimeoutDue,
 )
-from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.partition import Load, PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
@@ -32,13 +32,13 @@ from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.log import Log
 from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
-from cj_stream.engine.overrides.inputs import Applied
+from cj_stream.engine.overrides.inputs import AppliedUpTo
 from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.rows import row_position
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 
 CANCEL = OperatorCommand(batch_id=BATCH, action=Action.CANCEL)
 
@@ -201,11 +201,11 @@ async def test_rows_made_from_a_log_made_anew_win_over_all_that_were_there(table
     await owner.read(5_000, requested(3))
     newest = max(row_position(value) for _, value in table.scan(PARTITION, b""))
     await owner.begin_anew(7)
-    assert owner.rows.positions.applied(PARTITION) == Applied(
+    assert owner.rows.positions.applied(PARTITION) == AppliedUpTo(
         newest + 1 - owner.rows.positions._base(PARTITION), START + 5_000
     )
     await owner.read(7, requested(3, batch_id="another"), PartitionOpened(nonce="ours"))
-    assert owner.rows.positions.applied(PARTITION) == Applied(7, START + 5_000)
+    assert owner.rows.positions.applied(PARTITION) == AppliedUpTo(7, START + 5_000)
     assert owner.rows.positions.of(PARTITION, 7) > newest + 1
     positions = sorted(row_position(value) for _, value in table.scan(PARTITION, b""))
     assert positions[-1] == owner.rows.positions.of(PARTITION, 7)

@@ -13,7 +13,7 @@ import pytest
 from story import Story, requested
 from until import until
 
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.todo import LoadContent
 from cj_stream.effects.computing import SMALL_ESSAYS, ComputationLostError, Computing
 
@@ -59,13 +59,13 @@ async def test_pairs_and_scores_are_the_same_wherever_they_are_computed(computin
     story = Story()
     story.tell(requested(12))
     story.carry_out(LoadContent)
-    pairs = await computing.run(LARGE, lambda: judgement.pairs_task(story.batch), judgement.choose_pairs)
-    assert judgement.pairs_planned(story.batch, pairs) == judgement.plan(story.batch)
-    story.tell(judgement.plan(story.batch))
+    pairs = await computing.run(LARGE, lambda: computations.pairs_task(story.batch), computations.choose_pairs)
+    assert computations.pairs_event(story.batch, pairs) == computations.plan(story.batch)
+    story.tell(computations.plan(story.batch))
     for index in range(20):
         story.tell(story.verdict(index))
-    scores = await computing.run(LARGE, lambda: judgement.fit_task(story.batch), judgement.compute_scores)
-    assert judgement.scores_computed(story.batch, scores) == judgement.score(story.batch)
+    scores = await computing.run(LARGE, lambda: computations.fit_task(story.batch), computations.compute_scores)
+    assert computations.scores_event(story.batch, scores) == computations.score(story.batch)
 
 
 async def test_what_is_asked_for_at_the_same_time_is_answered_each_with_its_own(computing: Computing) -> None:

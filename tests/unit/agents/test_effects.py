@@ -14,6 +14,7 @@ from story import BATCH, FIRST, PARTITION, Story, requested
 from cj_stream.content.client import ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import (
     ComparisonFailed,
     ContentLoaded,
@@ -23,7 +24,6 @@ from cj_stream.domain.events import (
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
 from cj_stream.effects import outcomes

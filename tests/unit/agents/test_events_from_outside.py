@@ -14,18 +14,18 @@ from story import FIRST
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
-from cj_stream.contracts.callbacks import Callback as WireCallback
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides
+from cj_stream.contracts.callback_reader import Callback
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.dead_letters import invalid_share
 from cj_stream.domain import records
-from cj_stream.domain.events import Callback
+from cj_stream.domain.events import CallbackReceived
 from cj_stream.domain.identifiers import MAX_PARTITIONS, CorrelationIds
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
 from cj_stream.scoring.pairing.pairing import PairingPolicy
 from cj_stream.scoring.quality.stopping import StopRule
 
-CALLBACK = WireCallback(
+CALLBACK = Callback(
     correlation_id=UUID(FIRST),
     winner="B",
     confidence=2.5,
@@ -42,10 +42,10 @@ CALLBACK = WireCallback(
 REQUEST = AssessmentRequest(
     batch_id="batch-1",
     correlation_id=UUID(FIRST),
-    essays=(Essay("e1", "s1"), Essay("e2", "s2")),
+    essays=(RequestedEssay("e1", "s1"), RequestedEssay("e2", "s2")),
     language="sv",
     course_code="ENG6",
-    overrides=Overrides(
+    overrides=RequestedOverrides(
         model="judge-1",
         temperature=0.0,
         max_tokens=1,
@@ -80,7 +80,7 @@ NOT_ASKED_FOR = {
 
 
 def test_a_callback_says_what_the_provider_said() -> None:
-    assert answered(CALLBACK) == Callback(
+    assert answered(CALLBACK) == CallbackReceived(
         batch_id="batch-1",
         correlation_id=FIRST,
         essay_ids=("e1", "e2"),
@@ -128,7 +128,7 @@ def test_a_request_says_what_upstream_asked_for() -> None:
 def test_whatever_is_asked_for_tells_one_content_from_another(field: str) -> None:
     others: dict[str, Any] = {
         "essays": REQUEST.essays[::-1],
-        "overrides": Overrides(),
+        "overrides": RequestedOverrides(),
         "pairing_policy": PairingPolicy.ADAPTIVE,
         "stop_rules": (),
         "grade_boundaries": (),

@@ -11,8 +11,8 @@ from event_log import EVENTS, TOPIC, EventLog
 from story import BATCH, START
 
 from cj_stream.agents import batches
-from cj_stream.contracts.log import encode_event
-from cj_stream.domain.events import Callback
+from cj_stream.contracts.event_log import encode_event
+from cj_stream.domain.events import CallbackReceived
 from cj_stream.engine.messages import (
     VERSION,
     encode_message,
@@ -45,7 +45,9 @@ STRANGE = [
     pytest.param(msgspec.msgpack.encode((VERSION - 1, [b"\xc1"])), id="an event that is none"),
     pytest.param(event_with(run=2**32), id="a run that fits into no key"),
     pytest.param(event_with(run=-1), id="a run below all"),
-    pytest.param(encode_message([encode_event(Callback(batch_id=BATCH, correlation_id="no UUID"))]), id="no UUID"),
+    pytest.param(
+        encode_message([encode_event(CallbackReceived(batch_id=BATCH, correlation_id="no UUID"))]), id="no UUID"
+    ),
 ]
 
 

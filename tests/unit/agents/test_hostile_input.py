@@ -12,12 +12,12 @@ import pytest
 from contract_samples import document, encoded, raw, with_value
 from ingress import Ingress
 
-from cj_stream.contracts.limits import (
+from cj_stream.contracts.message_limits import (
     CALLBACK_LIMIT,
     MOST_ESSAYS,
     REQUEST_LIMIT,
 )
-from cj_stream.domain.events import BatchRequested, Callback
+from cj_stream.domain.events import BatchRequested, CallbackReceived
 from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.operations.settings import Settings
 
@@ -137,7 +137,7 @@ async def test_a_verdict_that_is_there_twice_is_the_last_one(ingress: Ingress) -
     original = document(CALLBACK)["data"]["winner"]
     twice = raw(CALLBACK).replace(b'"winner":', b'"winner": "Essay B", "winner": "Error", "winner":')
     fate = await ingress.take(topic_of(ingress, CALLBACK), twice)
-    assert isinstance(fate.event, Callback)
+    assert isinstance(fate.event, CallbackReceived)
     assert f"Essay {fate.event.winner}" == original
 
 

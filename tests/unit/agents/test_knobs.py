@@ -12,8 +12,8 @@ from story import START
 
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.knobs import Knobs
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides, read_request
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides, read_request
 from cj_stream.domain.decider import decide
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Roster
@@ -24,10 +24,10 @@ EVENT = UUID("feec6f51-042f-4068-9091-8b6f43684318")
 PLAIN = AssessmentRequest(
     batch_id="b1",
     correlation_id=UUID("70d20bdd-79e1-409d-961f-8469230b5ac5"),
-    essays=(Essay("e1", "s1"), Essay("e2", "s2")),
+    essays=(RequestedEssay("e1", "s1"), RequestedEssay("e2", "s2")),
     language="en",
     course_code="ENG6",
-    overrides=Overrides(),
+    overrides=RequestedOverrides(),
     user_id="me",
     requested_at=datetime(2026, 3, 4, 9, 12, tzinfo=UTC),
 )

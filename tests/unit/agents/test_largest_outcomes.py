@@ -11,8 +11,8 @@ from scripted_judges import judges
 from story import Story, requested
 
 from cj_stream.contracts.refusal import Refused
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import BatchRequested
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import Essay
 from cj_stream.effects.largest_outcomes import SCORES_BYTES, largest_outcomes, refuse_untellable
 from cj_stream.effects.outcomes import outcome_message

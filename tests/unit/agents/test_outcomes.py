@@ -11,8 +11,8 @@ from scripted_judges import judges, refuses
 from story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.due_outcomes import Outcome
 from cj_stream.domain.identifiers import outcome_event_id
-from cj_stream.domain.outcomes import Outcome
 from cj_stream.domain.records import Context, Overrides
 from cj_stream.effects.outcomes import outcome_message
 from cj_stream.operations.settings import Settings

@@ -8,7 +8,7 @@ from event_log import EVENTS, EventLog
 from ingress import Ingress
 from story import PARTITION, START
 
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.event_log import encode_event
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.engine.messages import encode_message
 from cj_stream.engine.record_batches import NOT_READ

@@ -13,18 +13,18 @@ from story import PARTITION, Story, requested
 from until import until
 
 from cj_stream.content.client import TextMissing
-from cj_stream.contracts.limits import REASONS_LIMIT
-from cj_stream.contracts.log import encode_event
-from cj_stream.contracts.outcomes import OutgoingEvent
+from cj_stream.contracts.event_log import encode_event
+from cj_stream.contracts.message_limits import REASONS_LIMIT
+from cj_stream.contracts.outcome_writer import OutgoingEvent
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import ContentLoaded, Event, OutcomePublished, OutcomeRefused
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.todo import LoadContent, Publish
-from cj_stream.effects import answers as answers_module
-from cj_stream.effects.answers import Answers
+from cj_stream.effects import refusal_answers
 from cj_stream.effects.carry_out import Effects
+from cj_stream.effects.refusal_answers import Answers
 from cj_stream.engine import publisher as publisher_module
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
@@ -172,7 +172,7 @@ async def test_what_was_not_answered_when_the_worker_stops_is_told(
 async def test_answers_that_wait_are_bounded(
     producer: FakeProducer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(answers_module, "KEPT", 1)
+    monkeypatch.setattr(refusal_answers, "KEPT", 1)
     desk = Desk(producer)
     producer.failure = FORBIDDEN
     for _ in range(2):

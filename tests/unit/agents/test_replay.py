@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from contract_samples import MAX_ESSAYS, changed_sample, raw
 
-from cj_stream.contracts.limits import REQUEST_LIMIT
+from cj_stream.contracts.message_limits import REQUEST_LIMIT
 from cj_stream.contracts.refusal import Refused
 from cj_stream.dead_letters.letter import StoredDeadLetter, dead_letter, read_dead_letter
 from cj_stream.dead_letters.replay import why_not_again

@@ -5,7 +5,7 @@ import socket
 import pytest
 from fake_views import FakeViews, detail
 
-from cj_stream.cli.shared.client import ViewError, ViewsClient
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 
 OPENING = (503, {"error": {"code": "opening", "message": "partition 3 is not open yet"}})
 

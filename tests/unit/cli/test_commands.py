@@ -8,8 +8,8 @@ import pytest
 from command_runs import Run
 from fake_views import FakeViews, degraded, detail, explanation, judge, listed, result, serve_views
 
-from cj_stream.cli.batches import watching
-from cj_stream.cli.shared import client, first_answer
+from cj_stream.cli.batches import live_progress
+from cj_stream.cli.shared import first_answer, views_client
 from cj_stream.cli.shared.rendering import CSV_COLUMNS
 
 FAILED = detail("b1", state="FAILED", failure="low_success_rate")
@@ -67,7 +67,7 @@ def test_the_whole_list_is_fetched_page_by_page(run: Run, views: FakeViews) -> N
 def test_what_is_degraded_is_told_whoever_asks_for_what(
     run: Run, views: FakeViews, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(live_progress, "POLL_SECONDS", 0.01)
     views.answer("/batches?limit=100", (200, listed(FAILED, degraded=[degraded()])))
     views.answer("/batches/b1/explain", (200, explanation(degraded=[degraded()])))
     views.answer("/batches/b1", (200, detail(degraded=[degraded()])), (200, detail(state="COMPLETED")))
@@ -95,7 +95,7 @@ def test_that_everybody_is_silent_is_said_while_it_is_waited_for(
 ) -> None:
     monkeypatch.setattr(first_answer, "NEXT_SECONDS", 0.02)
     monkeypatch.setattr(first_answer, "SILENCE_SECONDS", 0.0)
-    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(views_client, "TIMEOUT_SECONDS", 0.3)
     views.frozen = True
     outcome = run("explain", "b1")
     assert outcome.exit_code == 1
@@ -229,7 +229,7 @@ def test_an_objection_of_the_worker_is_shown_and_the_command_fails(run: Run, vie
 def test_watch_succeeds_only_when_every_batch_was_completed(
     run: Run, views: FakeViews, monkeypatch: pytest.MonkeyPatch, state: str, code: int
 ) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(live_progress, "POLL_SECONDS", 0.01)
     views.answer("/batches/b1", (200, detail("b1", state="COMPLETED")))
     views.answer("/batches/b2", (200, detail("b2", state=state)))
     outcome = run("watch", "b1", "b2", "--json")

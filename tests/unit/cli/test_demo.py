@@ -9,7 +9,7 @@ from command_runs import run_command
 from fake_views import detail, result
 
 from cj_stream.cli.batches.ended import Ended
-from cj_stream.cli.batches.submission import Text
+from cj_stream.cli.batches.new_request import EssayText
 from cj_stream.cli.local import demo_batches as module
 from cj_stream.cli.local.demo_batches import DemoBatch, Scale, demo_batches, find_examples
 from cj_stream.cli.local.demo_outcomes import read_outcomes
@@ -21,7 +21,7 @@ SCALE = Scale("the known scale", {"good": 1.0, "bad": -1.0})
 
 
 def batch(expected_state: str = "COMPLETED", scale: Scale | None = SCALE) -> DemoBatch:
-    return DemoBatch("b1", "", "simulated", [Text("good", "x")], expected_state, frozenset(), scale=scale)
+    return DemoBatch("b1", "", "simulated", [EssayText("good", "x")], expected_state, frozenset(), scale=scale)
 
 
 def ended(state: str = "COMPLETED", failure: str | None = None) -> Ended:

@@ -17,7 +17,7 @@ from command_runs import Run, run_command
 from fake_views import FakeViews, detail, result
 from html_checks import Page
 
-from cj_stream.judgement_files.reading import read_judgements
+from cj_stream.judgement_files.reader import read_judgements
 from cj_stream.report.names import LONGEST_LABEL, labels
 from cj_stream.scoring.estimation.estimates import estimate
 from cj_stream.scoring.estimation.fit import Estimator

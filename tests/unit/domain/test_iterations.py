@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from scripted_judges import errs, judges
 from story import BATCH, Story, requested
 
-from cj_stream.domain import judgement
+from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decisions import decide_waiting, iteration_closed
 from cj_stream.domain.draft import NoteKind
@@ -29,7 +29,7 @@ def judge_some(story: Story, count: int, start: int = 0) -> Batch:
 
 def scored(batch: Batch, **fields: float | None) -> ScoresComputed:
     """The report of a fit as real as can be, but for these figures; of itself it reaches nothing."""
-    report = judgement.score(batch)
+    report = computations.score(batch)
     figures = {"reliability": 0.5, "previous_reliability": 0.5, "largest_change": 1.0, **fields}
     return replace(report, scores=replace(report.scores, **figures))
 
@@ -100,7 +100,7 @@ def test_what_follows_a_closed_iteration_is_partial_scoring_and_then_new_pairs()
         change = story.tell(story.verdict(index))
     assert change is not None
     assert ("decided", Decision.TRIGGER_PARTIAL_SCORING) in [(note.kind, note.detail) for note in change.notes]
-    change = story.tell(judgement.score(story.batch))
+    change = story.tell(computations.score(story.batch))
     assert ("decided", Decision.GENERATE_ADAPTIVE_PAIRS) in [(note.kind, note.detail) for note in change.notes]
     assert story.batch.state is BatchState.GENERATING_PAIRS
     assert story.batch.control.stop_reason is None
@@ -152,9 +152,9 @@ def test_a_fit_tells_how_it_differs_from_the_one_a_round_ago() -> None:
     story = Story()
     story.start(MANY_PAIRS)
     judge_some(story, 18)
-    before = judgement.score(story.batch).scores
+    before = computations.score(story.batch).scores
     judge_some(story, 6, start=18)
-    now = judgement.score(story.batch).scores
+    now = computations.score(story.batch).scores
     assert now.previous_reliability == pytest.approx(before.reliability)
     change = max(abs(a - b) for a, b in zip(now.theta, before.theta, strict=True))
     assert now.largest_change == pytest.approx(change)
@@ -167,7 +167,7 @@ def test_it_makes_no_difference_in_which_order_the_verdicts_come() -> None:
         story.start(MANY_PAIRS)
         for index in order:
             story.tell(story.verdict(index), after=1)
-        fits.append(judgement.score(story.batch).scores)
+        fits.append(computations.score(story.batch).scores)
     assert fits[0] == fits[1]
 
 
@@ -191,19 +191,19 @@ def test_whatever_the_wave_size_a_batch_begins_with_the_same_number_of_random_ro
     story = Story(Policy(judging=Judging(wave_size=wave_size), completion_threshold_pct=100))
     batch = story.start(MANY_PAIRS)
     while batch.total_comparisons < 24:
-        assert judgement.pairs_task(batch).random
+        assert computations.pairs_task(batch).random
         batch = judge_some(story, batch.iteration_size, start=batch.total_comparisons - batch.iteration_size)
         story.carry_out(Score, PlanPairs)
         batch = story.batch
     judge_some(story, batch.iteration_size, start=24 - batch.iteration_size)
-    assert not judgement.pairs_task(story.batch).random
+    assert not computations.pairs_task(story.batch).random
 
 
 def test_with_random_pairing_no_pair_is_chosen_by_the_scores() -> None:
     story = Story(Policy(judging=Judging(pairing=PairingPolicy.RANDOM)))
     story.start(MANY_PAIRS)
     judge_some(story, 24)
-    assert judgement.pairs_task(story.batch).random
+    assert computations.pairs_task(story.batch).random
 
 
 def test_pairs_in_flight_are_planned_with_and_failed_ones_are_not() -> None:
@@ -211,7 +211,7 @@ def test_pairs_in_flight_are_planned_with_and_failed_ones_are_not() -> None:
     story.start(MANY_PAIRS)
     judge_some(story, 21)
     story.tell(story.error(21))
-    task = judgement.pairs_task(story.batch)
+    task = computations.pairs_task(story.batch)
     assert list(task.pending) == [task.history[22], task.history[23]]
 
 
@@ -227,7 +227,7 @@ def test_pairs_can_be_judged_again_in_the_other_order_once_all_were_judged() -> 
 def test_a_boundary_is_a_level_or_an_essay_and_one_without_text_marks_none() -> None:
     story = Story(unusable={2: "blank"})
     story.start(MANY_PAIRS, grade_boundaries=(0.5, "essay-3", "essay-2", "essay-0"))
-    task = judgement.fit_task(story.batch)
+    task = computations.fit_task(story.batch)
     assert (list(task.levels), list(task.marks)) == ([0.5], [2, 0])
 
 
@@ -235,7 +235,7 @@ def test_a_final_ranking_holds_every_verdict_there_is() -> None:
     story = Story()
     story.start(MANY_PAIRS, max_comparisons=24)
     judge_some(story, 23)
-    report = judgement.score(story.batch)
+    report = computations.score(story.batch)
     assert report.scores.verdicts == 23
     story.tell(story.verdict(23))
     story.tell(report)
@@ -250,7 +250,7 @@ def test_a_verdict_during_a_partial_fit_causes_no_second_fit() -> None:
     story = Story()
     story.start(MANY_PAIRS)
     judge_some(story, 23)
-    report = judgement.score(story.batch)
+    report = computations.score(story.batch)
     story.tell(story.verdict(23))
     story.tell(report)
     assert story.batch.state is BatchState.GENERATING_PAIRS
@@ -262,7 +262,7 @@ def test_a_fit_of_an_earlier_round_and_a_plan_of_another_iteration_are_stale() -
     plan = PairsPlanned(batch_id=story.batch.batch_id, run=1, iteration=1, pairs=((0, 1),))
     assert story.tell(plan).rows == ()
     judge_some(story, 23)
-    report = judgement.score(story.batch)
+    report = computations.score(story.batch)
     assert story.tell(replace(report, scoring_round=0)).rows == ()
     story.tell(report)
     assert story.tell(report).rows == ()

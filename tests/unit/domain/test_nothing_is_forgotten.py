@@ -9,12 +9,12 @@ import pytest
 from story import Story
 
 from cj_stream.domain.decider import HANDLERS
-from cj_stream.domain.events import AnyEvent, BatchRequested, Callback, Event, RunEvent, VerdictReceived
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
+from cj_stream.domain.events import AnyEvent, BatchRequested, CallbackReceived, Event, RunEvent, VerdictReceived
 from cj_stream.domain.records import Comparison
 from cj_stream.domain.states import TRANSITIONS, BatchState
 
-ELSEWHERE = {BatchRequested, Callback}
+ELSEWHERE = {BatchRequested, CallbackReceived}
 """Requests are decided in `request`; callbacks are resolved to other events before they are decided."""
 
 
@@ -47,7 +47,7 @@ def test_what_a_callback_says_arrives_in_the_row_of_its_comparison() -> None:
     story = Story()
     story.start(3)
     said = msgspec.structs.replace(story.verdict(0, "B"), justification="clearer", provider="p", model="m")
-    shared = set(Callback.__struct_fields__) & set(VerdictReceived.__struct_fields__) - {"batch_id"}
+    shared = set(CallbackReceived.__struct_fields__) & set(VerdictReceived.__struct_fields__) - {"batch_id"}
     verdict = story.batches.resolve(said)
     assert isinstance(verdict, VerdictReceived)
     assert shared >= {"winner", "confidence", "justification", "provider", "model"}

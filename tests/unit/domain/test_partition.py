@@ -11,7 +11,7 @@ from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.events import (
     Action,
     BatchPoisoned,
-    Callback,
+    CallbackReceived,
     ComparisonFailed,
     OperatorCommand,
     SubmissionAccepted,
@@ -30,7 +30,7 @@ def story() -> Story:
     return story
 
 
-def foreign(story: Story, index: int, **fields: object) -> Callback:
+def foreign(story: Story, index: int, **fields: object) -> CallbackReceived:
     """An answer under an id that is not ours, which echoes what was compared."""
     callback = replace(story.verdict(index), correlation_id=str(uuid4()), essay_ids=story.batch.essay_ids(index))
     return replace(callback, **fields)

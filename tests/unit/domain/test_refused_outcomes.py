@@ -8,8 +8,8 @@ from cj_stream.domain.commands import objection
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.decider import WHY_KEPT
 from cj_stream.domain.draft import NoteKind
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import Action, OperatorCommand, OutcomeRefused
-from cj_stream.domain.outcomes import unpublished
 from cj_stream.domain.todo import is_done, todo
 
 COMPLETED, RESULT = f"completed:{FIRST}", f"result:{FIRST}"

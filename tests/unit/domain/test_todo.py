@@ -4,8 +4,8 @@ import pytest
 from scripted_judges import judges
 from story import BATCH, FIRST, Story, requested
 
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import Action, OperatorCommand
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.todo import (
     LoadContent,

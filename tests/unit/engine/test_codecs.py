@@ -76,12 +76,12 @@ def test_a_codec_of_tomorrow_is_called_unknown(number: int) -> None:
 
 
 def test_all_codecs_work_here() -> None:
-    assert codecs.find_problems() == []
+    assert codecs.codec_problems() == []
 
 
 def test_a_missing_library_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codecs, "find_spec", lambda _name: None)
-    problems = codecs.find_problems()
+    problems = codecs.codec_problems()
     assert [name in problem for name, problem in zip(("snappy", "lz4", "zstd"), problems, strict=True)] == [True] * 3
     assert all("install the library cramjam" in problem for problem in problems)
 
@@ -96,6 +96,6 @@ def test_a_library_that_unpacks_something_else_is_found(monkeypatch: pytest.Monk
                 return len(buffer)
 
     monkeypatch.setattr(codecs, "_cramjam", lambda: Broken)
-    (problem,) = codecs.find_problems()
+    (problem,) = codecs.codec_problems()
     assert "zstd" in problem
     assert "not what went in" in problem

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from cj_stream.engine import web_address
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.local_store import FolderError, LocalStore
 from cj_stream.engine.naming import Names
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.operations.settings import Settings
 
 
@@ -54,7 +54,7 @@ def test_what_is_wrong_is_told_under_the_name_of_the_apps_own_variable(tmp_path:
     ):
         ShopSettings(heartbeat_seconds=5)
     assert "SHOP_WEB_HOST=no.such.host.invalid is no" in str(
-        web_address.find_problems("no.such.host.invalid", 1, ShopSettings.names)
+        web_address.address_problems("no.such.host.invalid", 1, ShopSettings.names)
     )
     first, second = (LocalStore(tmp_path, ShopSettings.names) for _ in range(2))
     first.lock()

@@ -13,7 +13,7 @@ import pytest
 import stamina
 from hostile_http import BOMB_BYTES, HostileServer, bomb
 
-from cj_stream.cli.shared.client import ViewError, ViewsClient
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import NotAccepted
 from cj_stream.engine.foreign_answers import (

@@ -7,7 +7,7 @@ import pytest
 from fake_producer import FakeProducer, no_exit
 from until import until
 
-from cj_stream.contracts.log import EVENTS
+from cj_stream.contracts.event_log import EVENTS
 from cj_stream.domain.events import OutcomePublished, VerdictReceived
 from cj_stream.engine import forwarder as gathering
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder

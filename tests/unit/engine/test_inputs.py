@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.overrides import inputs as inputs_module
-from cj_stream.engine.overrides.inputs import DELETED, MADE_ANEW, SHORTER, Applied, Gone, Inputs, Log, begin
+from cj_stream.engine.overrides.inputs import DELETED, MADE_ANEW, SHORTER, AppliedUpTo, Gone, Inputs, LogRange, begin
 from cj_stream.engine.standing import Mark
 from cj_stream.operations.settings import NAMES
 
@@ -28,23 +28,23 @@ def commit(offset: int, topic_id: str = OLD) -> OffsetAndMetadata:
 @pytest.mark.parametrize(
     ("committed", "found", "expected"),
     [
-        (None, Log(0, 9, OLD), (0, None)),
-        (None, Log(4, 9, OLD), (4, None)),
-        (commit(4), Log(4, 9, OLD), (4, None)),
-        (commit(9), Log(4, 9, OLD), (9, None)),
-        (commit(7), Log(0, 9, OLD), (7, None)),
-        (commit(3), Log(4, 9, OLD), (4, Gone(3, 4, DELETED))),
-        (commit(0), Log(9, 9, OLD), (9, Gone(0, 9, DELETED))),
-        (commit(10), Log(4, 9, OLD), (4, Gone(9, 10, SHORTER))),
-        (commit(10, ""), Log(0, 9, OLD), (0, Gone(9, 10, SHORTER))),
-        (commit(5), Log(0, 9, NEW), (0, Gone(5, None, MADE_ANEW))),
-        (commit(5), Log(0, 3, NEW), (0, Gone(5, None, MADE_ANEW))),
-        (commit(5, ""), Log(0, 9, NEW), (5, None)),
-        (commit(5), Log(0, 9, ""), (5, None)),
+        (None, LogRange(0, 9, OLD), (0, None)),
+        (None, LogRange(4, 9, OLD), (4, None)),
+        (commit(4), LogRange(4, 9, OLD), (4, None)),
+        (commit(9), LogRange(4, 9, OLD), (9, None)),
+        (commit(7), LogRange(0, 9, OLD), (7, None)),
+        (commit(3), LogRange(4, 9, OLD), (4, Gone(3, 4, DELETED))),
+        (commit(0), LogRange(9, 9, OLD), (9, Gone(0, 9, DELETED))),
+        (commit(10), LogRange(4, 9, OLD), (4, Gone(9, 10, SHORTER))),
+        (commit(10, ""), LogRange(0, 9, OLD), (0, Gone(9, 10, SHORTER))),
+        (commit(5), LogRange(0, 9, NEW), (0, Gone(5, None, MADE_ANEW))),
+        (commit(5), LogRange(0, 3, NEW), (0, Gone(5, None, MADE_ANEW))),
+        (commit(5, ""), LogRange(0, 9, NEW), (5, None)),
+        (commit(5), LogRange(0, 9, ""), (5, None)),
     ],
 )
 def test_reading_begins_at_the_commit_unless_it_is_not_in_this_log(
-    committed: OffsetAndMetadata | None, found: Log, expected: tuple[int, Gone | None]
+    committed: OffsetAndMetadata | None, found: LogRange, expected: tuple[int, Gone | None]
 ) -> None:
     assert begin(committed, found) == expected
 
@@ -310,8 +310,8 @@ async def test_a_topic_that_was_gone_and_is_back_is_told_although_the_broker_has
 
 def test_a_mark_beside_a_committed_offset_is_no_other_topic_and_stays() -> None:
     mark = Mark(5.0, "its checksum is wrong").beside(OLD)
-    assert begin(OffsetAndMetadata(3, mark), Log(0, 5, OLD)) == (3, None)
-    assert begin(OffsetAndMetadata(3, mark), Log(0, 5, NEW))[0] == 0
+    assert begin(OffsetAndMetadata(3, mark), LogRange(0, 5, OLD)) == (3, None)
+    assert begin(OffsetAndMetadata(3, mark), LogRange(0, 5, NEW))[0] == 0
 
 
 @pytest.mark.parametrize("metadata", ["no id", "\n", "{}", "12345678-1234"])
@@ -339,7 +339,7 @@ async def test_rows_made_from_another_log_are_gone_on_with_from_the_first_record
         broker.commits[FIRST] = committed
     broker.topic_id, broker.at_time = topic_id, {FIRST: SimpleNamespace(offset=3)}
     inputs = new_inputs()
-    inputs.applied = {FIRST: Applied(applied, 1.5)}
+    inputs.applied = {FIRST: AppliedUpTo(applied, 1.5)}
     with capture_logs() as logs:
         begins = await inputs.seek(broker, [FIRST, SECOND])
     assert begins == {FIRST: 3 if another else (0 if committed is None else 7), SECOND: 0}
@@ -352,5 +352,5 @@ async def test_rows_made_from_another_log_are_gone_on_with_from_the_first_record
 async def test_a_log_in_which_everything_is_older_than_the_rows_is_read_from_its_end(broker: Broker) -> None:
     broker.commits = {FIRST: commit(12)}
     inputs = new_inputs()
-    inputs.applied = {FIRST: Applied(11, 1.5)}
+    inputs.applied = {FIRST: AppliedUpTo(11, 1.5)}
     assert await inputs.seek(broker, [FIRST]) == {FIRST: 9}

@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters, Refusal
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.forwarder import EventTooLargeError
 from cj_stream.engine.keyed import KEYED, Item, Rules
 from cj_stream.engine.keyed_service import KeyedService, Read
@@ -20,7 +21,6 @@ from cj_stream.engine.naming import Names
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.runs import Record, Run
-from cj_stream.engine.settings import EngineSettings
 
 PARTITIONS = 8
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from cj_stream.contracts.log import (
+from cj_stream.contracts.event_log import (
     decode_event,
     encode_event,
 )
@@ -15,7 +15,7 @@ from cj_stream.domain.events import (
     AnyEvent,
     BatchPoisoned,
     BatchRequested,
-    Callback,
+    CallbackReceived,
     ComparisonFailed,
     ContentLoaded,
     Event,
@@ -63,7 +63,9 @@ EVERY_KIND: list[Event] = [
         completion_threshold_pct=90,
         origin=Origin(partition=1, offset=70_000, at=1700000000.5),
     ),
-    Callback(batch_id="b", correlation_id="c", essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"),
+    CallbackReceived(
+        batch_id="b", correlation_id="c", essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"
+    ),
     ContentLoaded(**RUN, unusable={0: "blank"}),
     PairsPlanned(**RUN, iteration=1, pairs=((0, 1), (1, 2))),
     SubmissionAccepted(**ATTEMPT),

@@ -12,7 +12,7 @@ from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.limits import DEFAULT_TOPIC_LIMIT
-from cj_stream.engine.provisioning import ProvisioningError, create_topics, find_problems
+from cj_stream.engine.provisioning import ProvisioningError, create_topics, topic_problems
 from cj_stream.operations.settings import NAMES, Settings
 
 OWN = next(spec for spec in registry(Settings()) if not spec.external)
@@ -90,28 +90,28 @@ async def test_a_topic_with_too_few_or_too_many_partitions_is_a_problem(
     found: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached(Cluster([1] * found), monkeypatch)
-    (problem,) = await find_problems(BROKER, [OWN])
+    (problem,) = await topic_problems(BROKER, [OWN])
     assert f"partition count of {found} instead of {OWN.partitions}" in problem
 
 
 @pytest.mark.parametrize("policy", ["delete,compact", "other"])
 async def test_a_topic_with_another_cleanup_policy_is_a_problem(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reached(Cluster([1] * OWN.partitions), monkeypatch)
-    (problem,) = await find_problems(BROKER, [replace(OWN, cleanup=policy)])
+    (problem,) = await topic_problems(BROKER, [replace(OWN, cleanup=policy)])
     assert f"instead of {policy}" in problem
 
 
 async def test_a_log_that_does_not_take_the_largest_record_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster([1] * OWN.partitions)
     reached(cluster, monkeypatch)
-    assert await find_problems(BROKER, [OWN]) == []
+    assert await topic_problems(BROKER, [OWN]) == []
     cluster.largest = OWN.largest_record - 1
-    (problem,) = await find_problems(BROKER, [OWN])
+    (problem,) = await topic_problems(BROKER, [OWN])
     assert f"at most {OWN.largest_record - 1} bytes" in problem
     assert "--add-config max.message.bytes=" in problem
-    assert await find_problems(BROKER, [replace(OWN, largest_record=0)]) == []
+    assert await topic_problems(BROKER, [replace(OWN, largest_record=0)]) == []
 
 
 async def test_a_topic_of_the_platform_may_be_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
     reached(Cluster([1] * (OWN.partitions + 1)), monkeypatch)
-    assert await find_problems(BROKER, [replace(OWN, external=True, cleanup="other")]) == []
+    assert await topic_problems(BROKER, [replace(OWN, external=True, cleanup="other")]) == []

@@ -247,7 +247,7 @@ def test_a_batch_that_claims_the_offsets_of_the_one_behind_it_stands() -> None:
 def test_a_giant_among_compressed_records_loses_its_value_and_the_others_are_read(
     codec: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_batches, "RECORD_LIMIT", MEGABYTE)
+    monkeypatch.setattr(record_batches, "UNPACKED_RECORD_LIMIT", MEGABYTE)
     bomb = batch([b"before", bytes(2 * MEGABYTE), b"behind"], codec=codec)
     found = read(bomb, end=3, room=8 * MEGABYTE)
     assert found.damage is None
@@ -258,7 +258,7 @@ def test_a_giant_among_compressed_records_loses_its_value_and_the_others_are_rea
 
 
 def test_a_giant_in_a_changelog_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_batches, "RECORD_LIMIT", MEGABYTE)
+    monkeypatch.setattr(record_batches, "UNPACKED_RECORD_LIMIT", MEGABYTE)
     found = read(batch([b"before", bytes(2 * MEGABYTE)], codec=GZIP), end=2, room=8 * MEGABYTE, replace=False)
     assert entries(found.records) == [(0, b"key", b"before")]
     assert found.damage is not None

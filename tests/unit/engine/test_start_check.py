@@ -20,7 +20,7 @@ class Broker:
     def __init__(self, *answers: list[str] | None) -> None:
         self.answers = list(answers)
 
-    async def find_problems(self, _bootstrap: str, _specs: Any) -> list[str]:
+    async def topic_problems(self, _bootstrap: str, _specs: Any) -> list[str]:
         answer = self.answers.pop(0)
         if answer is None:
             raise ProvisioningError("no Kafka answers")
@@ -44,7 +44,7 @@ async def test_a_worker_waits_for_kafka_and_says_so_now_and_then(
 ) -> None:
     broker = Broker(*[None] * 11, [])
     seconds = itertools.count(step=3)
-    monkeypatch.setattr(start_check, "find_problems", broker.find_problems)
+    monkeypatch.setattr(start_check, "topic_problems", broker.topic_problems)
     monkeypatch.setattr(start_check, "monotonic", lambda: next(seconds))
     with capture_logs() as logs:
         await start_check.check_topics(Settings(kafka_bootstrap="127.0.0.1:1, no-such-host.invalid:9092"), [])
@@ -58,7 +58,7 @@ async def test_a_worker_waits_for_kafka_and_says_so_now_and_then(
 async def test_what_takes_connections_and_is_no_kafka_is_told(
     refused: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start_check, "find_problems", Broker(None, []).find_problems)
+    monkeypatch.setattr(start_check, "topic_problems", Broker(None, []).topic_problems)
     with socket.create_server(("127.0.0.1", 0)) as server, capture_logs() as logs:
         await start_check.check_topics(Settings(kafka_bootstrap=f"127.0.0.1:{server.getsockname()[1]}"), [])
     assert "takes connections, but does not answer as Kafka without TLS does" in logs[0]["found"]
@@ -68,7 +68,7 @@ async def test_what_takes_connections_and_is_no_kafka_is_told(
 async def test_a_wrong_topic_keeps_the_worker_from_starting_also_after_a_wait(
     refused: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start_check, "find_problems", Broker(None, ["a topic is missing"]).find_problems)
+    monkeypatch.setattr(start_check, "topic_problems", Broker(None, ["a topic is missing"]).topic_problems)
     await start_check.check_topics(Settings(), [])
     assert refused == ["a topic is missing"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import faust
 import pytest
 
-from cj_stream.engine.overrides.app import HardenedApp
+from cj_stream.engine.overrides.faust_app import HardenedApp
 
 
 class Stopping(HardenedApp):

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
 from questions import question
 
-from cj_stream.contracts.callbacks import Callback, read_callback
+from cj_stream.contracts.callback_reader import Callback, read_callback
 from cj_stream.contracts.comparison_api import NotAccepted, read_response
 from cj_stream.contracts.refusal import Refused
 from cj_stream.gateway.desk import Desk, Latency

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from scripted_judges import judges
 from story import BATCH, IDS, PARTITION, Story
 
-from cj_stream.contracts.log import encode_event
+from cj_stream.contracts.event_log import encode_event
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import (
     Event,

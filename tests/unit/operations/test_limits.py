@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from cj_stream.contracts.limits import (
+from cj_stream.contracts.event_log import encode_event
+from cj_stream.contracts.message_limits import (
     MOST_ESSAYS,
     MOST_PLANNED_PAIRS,
 )
-from cj_stream.contracts.log import encode_event
 from cj_stream.domain.events import BatchRequested, PairsPlanned
 from cj_stream.domain.records import Context, Essay
 from cj_stream.engine.limits import EVENT_LIMIT

@@ -106,7 +106,7 @@ async def test_only_a_batch_that_changed_is_asked_what_it_has_to_do(
         asked.append(batch.batch_id)
         return duties(batch)
 
-    monkeypatch.setattr("cj_stream.effects.work.duties", counted)
+    monkeypatch.setattr("cj_stream.effects.batch_work.duties", counted)
     dispatch = dispatcher(world)
     dispatch.committed(PARTITION, 0, [new("a"), new("b"), new("c")])
     await until(lambda: len(world.running) == 3)

@@ -11,8 +11,8 @@ from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.evidence import ENOUGH, HIGHEST_WITHOUT, bounded, log_evidence
 from cj_stream.scoring.estimation.likelihood import Likelihood
 from cj_stream.scoring.estimation.newton import SPARSE_ITEMS, Mode, maximize
-from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.simulation.study import Design, Scheme, replicate
+from cj_stream.scoring.simulation.accuracy import Design, Scheme, replicate
+from cj_stream.scoring.simulation.judge_models import JudgeKind, JudgeModel
 
 
 def evidence(data: Comparisons, spread: float, position: bool = False) -> float:
@@ -85,7 +85,7 @@ def test_of_many_items_the_evidence_is_rather_too_small() -> None:
 
 @pytest.mark.parametrize("essays", [10, 30])
 def test_coin_flips_do_not_seem_reliable_after_adaptive_pairs_however_often_one_looks(essays: int) -> None:
-    coins = Design(essays, 1.0, SimulatedJudge(JudgeKind.COIN), Scheme.ADAPTIVE)
+    coins = Design(essays, 1.0, JudgeModel(JudgeKind.COIN), Scheme.ADAPTIVE)
     looks = [5, 6, 7, 8, 9] if essays == 10 else [6, 8, 10, 12]
     for seed in range(8):
         assert max(at.reliability for at in replicate(coins, looks, seed)) <= HIGHEST_WITHOUT

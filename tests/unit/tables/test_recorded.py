@@ -16,18 +16,18 @@ from story import MemoryTable
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested
-from cj_stream.contracts.callbacks import read_callback
-from cj_stream.contracts.log import (
+from cj_stream.contracts.callback_reader import read_callback
+from cj_stream.contracts.event_log import (
     decode_event,
     encode_event,
 )
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import read_request
+from cj_stream.contracts.request_reader import read_request
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.events import AnyEvent, BatchRequested, Callback, Event
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
+from cj_stream.domain.events import AnyEvent, BatchRequested, CallbackReceived, Event
 from cj_stream.domain.identifiers import CorrelationIds, batch_seed
-from cj_stream.domain.outcomes import Outcome, OutcomeKind
 from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
@@ -40,7 +40,7 @@ from cj_stream.engine.rows import (
     row_position,
 )
 from cj_stream.operations.settings import Settings
-from cj_stream.tables.batches import BatchRows
+from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import (
     KINDS,
     decode_row,
@@ -48,7 +48,7 @@ from cj_stream.tables.codec import (
     read_key,
     row_key,
 )
-from cj_stream.views.comparisons import comparisons_page
+from cj_stream.views.comparisons_page import comparisons_page
 from cj_stream.views.result import result
 from cj_stream.views.summary import Place, detail
 
@@ -231,7 +231,7 @@ def test_every_message_from_outside_becomes_the_event_that_it_became(recording: 
     told = {
         (event.correlation_id, event.winner, event.error_code): event
         for event in logged_then
-        if isinstance(event, Callback)
+        if isinstance(event, CallbackReceived)
     }
     refused: Counter[str] = Counter()
     for record in recording.of("assessment_request_topic"):

@@ -6,7 +6,7 @@ from story import BATCH, Story
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.engine.partitioning import home_partition
-from cj_stream.views import batches
+from cj_stream.views import batch_pages
 
 HOME = home_partition(BATCH, 8)
 
@@ -77,7 +77,7 @@ async def test_a_bad_body_is_refused(worker: Served) -> None:
 async def test_a_command_the_broker_is_slow_with_is_not_taken_back(
     worker: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "ACKNOWLEDGE_SECONDS", 0.01)
+    monkeypatch.setattr(batch_pages, "ACKNOWLEDGE_SECONDS", 0.01)
     worker.acknowledges = False
 
     status, found = await worker.command(f"/batches/{BATCH}/cancel")

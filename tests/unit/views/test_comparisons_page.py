@@ -7,7 +7,7 @@ from story import IDS, PARTITION, Story
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.records import ComparisonStatus
-from cj_stream.views.comparisons import comparisons_page
+from cj_stream.views.comparisons_page import comparisons_page
 
 
 def page(batch: Batch, status: ComparisonStatus | None = None, offset: int = 0, limit: int = 100) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from cj_stream.domain.states import BatchState
-from cj_stream.engine.answers import ApiError
+from cj_stream.engine.web_answers import ApiError
 from cj_stream.views.parameters import check_token, integer, member, reason_of, run_number
 
 TOKEN = SecretStr("a secret of å few words")

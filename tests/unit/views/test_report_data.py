@@ -7,7 +7,7 @@ from served_views import Serve
 from story import BATCH, Story
 
 from cj_stream.cli.judgements.report_batch import batch_data
-from cj_stream.cli.shared.client import ViewsClient
+from cj_stream.cli.shared.views_client import ViewsClient
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.scoring.estimation.estimates import estimate
 

@@ -5,11 +5,11 @@ import pytest
 from scripted_judges import judges
 from story import FIRST, SECOND, START, Story, requested
 
+from cj_stream.domain.admission import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.draft import NoteKind
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import Origin
-from cj_stream.domain.requests import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
 from cj_stream.scoring.pairing.pairing import PairingPolicy

@@ -15,6 +15,7 @@ import faust
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 
 from cj_stream.engine.address import advertised_host
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.lifecycle import Lifecycle
 from cj_stream.engine.limits import RECORD_LIMIT
@@ -28,7 +29,6 @@ from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstTableManager
 from cj_stream.engine.process import refuse_to_start
 from cj_stream.engine.rows import RowKeys
-from cj_stream.engine.settings import EngineSettings
 
 SETTLE_SECONDS = 10.0
 REQUEST_SECONDS = 90.0

@@ -23,7 +23,7 @@ from cj_stream.contracts.fields import (
     readable_uuid,
 )
 from cj_stream.contracts.knobs import BatchingMode, read_knobs
-from cj_stream.contracts.limits import REQUEST_LIMIT, REQUESTED_ESSAY_BYTES
+from cj_stream.contracts.message_limits import REQUEST_LIMIT, REQUESTED_ESSAY_BYTES
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.engine.texts import clip
 from cj_stream.scoring.pairing.pairing import PairingPolicy
@@ -43,14 +43,14 @@ _BATCH_ID_PATHS = (
 """Where the batch id may stand, in the order in which it is looked for."""
 
 
-class Essay(NamedTuple):
+class RequestedEssay(NamedTuple):
     """One essay to be ranked and the storage id of its text."""
 
     essay_id: str
     text_storage_id: str
 
 
-class Overrides(Struct, frozen=True, kw_only=True):
+class RequestedOverrides(Struct, frozen=True, kw_only=True):
     """What the requester wants of the judge; ``None`` leaves it to the service. A temperature of 0.0 is a value."""
 
     model: str | None = None
@@ -72,10 +72,10 @@ class AssessmentRequest(Struct, frozen=True, kw_only=True):
 
     batch_id: str
     correlation_id: UUID | None
-    essays: tuple[Essay, ...]
+    essays: tuple[RequestedEssay, ...]
     language: str | None
     course_code: str | None
-    overrides: Overrides
+    overrides: RequestedOverrides
     prompt_storage_id: str | None = None
     essay_instructions: str | None = None
     assignment_id: str | None = None
@@ -228,7 +228,7 @@ def _required_batch_id(data: Mapping[str, Any]) -> str:
     return batch_id
 
 
-def _checked_essays(essays: list[_Essay], max_essays: int) -> tuple[Essay, ...]:
+def _checked_essays(essays: list[_Essay], max_essays: int) -> tuple[RequestedEssay, ...]:
     field = "data.essays_for_cj"
     if all(essay.essay_id.startswith(ANCHOR_PREFIX) for essay in essays):
         raise Refused("no_essays", f"{field} names no student's essay: send at least one.", field=field)
@@ -239,10 +239,10 @@ def _checked_essays(essays: list[_Essay], max_essays: int) -> tuple[Essay, ...]:
     if count > 1:
         detail = f"{field} has the essay id {clip(repr(essay_id), 80)} {count} times: send every essay once."
         raise Refused("duplicate_essay_ids", detail, field=field)
-    return tuple(Essay(essay.essay_id, essay.text_storage_id) for essay in essays)
+    return tuple(RequestedEssay(essay.essay_id, essay.text_storage_id) for essay in essays)
 
 
-def _refuse_unknown_marks(boundaries: tuple[float | str, ...], essays: tuple[Essay, ...]) -> None:
+def _refuse_unknown_marks(boundaries: tuple[float | str, ...], essays: tuple[RequestedEssay, ...]) -> None:
     known = {essay.essay_id for essay in essays}
     unknown = next((mark for mark in boundaries if isinstance(mark, str) and mark not in known), None)
     if unknown is not None:
@@ -253,8 +253,8 @@ def _refuse_unknown_marks(boundaries: tuple[float | str, ...], essays: tuple[Ess
         raise Refused("invalid_value", detail, field=field)
 
 
-def _overrides(wire: _Overrides) -> Overrides:
-    return Overrides(
+def _overrides(wire: _Overrides) -> RequestedOverrides:
+    return RequestedOverrides(
         model=wire.model_override,
         temperature=wire.temperature_override,
         max_tokens=wire.max_tokens_override,

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from cj_stream.agents.requests import requested
-from cj_stream.cli.batches.watching import TERMINAL_STATES
-from cj_stream.contracts.requests import AssessmentRequest
+from cj_stream.cli.batches.live_progress import TERMINAL_STATES
+from cj_stream.contracts.request_reader import AssessmentRequest
 
 
 class Fate(StrEnum):

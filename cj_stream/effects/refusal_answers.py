@@ -11,7 +11,7 @@ import asyncio
 
 import structlog
 
-from cj_stream.contracts.outcomes import OutgoingEvent
+from cj_stream.contracts.outcome_writer import OutgoingEvent
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.publisher import Deliveries, Publisher, RecordRefusedError, TopicRefusesError
 from cj_stream.operations.metrics import Metrics

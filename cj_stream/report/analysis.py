@@ -27,7 +27,7 @@ class Marking:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Analysis:
     """A set of judgements, scored and assessed.
 
     Attributes:

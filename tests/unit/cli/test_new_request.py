@@ -13,9 +13,9 @@ from command_runs import Run
 from fake_views import FakeViews, detail, result
 
 from cj_stream.agents.requests import requested
-from cj_stream.cli.batches.submission import Text, Wishes, read_texts, store, submit
+from cj_stream.cli.batches.new_request import EssayText, Wishes, read_texts, request_ranking, store
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import AssessmentRequest, Essay, read_request
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, read_request
 from cj_stream.engine import clients
 from cj_stream.operations.settings import Settings
 
@@ -74,13 +74,13 @@ def essays_folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_gives_its_text_files_in_the_order_of_their_names(tmp_path: Path) -> None:
-    assert read_texts(essays_folder(tmp_path)) == [Text("a", "Først."), Text("b", "Second.")]
+    assert read_texts(essays_folder(tmp_path)) == [EssayText("a", "Først."), EssayText("b", "Second.")]
 
 
 def test_a_csv_gives_texts_or_storage_ids(csv_file: Callable[[str], Path]) -> None:
     texts = read_texts(csv_file('\ufeffessay_id,text\ne1,"One,\ntwo."\n'))
-    assert texts == [Text("e1", "One,\ntwo.")]
-    assert read_texts(csv_file("storage_id,essay_id,mark\ns1,e1,B\n")) == [Text("e1", None, "s1")]
+    assert texts == [EssayText("e1", "One,\ntwo.")]
+    assert read_texts(csv_file("storage_id,essay_id,mark\ns1,e1,B\n")) == [EssayText("e1", None, "s1")]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_texts_and_task_are_stored_and_the_request_names_them(
     settings: Settings, sent: list[tuple[str, bytes, bytes]], tmp_path: Path
 ) -> None:
     wishes = Wishes("b1", CORRELATION, task="Think!", model="m", max_comparisons=50, threshold=0.9, language="sv")
-    await submit(settings, [Text("e1", "One."), Text("e2", storage_id="known")], wishes)
+    await request_ranking(settings, [EssayText("e1", "One."), EssayText("e2", storage_id="known")], wishes)
     ((topic, value, key),) = sent
     request = read_request(value, max_essays=10)
     assert (topic, key) == (settings.assessment_request_topic, b"b1")
@@ -119,14 +119,14 @@ async def test_texts_and_task_are_stored_and_the_request_names_them(
     assert (request.overrides.model, request.max_comparisons, request.completion_threshold) == ("m", 50, 0.9)
     assert request.language == "sv"
     first, second = request.essays
-    assert second == Essay("e2", "known")
+    assert second == RequestedEssay("e2", "known")
     stored = {path.stem: path.read_text() for path in (tmp_path / "content").iterdir()}
     assert stored == {first.text_storage_id: "One.", request.prompt_storage_id: "Think!"}
 
 
 async def test_what_the_service_would_refuse_is_not_sent(settings: Settings, sent: list[object]) -> None:
     with pytest.raises(Refused, match="duplicate_essay_ids"):
-        await submit(settings, [Text("e1", "One."), Text("e1", "Two.")], Wishes("b1", CORRELATION))
+        await request_ranking(settings, [EssayText("e1", "One."), EssayText("e1", "Two.")], Wishes("b1", CORRELATION))
     assert sent == []
 
 

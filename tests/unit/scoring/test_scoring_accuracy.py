@@ -7,14 +7,14 @@ import pytest
 
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.estimator import map_estimate
-from cj_stream.scoring.simulation.simulated_judges import JudgeKind, SimulatedJudge
-from cj_stream.scoring.simulation.study import Accuracy, Design, Scheme, accuracy, expected_accuracies, replicate
+from cj_stream.scoring.simulation.accuracy import Accuracy, Design, Scheme, accuracy, expected_accuracies, replicate
+from cj_stream.scoring.simulation.judge_models import JudgeKind, JudgeModel
 
 SEED = 11
-DESIGN = Design(12, 2.0, SimulatedJudge(), Scheme.ADAPTIVE)
+DESIGN = Design(12, 2.0, JudgeModel(), Scheme.ADAPTIVE)
 
 
-def first_wins(judge: SimulatedJudge, difference: float, progress: float = 0.5, count: int = 40_000) -> float:
+def first_wins(judge: JudgeModel, difference: float, progress: float = 0.5, count: int = 40_000) -> float:
     rng = np.random.default_rng(SEED)
     return float(judge.first_wins(np.full(count, difference), np.full(count, progress), rng).mean())
 
@@ -26,22 +26,20 @@ def logistic(logit: float) -> float:
 @pytest.mark.parametrize(
     ("judge", "progress", "logit"),
     [
-        (SimulatedJudge(), 0.0, 1.2),
-        (SimulatedJudge(quality=0.5), 0.0, 0.6),
-        (SimulatedJudge(position_bias=-0.7), 0.0, 0.5),
-        (SimulatedJudge(JudgeKind.DRIFTING), 0.0, 1.8),
-        (SimulatedJudge(JudgeKind.DRIFTING), 1.0, 0.6),
-        (SimulatedJudge(JudgeKind.COIN, position_bias=3.0), 0.0, 0.0),
+        (JudgeModel(), 0.0, 1.2),
+        (JudgeModel(quality=0.5), 0.0, 0.6),
+        (JudgeModel(position_bias=-0.7), 0.0, 0.5),
+        (JudgeModel(JudgeKind.DRIFTING), 0.0, 1.8),
+        (JudgeModel(JudgeKind.DRIFTING), 1.0, 0.6),
+        (JudgeModel(JudgeKind.COIN, position_bias=3.0), 0.0, 0.0),
     ],
 )
-def test_a_judge_prefers_the_first_as_often_as_its_kind_says(
-    judge: SimulatedJudge, progress: float, logit: float
-) -> None:
+def test_a_judge_prefers_the_first_as_often_as_its_kind_says(judge: JudgeModel, progress: float, logit: float) -> None:
     assert first_wins(judge, 1.2, progress) == pytest.approx(logistic(logit), abs=0.01)
 
 
 def test_mixed_judges_are_less_sharp_on_the_whole() -> None:
-    assert 0.5 < first_wins(SimulatedJudge(JudgeKind.MIXED), 2.0) < logistic(2.0) - 0.01
+    assert 0.5 < first_wins(JudgeModel(JudgeKind.MIXED), 2.0) < logistic(2.0) - 0.01
 
 
 def test_the_same_seed_gives_the_same_batch_and_another_seed_another() -> None:
@@ -56,12 +54,12 @@ def test_more_comparisons_and_better_judges_give_better_rankings(scheme: Scheme)
     assert few.spearman < many.spearman
     assert few.kendall < many.kendall
     assert few.rmse > many.rmse
-    coin = expected_accuracies(replace(design, judge=SimulatedJudge(JudgeKind.COIN)), [10], seeds)[0].mean
+    coin = expected_accuracies(replace(design, judge=JudgeModel(JudgeKind.COIN)), [10], seeds)[0].mean
     assert abs(coin.spearman) < 0.3 < many.spearman
 
 
 def test_where_the_pairs_are_used_up_nothing_more_is_learnt() -> None:
-    small = Design(4, 2.0, SimulatedJudge(), Scheme.ADAPTIVE)
+    small = Design(4, 2.0, JudgeModel(), Scheme.ADAPTIVE)
     assert len(set(replicate(small, [3, 6, 20], SEED))) == 1
 
 
@@ -98,7 +96,7 @@ def test_every_replication_is_told() -> None:
 
 
 def test_coin_flips_do_not_seem_reliable_however_their_pairs_were_chosen() -> None:
-    coins = replace(DESIGN, essays=30, judge=SimulatedJudge(JudgeKind.COIN))
+    coins = replace(DESIGN, essays=30, judge=JudgeModel(JudgeKind.COIN))
     reported = np.array([[fit.reliability for fit in replicate(coins, (10, 20), seed)] for seed in range(10)])
     assert reported.max() < 0.5
     assert reported.mean() < 0.2

@@ -15,11 +15,11 @@ import msgspec
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.decisions import advance
 from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.due_outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.events import BatchRequested
 from cj_stream.domain.identifiers import batch_seed
-from cj_stream.domain.outcomes import Outcome, OutcomeKind, owed_to
 from cj_stream.domain.policy import Policy
-from cj_stream.domain.records import Control, Origin, Refusal, Roster
+from cj_stream.domain.records import Control, Origin, RefusedRequest, Roster
 from cj_stream.domain.states import BatchState
 
 REFUSALS_KEPT = 100
@@ -143,14 +143,14 @@ def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
     kept = _kept(draft.batch.control, correlation_id)
     told, control = {_name(refusal) for refusal in kept}, draft.batch.control
     draft.control(
-        refusals=(*kept, Refusal(correlation_id=correlation_id, reason=reason, at=draft.at)),
+        refusals=(*kept, RefusedRequest(correlation_id=correlation_id, reason=reason, at=draft.at)),
         published=tuple(name for name in control.published if name in told),
         unpublishable=tuple(refused for refused in control.unpublishable if refused.outcome in told),
     )
     draft.note(NoteKind.REQUEST_REFUSED, correlation_id)
 
 
-def _kept(control: Control, besides: str) -> list[Refusal]:
+def _kept(control: Control, besides: str) -> list[RefusedRequest]:
     """Return the refusals to keep when one more comes: those already told go first, the oldest of them."""
     others = [refusal for refusal in control.refusals if refusal.correlation_id != besides]
     published = {*control.published, *(refused.outcome for refused in control.unpublishable)}
@@ -159,5 +159,5 @@ def _kept(control: Control, besides: str) -> list[Refusal]:
     return [refusal for refusal in others if refusal.correlation_id not in forgotten][1 - UNTOLD_KEPT :]
 
 
-def _name(refusal: Refusal) -> str:
+def _name(refusal: RefusedRequest) -> str:
     return Outcome(OutcomeKind.REFUSED, refusal.correlation_id).name

@@ -6,9 +6,9 @@ import pytest
 from fake_views import FakeViews, detail, explanation
 from rich.console import Console
 
-from cj_stream.cli.batches import watching
-from cj_stream.cli.batches.watching import watch
-from cj_stream.cli.shared.client import ViewError, ViewsClient
+from cj_stream.cli.batches import live_progress
+from cj_stream.cli.batches.live_progress import show_until_ended
+from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 
 UNKNOWN = (404, {"error": {"code": "unknown_batch", "message": "There is no batch 'b1'."}})
 DONE = detail(
@@ -22,14 +22,14 @@ DONE = detail(
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(live_progress, "POLL_SECONDS", 0.01)
 
 
 async def shown(views: FakeViews, *batch_ids: str, terminal: bool = False, patience: float = 5.0) -> str:
     """Watch until the end and return what was printed."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
     async with ViewsClient([views.url]) as client:
-        await watch(client, batch_ids, console, patience=patience)
+        await show_until_ended(client, batch_ids, console, patience=patience)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -32,14 +32,15 @@ from cj_stream.contracts.fields import (
     readable_uuid,
 )
 from cj_stream.contracts.refusal import Refused, validated
-from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, Slot, slot_or_error
+from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, slot_or_error
+from cj_stream.domain.records import Slot
 from cj_stream.engine.texts import clip
 
 JUSTIFICATION_KEPT = 2_000
 """Characters kept of a justification."""
 JUSTIFICATION_LIMIT = 64 * 1024
 """Bytes of a justification, in UTF-8; a verdict with a longer one is refused."""
-MESSAGE_LIMIT = 500
+CALLBACK_MESSAGE_CHARACTERS = 500
 ERROR_CODE_LIMIT = 255
 
 
@@ -163,9 +164,11 @@ def _outcome(result: _Result) -> _Outcome:
             raise Refused("winner_and_error", detail, field="data.error_detail")
         return _verdict(winner, result)
     if error is not None:
-        return _Outcome(error_code=error.error_code, error_message=clip(error.message or "", MESSAGE_LIMIT))
+        return _Outcome(
+            error_code=error.error_code, error_message=clip(error.message or "", CALLBACK_MESSAGE_CHARACTERS)
+        )
     if winner == "error":
-        message = clip(result.justification or "The judge named no winner.", MESSAGE_LIMIT)
+        message = clip(result.justification or "The judge named no winner.", CALLBACK_MESSAGE_CHARACTERS)
         return _Outcome(error_code=JUDGE_GAVE_NO_WINNER, error_message=message)
     raise Refused(
         "neither_winner_nor_error",
@@ -233,7 +236,7 @@ class _PlainEcho(Struct):
 
 class _PlainError(Struct):
     error_code: Annotated[str, Meta(min_length=1, max_length=ERROR_CODE_LIMIT)]
-    message: Annotated[str, Meta(max_length=MESSAGE_LIMIT)] | None = None
+    message: Annotated[str, Meta(max_length=CALLBACK_MESSAGE_CHARACTERS)] | None = None
 
 
 class _PlainData(Struct):

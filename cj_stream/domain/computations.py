@@ -17,7 +17,8 @@ from cj_stream.domain.records import ComparisonStatus, Scores
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit
-from cj_stream.scoring.pairing.pairing import MIN_RANDOM_ROUNDS, Pair, PairingPolicy, plan_pairs
+from cj_stream.scoring.pairing.matching import Pair
+from cj_stream.scoring.pairing.pairing import MIN_RANDOM_ROUNDS, PairingPolicy, plan_pairs
 from cj_stream.scoring.quality.certainty import classification_accuracy
 from cj_stream.scoring.quality.stopping import largest_change
 
@@ -54,12 +55,12 @@ class FitTask:
 
 def plan(batch: Batch) -> PairsPlanned:
     """Choose the next pairs: random matchings first, then the most informative pairs."""
-    return pairs_planned(batch, choose_pairs(pairs_task(batch)))
+    return pairs_event(batch, choose_pairs(pairs_task(batch)))
 
 
 def score(batch: Batch) -> ScoresComputed:
     """Fit the model to every verdict there is."""
-    return scores_computed(batch, compute_scores(fit_task(batch)))
+    return scores_event(batch, compute_scores(fit_task(batch)))
 
 
 def pairs_task(batch: Batch) -> PairsTask:
@@ -91,7 +92,7 @@ def choose_pairs(task: PairsTask) -> list[Pair]:
     )
 
 
-def pairs_planned(batch: Batch, pairs: Sequence[Pair]) -> PairsPlanned:
+def pairs_event(batch: Batch, pairs: Sequence[Pair]) -> PairsPlanned:
     """Report the chosen pairs."""
     return PairsPlanned(
         batch_id=batch.batch_id,
@@ -142,7 +143,7 @@ def compute_scores(task: FitTask) -> Scores:
     )
 
 
-def scores_computed(batch: Batch, scores: Scores) -> ScoresComputed:
+def scores_event(batch: Batch, scores: Scores) -> ScoresComputed:
     """Report the fit."""
     return ScoresComputed(
         batch_id=batch.batch_id, run=batch.run, scoring_round=batch.control.scoring_round, scores=scores

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 
 from cj_stream.content.client import ContentClient
 from cj_stream.content.stores import MAX_TEXT_BYTES
+from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides, read_request
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import AssessmentRequest, Essay, Overrides, read_request
 from cj_stream.operations.settings import Settings
 
 USER = "cj-stream"
@@ -22,7 +22,7 @@ _STOP_SECONDS = 3.0
 _UPLOADS_AT_ONCE = 8
 
 
-class Text(NamedTuple):
+class EssayText(NamedTuple):
     """An essay to be submitted: with its text, or with the storage id under which the text already lies."""
 
     essay_id: str
@@ -43,7 +43,7 @@ class Wishes(NamedTuple):
     threshold: float | None = None
 
 
-def read_texts(path: Path) -> list[Text]:
+def read_texts(path: Path) -> list[EssayText]:
     """Return the essays of a folder (each ``*.txt``, named by its file) or of a CSV.
 
     The CSV's first line names the columns ``essay_id`` and ``text`` or ``storage_id``. Raises ValueError naming the
@@ -58,9 +58,9 @@ def read_texts(path: Path) -> list[Text]:
     return texts
 
 
-def _texts_of_folder(folder: Path) -> Iterator[Text]:
+def _texts_of_folder(folder: Path) -> Iterator[EssayText]:
     for path in sorted(folder.glob("*.txt")):
-        yield Text(path.stem, text=_decoded(path))
+        yield EssayText(path.stem, text=_decoded(path))
 
 
 def _decoded(path: Path) -> str:
@@ -70,7 +70,7 @@ def _decoded(path: Path) -> str:
         raise ValueError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
 
 
-def _texts_of_csv(path: Path) -> Iterator[Text]:
+def _texts_of_csv(path: Path) -> Iterator[EssayText]:
     csv.field_size_limit(MAX_TEXT_BYTES)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -81,19 +81,19 @@ def _texts_of_csv(path: Path) -> Iterator[Text]:
             for row in rows:
                 if not row["essay_id"] or (row.get("text") is None and row.get("storage_id") is None):
                     raise ValueError(f"{path}, line {rows.line_num}: a column is empty or missing")
-                yield Text(row["essay_id"], row.get("text"), row.get("storage_id"))
+                yield EssayText(row["essay_id"], row.get("text"), row.get("storage_id"))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV in UTF-8: {error}") from error
 
 
-async def submit(settings: Settings, texts: Sequence[Text], wishes: Wishes) -> AssessmentRequest:
+async def request_ranking(settings: Settings, texts: Sequence[EssayText], wishes: Wishes) -> AssessmentRequest:
     """Store the texts, send the request, and return it once the broker has it. Raises what `store` and `send` raise."""
     request = await store(settings, texts, wishes)
     await send(settings, request)
     return request
 
 
-async def store(settings: Settings, texts: Sequence[Text], wishes: Wishes) -> AssessmentRequest:
+async def store(settings: Settings, texts: Sequence[EssayText], wishes: Wishes) -> AssessmentRequest:
     """Store the texts and return the request for their ranking, checked as the service will check it.
 
     Raises Refused for a request that the service would not take, ContentError when a text cannot be stored.
@@ -117,24 +117,24 @@ async def send(settings: Settings, request: AssessmentRequest) -> None:
                 await producer.stop()
 
 
-async def _stored(content: ContentClient, texts: Sequence[Text]) -> tuple[Essay, ...]:
+async def _stored(content: ContentClient, texts: Sequence[EssayText]) -> tuple[RequestedEssay, ...]:
     slots = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
-    async def stored(text: Text) -> Essay:
+    async def stored(text: EssayText) -> RequestedEssay:
         async with slots:
-            return Essay(text.essay_id, text.storage_id or await content.store(text.text or ""))
+            return RequestedEssay(text.essay_id, text.storage_id or await content.store(text.text or ""))
 
     return tuple(await asyncio.gather(*(stored(text) for text in texts)))
 
 
-def _request(wishes: Wishes, essays: tuple[Essay, ...], task_id: str | None) -> AssessmentRequest:
+def _request(wishes: Wishes, essays: tuple[RequestedEssay, ...], task_id: str | None) -> AssessmentRequest:
     return AssessmentRequest(
         batch_id=wishes.batch_id,
         correlation_id=wishes.correlation_id,
         essays=essays,
         language=wishes.language,
         course_code=wishes.course,
-        overrides=Overrides(model=wishes.model),
+        overrides=RequestedOverrides(model=wishes.model),
         prompt_storage_id=task_id,
         user_id=USER,
         max_comparisons=wishes.max_comparisons,

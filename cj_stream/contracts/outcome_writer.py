@@ -16,7 +16,7 @@ from msgspec import Struct
 from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.requests import ANCHOR_PREFIX
+from cj_stream.contracts.request_reader import ANCHOR_PREFIX
 from cj_stream.domain.states import FailureReason
 
 SERVICE = "cj_assessment_service"
@@ -53,7 +53,7 @@ class OutcomeHeader(Struct, frozen=True, kw_only=True):
         return max(0.0, (self.completed_at - self.started_at).total_seconds())
 
 
-class RankedEssay(NamedTuple):
+class RankingEntry(NamedTuple):
     """One essay's place: ``rank`` from 1, ``bt_score`` in logits. The wire has no field for ``standard_error``."""
 
     essay_id: str
@@ -138,7 +138,7 @@ def refused_event(refused: Refused, event_id: UUID, now: datetime) -> OutgoingEv
     return _outgoing("failed", FAILED_EVENT_TYPE, header, header.batch_id, data)
 
 
-def result_event(header: OutcomeHeader, essays: Sequence[RankedEssay], metadata: ResultMetadata) -> OutgoingEvent:
+def result_event(header: OutcomeHeader, essays: Sequence[RankingEntry], metadata: ResultMetadata) -> OutgoingEvent:
     """Return the rich result with all ranked essays, anchors included, in order of rank.
 
     No grades are known, so each essay is graded ``U`` without confidence. Raises ``ValueError`` without essays, for a
@@ -209,7 +209,7 @@ def _refusal_info(refused: Refused, now: datetime) -> dict[str, Any]:
     }
 
 
-def _essay_result(essay: RankedEssay) -> dict[str, Any]:
+def _essay_result(essay: RankingEntry) -> dict[str, Any]:
     if essay.rank < 1 or not math.isfinite(essay.bt_score):
         raise ValueError(f"essay {essay.essay_id!r}: rank {essay.rank} and score {essay.bt_score} cannot be published")
     return {
@@ -228,7 +228,7 @@ def _essay_result(essay: RankedEssay) -> dict[str, Any]:
 
 
 def _assessment_metadata(
-    header: OutcomeHeader, essays: Sequence[RankedEssay], metadata: ResultMetadata
+    header: OutcomeHeader, essays: Sequence[RankingEntry], metadata: ResultMetadata
 ) -> dict[str, Any]:
     return {
         "anchor_essays_used": sum(essay.is_anchor for essay in essays),

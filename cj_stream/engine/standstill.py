@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Progress(Generic[Key]):
+class Standstill(Generic[Key]):
     """What was observed of each key last, and for how many seconds it has been just that."""
 
     def __init__(self, longest_step: float) -> None:

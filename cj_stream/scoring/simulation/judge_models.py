@@ -24,7 +24,7 @@ class JudgeKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class SimulatedJudge:
+class JudgeModel:
     """Prefers the first item with probability 1 / (1 + exp(-(quality (theta_first - theta_second) + position_bias))).
 
     Attributes:

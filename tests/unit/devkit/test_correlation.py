@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cj_stream.devkit.agreement import pearson, spearman
+from cj_stream.devkit.correlation import pearson, spearman
 
 
 def test_a_linear_relation_has_a_pearson_correlation_of_one() -> None:

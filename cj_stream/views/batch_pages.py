@@ -13,16 +13,16 @@ from cj_stream.domain.commands import objection
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.engine.answers import (
+from cj_stream.engine.health import degraded
+from cj_stream.engine.web_answers import (
     ApiError,
     Page,
     bad_request,
     json_answer,
     unavailable,
 )
-from cj_stream.engine.health import degraded
-from cj_stream.views.comparisons import comparisons_page
-from cj_stream.views.explain import explain
+from cj_stream.views.comparisons_page import comparisons_page
+from cj_stream.views.explanation import explanation
 from cj_stream.views.listing import Listing
 from cj_stream.views.parameters import check_token, integer, member, reason_of, run_number
 from cj_stream.views.place_in_list import PlaceInList
@@ -106,7 +106,7 @@ class BatchPages:
         postponed = self._worker.dispatcher.postponed.get(found.batch.key)
         opened_at = self._worker.engine.opener.opened_at[found.partition]
         held_up = self._worker.provider.held_up(found.batch.roster.context.overrides)
-        answer = explain(found.batch, postponed, opened_at, held_up)
+        answer = explanation(found.batch, postponed, opened_at, held_up)
         return json_answer({**answer, "degraded": degraded(self._conditions)})
 
     def command(self, action: Action) -> Page:

@@ -12,10 +12,10 @@ from typing import Any
 from faust.web import View
 from faust.web.base import BlueprintManager
 
-from cj_stream.engine.answers import Page, errors_as_json
+from cj_stream.engine.web_answers import Page, errors_as_json
 
 
-def serve(app: Any, gets: Mapping[str, Page], posts: Mapping[str, Page]) -> None:
+def serve_pages(app: Any, gets: Mapping[str, Page], posts: Mapping[str, Page]) -> None:
     """Serve these pages on a Faust app, by path, and every error as JSON."""
     app.web.blueprints = BlueprintManager()
     app.web.web_app.middlewares.append(errors_as_json)

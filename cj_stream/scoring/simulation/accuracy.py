@@ -12,8 +12,9 @@ import numpy as np
 from cj_stream.scoring.estimation.data import Comparisons, Floats
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit
-from cj_stream.scoring.pairing.pairing import Pair, plan_pairs
-from cj_stream.scoring.simulation.simulated_judges import SimulatedJudge
+from cj_stream.scoring.pairing.matching import Pair
+from cj_stream.scoring.pairing.pairing import plan_pairs
+from cj_stream.scoring.simulation.judge_models import JudgeModel
 
 _Z_95 = 1.959963984540054
 
@@ -43,7 +44,7 @@ class Design:
 
     essays: int
     spread: float
-    judge: SimulatedJudge
+    judge: JudgeModel
     scheme: Scheme
     wave_size: int | None = None
     random_rounds: int = 4

@@ -15,13 +15,13 @@ from cj_stream.domain.todo import Effect, LoadContent, Score, Submit, todo
 from cj_stream.engine.times import iso_time
 from cj_stream.provider.breaker import BreakerState
 from cj_stream.provider.breakers import HeldUp
-from cj_stream.views.explain import explain
+from cj_stream.views.explanation import explanation
 
 HOUR = 3600.0
 
 
 def explained(batch: Batch, postponed: str | None = None, opened_at: float = 0.0) -> dict[str, Any]:
-    return explain(batch, postponed, opened_at)
+    return explanation(batch, postponed, opened_at)
 
 
 def test_a_new_batch_waits_for_its_texts() -> None:
@@ -212,7 +212,7 @@ def test_a_breaker_says_whose_failures_they_are_and_when_it_is_probed() -> None:
     story = Story()
     story.start(4)
     held = HeldUp("openai/gpt", BreakerState.OPEN, "another batch", "HTTP 503: out of order", START + 60)
-    assert explain(story.batch, None, 0.0, held)["breaker"] == {
+    assert explanation(story.batch, None, 0.0, held)["breaker"] == {
         "scope": "openai/gpt",
         "state": "open",
         "failures_of": "another batch",
@@ -221,5 +221,5 @@ def test_a_breaker_says_whose_failures_they_are_and_when_it_is_probed() -> None:
         "next_probe_at": iso_time(START + 60),
     }
     own = dataclasses.replace(held, batch_id=BATCH)
-    assert explain(story.batch, None, 0.0, own)["breaker"]["own_failures"] is True
-    assert explain(story.batch, None, 0.0, None)["breaker"] is None
+    assert explanation(story.batch, None, 0.0, own)["breaker"]["own_failures"] is True
+    assert explanation(story.batch, None, 0.0, None)["breaker"] is None

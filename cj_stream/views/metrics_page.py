@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from cj_stream.engine.answers import SAFE_HEADERS, Page
+from cj_stream.engine.web_answers import SAFE_HEADERS, Page
 from cj_stream.operations.metrics import Metrics
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cj_stream.judgement_files.columns import EXPECTED, Columns, HeadingError, find_columns
-from cj_stream.judgement_files.rows import Cells, Problem, judgements_of
-from cj_stream.judgement_files.winners import reading_of
+from cj_stream.judgement_files.judgement_rows import Cells, Problem, judgements_of
+from cj_stream.judgement_files.winner_cells import reading_of
 from cj_stream.scoring.estimation.data import Comparisons, Judges
 
 _DELIMITERS = ",;\t|"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cj_stream.judgement_files.columns import Columns
-from cj_stream.judgement_files.winners import Row, number_of
+from cj_stream.judgement_files.winner_cells import WinnerCells, number_of
 
 ROWS_LEFT_OUT = 3
 """The exit code when there is a result, but rows of the file could not be used."""
@@ -26,7 +26,7 @@ class Cells(NamedTuple):
 
     line: int
     judge: str
-    row: Row
+    row: WinnerCells
     share: float | None
 
 
@@ -41,7 +41,7 @@ def judgements_of(line: int, row: list[str], columns: Columns) -> list[Cells]:
     if not shares:
         return []  # a count of nothing: whatever else the row says, it claims no judgement
     _check(row, columns)
-    told = Row(_cell(row, columns.first), _cell(row, columns.second), _cell(row, columns.winner))
+    told = WinnerCells(_cell(row, columns.first), _cell(row, columns.second), _cell(row, columns.winner))
     judge = _cell(row, columns.judge)
     return [Cells(line, judge, told, share) for share in shares]
 

@@ -12,13 +12,13 @@ import msgspec
 from aiohttp import web
 from aiokafka.structs import TopicPartition
 
-from cj_stream.engine.answers import (
+from cj_stream.engine.standing import Standing
+from cj_stream.engine.times import iso_time
+from cj_stream.engine.web_answers import (
     ApiError,
     bad_request,
     json_answer,
 )
-from cj_stream.engine.standing import Standing
-from cj_stream.engine.times import iso_time
 from cj_stream.views.parameters import check_token
 from cj_stream.views.routing import ROUTED, Routing
 

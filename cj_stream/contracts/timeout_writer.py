@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import Count, Identifier, Timestamp, WireModel, wire_time
-from cj_stream.contracts.outcomes import SERVICE
+from cj_stream.contracts.outcome_writer import SERVICE
 
 EVENT_TYPE = "cj.batch.timeout_due.v1"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
-from cj_stream.domain.outcomes import unpublished
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, todo
@@ -22,7 +22,7 @@ EFFECTS_SHOWN = 20
 ERRORS_SHOWN = 5
 
 
-def explain(batch: Batch, postponed: str | None, opened_at: float, held_up: HeldUp | None = None) -> dict[str, Any]:
+def explanation(batch: Batch, postponed: str | None, opened_at: float, held_up: HeldUp | None = None) -> dict[str, Any]:
     """Return the explanation.
 
     ``postponed`` says whom the batch's work waits for, None when it does not; ``opened_at``, in seconds since the

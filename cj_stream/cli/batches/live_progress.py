@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cj_stream.cli.shared.client import NOT_FOUND, ViewError, ViewsClient
 from cj_stream.cli.shared.degraded import degraded_lines
 from cj_stream.cli.shared.rendering import number, plain, state_text
+from cj_stream.cli.shared.views_client import NOT_FOUND, ViewError, ViewsClient
 
 TERMINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 POLL_SECONDS = 0.5
@@ -75,7 +75,7 @@ class Watched:
         return [remark for remark in found if remark]
 
 
-async def watch(
+async def show_until_ended(
     client: ViewsClient,
     batch_ids: Sequence[str],
     console: Console,

@@ -21,7 +21,7 @@ _SECOND = 2.0
 _READ_AS_SHARE = "The winner's column was read as the win of the first item: 1 the first won, 0 the second."
 
 
-class Row(NamedTuple):
+class WinnerCells(NamedTuple):
     """The cells of a judgement that say who won."""
 
     first: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     winner: str
 
 
-class Reading(NamedTuple):
+class WinnerReading(NamedTuple):
     """How to read the winner cell.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reading(NamedTuple):
     note: str = ""
 
 
-def reading_of(rows: Sequence[Row], share: bool) -> Reading:
+def reading_of(rows: Sequence[WinnerCells], share: bool) -> WinnerReading:
     """Return how to read the winner cells.
 
     Names of items come before words and numbers: those count only when the column as a whole cannot be names.
@@ -63,7 +63,7 @@ def reading_of(rows: Sequence[Row], share: bool) -> Reading:
     if share or (not named and mostly(sum(number is not None and -1.0 <= number <= _SECOND for number in numbers))):
         return _numeric(set(numbers), share)
     sided = not named and mostly(sum(_side(row.winner) is not None for row in told))
-    return Reading(_by_side if sided else _by_name)
+    return WinnerReading(_by_side if sided else _by_name)
 
 
 def _by_name(first: str, second: str, winner: str) -> float:
@@ -95,7 +95,7 @@ def _side(cell: str) -> float | None:
     return float(sides[0] in _LEFT)
 
 
-def _numeric(numbers: set[float | None], share: bool) -> Reading:
+def _numeric(numbers: set[float | None], share: bool) -> WinnerReading:
     if not share and _SECOND in numbers:
         return _coded({1.0: 1.0, 2.0: 0.0, 0.0: 0.5, 0.5: 0.5, 1.5: 0.5}, "1 (first), 2 (second) or 0 (tie)")
     if -1.0 in numbers:
@@ -107,10 +107,10 @@ def _numeric(numbers: set[float | None], share: bool) -> Reading:
             raise ValueError(f"{winner!r} is not a share of the win from 0 (second item) to 1 (first item)")
         return number
 
-    return Reading(as_share, "" if share else _READ_AS_SHARE)
+    return WinnerReading(as_share, "" if share else _READ_AS_SHARE)
 
 
-def _coded(shares: dict[float, float], codes: str) -> Reading:
+def _coded(shares: dict[float, float], codes: str) -> WinnerReading:
     def coded(_first: str, _second: str, winner: str) -> float:
         number = number_of(winner)
         if winner.casefold() in _TIE:
@@ -119,7 +119,7 @@ def _coded(shares: dict[float, float], codes: str) -> Reading:
             raise ValueError(f"the winner {winner!r} is not {codes}")
         return shares[number]
 
-    return Reading(coded)
+    return WinnerReading(coded)
 
 
 def number_of(cell: str) -> float | None:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from cj_stream.contracts.refusal import Refused
-from cj_stream.contracts.winners import Slot, slot_or_error
+from cj_stream.contracts.winners import slot_or_error
+from cj_stream.domain.records import Slot
 from cj_stream.engine.texts import clip
 
 TOOL = "give_verdict"

@@ -1,4 +1,4 @@
-"""The LLM provider in the process of the test: the real gateway, which counts submissions and can hold callbacks."""
+"""The LLM provider in the process of the test, which counts submissions and can hold callbacks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any, Self
 from uuid import UUID
 
 from aiohttp import web
+from simulated_provider.benches import read_benches
+from simulated_provider.desk import Desk
+from simulated_provider.server import provider_app
 from topic_mailbox import Mailbox
 
 from cj_stream.domain.identifiers import read_correlation_id
-from cj_stream.gateway.desk import Desk, Latency
+from cj_stream.gateway.delayed import Latency
 from cj_stream.gateway.judges import Judge
-from cj_stream.gateway.server import gateway_app
-from cj_stream.gateway.specs import read_benches
+from cj_stream.gateway.specs import read_judge
 from cj_stream.operations.settings import Settings
 
 JUDGE = "simulated:seed=7"
@@ -25,8 +27,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def judge_of(spec: str = JUDGE) -> Judge:
-    """Return the judge that a gateway with this spec asks."""
-    return read_benches([f"default={spec}"], seed=0).default.judge
+    """Return the judge that a provider with this spec asks."""
+    return read_judge(spec, seed=0)
 
 
 class Callback:
@@ -77,7 +79,7 @@ class CountingProvider:
         self._topic = settings.llm_provider_callback_topic
         self._mailbox: Mailbox | None = None
         desk = Desk(self, Latency(median_seconds=latency))
-        self._app = gateway_app(read_benches([f"default={judge}"], seed=0), desk, [self._topic])
+        self._app = provider_app(read_benches([f"default={judge}"], seed=0), desk, [self._topic])
         self._app.middlewares.append(self._count)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
 
@@ -97,7 +99,7 @@ class CountingProvider:
         self._mailbox = mailbox
 
     async def publish(self, topic: str, value: bytes) -> None:
-        """Publish or hold a callback: what the gateway's desk does with every answer."""
+        """Publish or hold a callback: what the provider's desk does with every answer."""
         assert topic == self._topic
         callback = Callback(value)
         if self.holds(callback):

@@ -32,10 +32,13 @@ def write_callback(  # noqa: PLR0913 - the fields of a callback, all by name
     completed_at: datetime,
     response_time_ms: int,
     request_metadata: Mapping[str, object],
+    tokens: tuple[int, int] = (0, 0),
+    cost: float = 0.0,
 ) -> bytes:
     """Return a callback in the current form, as the platform's provider service writes it.
 
-    A failed comparison names the model ``unknown`` and takes 0 ms. A justification is cut to 500 characters. The event
+    A failed comparison names the model ``unknown`` and takes 0 ms; it may have been paid for all the same. ``tokens``
+    are those in and out, ``cost`` is in US dollars. A justification is cut to 500 characters. The event
     id follows from the rest, so that the same answer has the same bytes. Raises ``ValueError`` unless exactly one of
     winner and error code is given, and unless a winner comes with a confidence of 1.0-5.0.
     """
@@ -51,8 +54,8 @@ def write_callback(  # noqa: PLR0913 - the fields of a callback, all by name
         "provider": provider,
         "model": model if winner else "unknown",
         "response_time_ms": response_time_ms if winner else 0,
-        "token_usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        "cost_estimate": 0.0,
+        "token_usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
+        "cost_estimate": cost,
         "requested_at": wire_time(requested_at),
         "completed_at": wire_time(completed_at),
         "trace_id": None,

@@ -24,17 +24,19 @@ from cj_stream.devkit.processes import free_ports, uninterrupted
 from cj_stream.devkit.stack_file import LOCK_NAME
 from cj_stream.devkit.supervision import Broker, CannotStartError, Part, Say, Supervised
 from cj_stream.engine.provisioning import ProvisioningError, create_topics
+from cj_stream.gateway.service import topics
+from cj_stream.gateway.settings import GATEWAY, SEPARATOR, GatewaySettings
 from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")
 
 READY_SECONDS = 90.0
-WORKER_PATIENCE, GATEWAY_PATIENCE, BROKER_PATIENCE = 15.0, 5.0, 20.0
+WORKER_PATIENCE, BROKER_PATIENCE = 15.0, 20.0
 """Seconds that a part gets to end by itself."""
 FAILED_STARTS = 3
 """A process that fails this often before it was ever ready will not become ready."""
 _POLL_SECONDS = 0.2
-_GATEWAY = "from cj_stream.cli.local.gateway import gateway; gateway(prog_name='cj-stream gateway')"
+GATEWAY_PARTITIONS = 4
 
 
 class StackError(Exception):
@@ -105,6 +107,25 @@ class Stack:
         return Settings(**self._changes)
 
     @property
+    def gateway_settings(self) -> GatewaySettings:
+        """Return the settings of the gateway."""
+        return GatewaySettings(**self._gateway_changes)
+
+    @property
+    def _gateway_changes(self) -> dict[str, Any]:
+        workers = self.settings
+        return {
+            "kafka_bootstrap": workers.kafka_bootstrap,
+            "callback_topics": (workers.llm_provider_callback_topic,),
+            "web_port": self._gateway_port,
+            "data_dir": self.folder / "gateway",
+            "partitions": GATEWAY_PARTITIONS,
+            "judges": tuple(self._judges),
+            "latency_seconds": self._latency_seconds,
+            **_names_beside(workers.app_id),
+        }
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the same settings, those that differ from the defaults or the environment, as variables."""
         return {f"CJ_{name.upper()}": str(value) for name, value in self._changes.items()}
@@ -153,21 +174,21 @@ class Stack:
 
     async def _start(self) -> None:
         self._lock_folder()
-        for name in ("content", "kafka", "logs"):
+        for name in ("content", "gateway", "kafka", "logs"):
             self._own_folder(name)
         self._changes["kafka_bootstrap"] = own_bootstrap() or await self._start_broker()
-        settings = self.settings
+        settings, gateway = self.settings, self.gateway_settings
         await create_topics(settings.kafka, registry(settings), settings.replication_factor)
+        await create_topics(gateway.kafka, topics(gateway), gateway.replication_factor)
         self._say("starting the judge gateway and the workers")
-        self._gateway = self._process("gateway", self._gateway_command(), {})
+        self._gateway = self._process("gateway", self._worker_command("cj_stream.gateway.app"), self._of_gateway())
         self._workers = [
-            self._process(f"worker-{number}", self._worker_command(), self._own(number, port))
+            self._process(f"worker-{number}", self._worker_command("cj_stream.app"), self._own(number, port))
             for number, port in enumerate(self._web_ports, 1)
         ]
         for process in (self._gateway, *self._workers):
             await process.start()
         await self._wait_until_ready()
-        self._gateway.consequence = self._forgotten()
 
     def _lock_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -200,21 +221,15 @@ class Stack:
             say=self._say,
         )
 
-    def _forgotten(self) -> str:
-        minutes = self.settings.comparison_deadline_minutes
-        return (
-            "the comparisons that it had in hand are forgotten, and asked again after their deadline "
-            f"({minutes:g} min, CJ_COMPARISON_DEADLINE_MINUTES)"
-        )
-
-    def _gateway_command(self) -> list[str]:
-        options = ["--port", str(self._gateway_port), "--latency", str(self._latency_seconds)]
-        judges = [option for judge in self._judges for option in ("--judge", judge)]
-        return [sys.executable, "-c", _GATEWAY, *options, *judges]
+    def _of_gateway(self) -> dict[str, str]:
+        return {
+            GATEWAY.setting(name): SEPARATOR.join(value) if isinstance(value, tuple) else str(value)
+            for name, value in self._gateway_changes.items()
+        }
 
     @staticmethod
-    def _worker_command() -> list[str]:
-        return [sys.executable, "-m", "faust", "-A", "cj_stream.app", "worker", "-l", "info"]
+    def _worker_command(app: str) -> list[str]:
+        return [sys.executable, "-m", "faust", "-A", app, "worker", "-l", "info"]
 
     def _own(self, number: int, port: int) -> dict[str, str]:
         return {"CJ_WEB_PORT": str(port), "CJ_DATA_DIR": str(self._own_folder(f"worker-{number}"))}
@@ -260,7 +275,7 @@ class Stack:
 
     async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
         """Return whether the gateway answers and the workers have opened all partitions among them."""
-        if await _ok(http, f"{self._gateway_url}/healthz") is None:
+        if await _ok(http, f"{self._gateway_url}/healthz/ready") is None:
             return False
         answers = [await _ok(http, f"{url}/healthz/ready") for url in self.worker_urls]
         opened = [partition for answer in answers if answer for partition in answer["partitions"]]
@@ -270,7 +285,7 @@ class Stack:
     async def _stop(self) -> None:
         await asyncio.gather(*(worker.stop(WORKER_PATIENCE) for worker in self._workers))
         if self._gateway is not None:
-            await self._gateway.stop(GATEWAY_PATIENCE)
+            await self._gateway.stop(WORKER_PATIENCE)
         if self._broker is not None:
             await self._broker.stop(BROKER_PATIENCE)
         if self._lock is not None:
@@ -284,3 +299,12 @@ async def _ok(http: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
                 answer: dict[str, Any] = await response.json()
                 return answer
     return None
+
+
+def _names_beside(app_id: str) -> dict[str, str]:
+    """Return names of its own for the gateway of workers that have names of their own."""
+    if app_id == Settings.model_fields["app_id"].default:
+        return {}
+    named = ("jobs_topic", "dead_letters_topic")
+    beside = {name: f"{app_id}.{GatewaySettings.model_fields[name].default}" for name in named}
+    return {"app_id": f"{app_id}-gateway", **beside}

@@ -162,7 +162,8 @@ class App(Lifecycle, Generic[EventT, ServiceT]):
         for timer in service.timers:
             self.faust.timer(interval=timer.seconds)(timer.run)
         self.faust.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        serve_pages(self.faust, {**self.health.pages, **service.gets}, service.posts)
+        gets = {**self.health.pages, **service.gets}
+        serve_pages(self.faust, {"get": gets, "post": service.posts, "put": service.puts, "delete": service.deletes})
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         await self.revoked({tp.partition for tp in revoked if tp.topic == self.settings.log_topic})

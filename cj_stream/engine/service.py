@@ -63,3 +63,5 @@ class Service(Lifecycle):
     gets: Mapping[str, Page] = {}
     """Pages that are read, by path; those of the health are the engine's."""
     posts: Mapping[str, Page] = {}
+    puts: Mapping[str, Page] = {}
+    deletes: Mapping[str, Page] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cj_stream.domain.verdict_sources import MOCK_PROVIDER, SIMULATED_MODEL
 from cj_stream.gateway.chance import normal, uniform
-from cj_stream.gateway.judges import Answer, Question, Unlimited, Verdict
+from cj_stream.gateway.judges import Answer, Failure, Question, Unlimited, Verdict
 
 
 class SimulatedJudge(Unlimited):
@@ -17,7 +17,7 @@ class SimulatedJudge(Unlimited):
 
     Bradley & Terry, Biometrika 39 (1952); qualities and bias are in logits. An essay without a given quality has one
     drawn from N(0, spread) by the hash of seed and id. ``noise=0``: the better essay always wins. A pair in
-    one order always gets the same verdict from the same seed.
+    one order always gets the same verdict from the same seed. ``failures`` is the share of pairs without any.
     """
 
     scope = "mock/simulated"
@@ -30,12 +30,14 @@ class SimulatedJudge(Unlimited):
         spread: float = 1.5,
         position_bias: float = 0.0,
         noise: float = 1.0,
+        failures: float = 0.0,
     ) -> None:
         self._seed = seed
         self._qualities = qualities or {}
         self._spread = spread
         self._position_bias = position_bias
         self._noise = noise
+        self._failures = failures
 
     def quality(self, essay_id: str) -> float:
         """Return the essay's latent quality, logits."""
@@ -51,7 +53,9 @@ class SimulatedJudge(Unlimited):
         return 0.5 * (1 + math.tanh(advantage / self._noise / 2))
 
     async def judge(self, question: Question) -> Answer:
-        """Return the verdict that the seed fixes for this pair in this order."""
+        """Return the verdict that the seed fixes for this pair in this order, or that there is none."""
+        if uniform(self._seed, "failure", question.first, question.second) < self._failures:
+            return Failure("EXTERNAL_SERVICE_ERROR", "The simulated judge fails on purpose.", "mock", "simulated")
         chance = self.first_wins(question)
         winner = "A" if uniform(self._seed, "verdict", question.first, question.second) < chance else "B"
         certainty = abs(2 * chance - 1)

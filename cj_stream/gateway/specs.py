@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from cj_stream.gateway.faults import Fault, Faults
-from cj_stream.gateway.judges import Judge, OrderFree
+from cj_stream.gateway.delayed import Delayed, Latency
+from cj_stream.gateway.judges import Judge, OrderFree, Unlimited
 from cj_stream.gateway.models.options import OPTIONS, model_judge
 from cj_stream.gateway.options import Option, Options
 from cj_stream.gateway.replay import ReplayJudge, read_study
@@ -22,32 +22,33 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A judge, and the trouble that its requests meet on the way."""
+class Judges:
+    """The judges of a gateway by model name; every other name gets ``default``."""
 
-    judge: Judge
-    faults: Faults = field(default_factory=lambda: Faults({}))
+    named: dict[str, Judge]
+    default: Judge
 
-
-@dataclass(frozen=True)
-class Benches:
-    """The benches of a gateway by model name; every other name gets ``default``."""
-
-    named: dict[str, Bench]
-    default: Bench
-
-    def for_model(self, model: str | None) -> Bench:
-        """Return the bench that serves this model."""
+    def for_model(self, model: str | None) -> Judge:
+        """Return the judge that serves this model."""
         return self.default if model is None else self.named.get(model, self.default)
 
+    async def close(self) -> None:
+        """Close what the judges hold open."""
+        for judge in {id(judge): judge for judge in (*self.named.values(), self.default)}.values():
+            await judge.close()
 
-def read_benches(specs: Iterable[str], *, seed: int) -> Benches:
-    """Build the benches of all ``NAME=SPEC``; the first one, or the one named ``default``, serves unknown models.
+    def of_scope(self, scope: str) -> Judge | None:
+        """Return a judge of this scope, None when there is none any more."""
+        return next((judge for judge in (*self.named.values(), self.default) if judge.scope == scope), None)
 
-    Without any spec there is one simulated judge. ``seed`` serves those that name none.
-    Raises ValueError with the offending spec and what is wrong with it.
+
+def read_judges(specs: Iterable[str], *, seed: int, latency: float = 0.0) -> Judges:
+    """Build the judges of all ``NAME=SPEC``; the first one, or the one named ``default``, serves unknown models.
+
+    Without any spec there is one simulated judge. ``seed`` serves those that name none, and ``latency``, in seconds,
+    those that call nothing and name none. Raises ValueError with the offending spec and what is wrong with it.
     """
-    named: dict[str, Bench] = {}
+    named: dict[str, Judge] = {}
     for text in specs:
         name, equals, spec = text.partition("=")
         if not equals or not name or ":" in name:
@@ -55,19 +56,24 @@ def read_benches(specs: Iterable[str], *, seed: int) -> Benches:
         if name in named:
             raise ValueError(f"judge {text!r}: there is already a judge {name!r}")
         try:
-            named[name] = _bench(spec, seed)
+            named[name] = _delayed(read_judge(spec, seed=seed), latency, seed)
         except (ValueError, OSError) as error:
             raise ValueError(f"judge {text!r}: {error}") from error
     if not named:
-        named[DEFAULT] = _bench("simulated", seed)
-    return Benches(named, named.get(DEFAULT) or next(iter(named.values())))
+        named[DEFAULT] = _delayed(read_judge("simulated", seed=seed), latency, seed)
+    return Judges(named, named.get(DEFAULT) or next(iter(named.values())))
+
+
+def _delayed(judge: Judge, latency: float, seed: int) -> Judge:
+    waits = latency > 0 and isinstance(judge, Unlimited) and not isinstance(judge, Delayed)
+    return Delayed(judge, Latency(latency, seed=seed)) if waits else judge
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of judge. Options stand between ``before`` and ``after``, which are shown in the help."""
 
-    read: Callable[[str, int], Bench]
+    read: Callable[[str, int], Judge]
     """Makes it from the text behind the kind and the seed of those that name none."""
     about: str
     """One or two sentences for the help."""
@@ -89,7 +95,8 @@ def _kind_help(name: str, kind: Kind, width: int) -> Iterator[str]:
     yield from textwrap.wrap(kind.about, width, initial_indent="      ", subsequent_indent="      ")
 
 
-def _bench(spec: str, seed: int) -> Bench:
+def read_judge(spec: str, *, seed: int) -> Judge:
+    """Build the judge of one spec. Raises ValueError with what is wrong with it, OSError for a file."""
     name, _, rest = spec.partition(":")
     kind = KINDS.get(name)
     if kind is None:
@@ -99,19 +106,20 @@ def _bench(spec: str, seed: int) -> Bench:
 
 _SEED = Option("seed", "7")
 _ORDER_FREE = Option("order_free", "yes", "no")
+_PRETENDING = (_SEED, _ORDER_FREE, Option("latency", "2", "0"), Option("latency_sigma", "0.5", "0.5"))
+"""Of every kind that calls nothing."""
 _SIMULATED = (
     Option("qualities", "FILE.csv"),
     Option("spread", "1.5", "1.5"),
     Option("bias", "0", "0"),
     Option("noise", "1", "1"),
-    _SEED,
-    _ORDER_FREE,
+    Option("failures", "0.1", "0"),
+    *_PRETENDING,
 )
-_REPLAY = (_SEED, _ORDER_FREE)
-_FAULTS = (*(Option(fault.value, "0.1", "0") for fault in Fault), Option("late_seconds", "60", "60"), _SEED)
+_REPLAY = _PRETENDING
 
 
-def _simulated(rest: str, seed: int) -> Bench:
+def _simulated(rest: str, seed: int) -> Judge:
     options = Options(rest, _SIMULATED, seed)
     path = options.text("qualities")
     judge = SimulatedJudge(
@@ -120,11 +128,12 @@ def _simulated(rest: str, seed: int) -> Bench:
         spread=options.number("spread"),
         position_bias=options.number("bias", at_least=-math.inf),
         noise=options.number("noise"),
+        failures=options.number("failures"),
     )
     return _ordered(judge, options)
 
 
-def _replay(rest: str, seed: int) -> Bench:
+def _replay(rest: str, seed: int) -> Judge:
     path, hash_sign, tail = rest.partition("#")
     study, _, more = tail.partition(",")
     if not path or not hash_sign or not study:
@@ -133,30 +142,19 @@ def _replay(rest: str, seed: int) -> Bench:
     return _ordered(ReplayJudge(read_study(Path(path), study), seed=options.seed), options)
 
 
-def _faulty(rest: str, seed: int) -> Bench:
-    own, over, inner_spec = rest.partition("over=")
-    if inner_spec.startswith("faults"):
-        raise ValueError("no faults over faults: name all shares in one spec")
-    options = Options(own, _FAULTS, seed)
-    inner = _bench(inner_spec if over else "simulated", options.seed)
-    shares = {fault: options.number(fault.value) for fault in Fault}
-    late_seconds = options.number("late_seconds")
+def _ordered(judge: Judge, options: Options) -> Judge:
+    order_free, median, sigma = options.flag("order_free"), options.number("latency"), options.number("latency_sigma")
     options.check_all_read()
-    return Bench(inner.judge, Faults(shares, seed=options.seed, late_seconds=late_seconds))
+    ordered = OrderFree(judge) if order_free else judge
+    return Delayed(ordered, Latency(median, sigma, options.seed)) if median else ordered
 
 
-def _ordered(judge: Judge, options: Options) -> Bench:
-    order_free = options.flag("order_free")
-    options.check_all_read()
-    return Bench(OrderFree(judge) if order_free else judge)
+def _openai(rest: str, seed: int) -> Judge:
+    return model_judge("openai", Options(rest, OPTIONS, seed))
 
 
-def _openai(rest: str, seed: int) -> Bench:
-    return Bench(model_judge("openai", Options(rest, OPTIONS, seed)))
-
-
-def _anthropic(rest: str, seed: int) -> Bench:
-    return Bench(model_judge("anthropic", Options(rest, OPTIONS, seed)))
+def _anthropic(rest: str, seed: int) -> Judge:
+    return model_judge("anthropic", Options(rest, OPTIONS, seed))
 
 
 KINDS = {
@@ -170,15 +168,9 @@ KINDS = {
     "simulated": Kind(
         _simulated,
         "Compares the qualities of the essays (logits), from the file or drawn by their ids; with noise=0 the better "
-        "one always wins.",
+        "one always wins. The share of failures has no verdict.",
         _SIMULATED,
     ),
     "replay": Kind(_replay, "Repeats decisions that people have made in a study.", _REPLAY, before="FILE.json#STUDY, "),
-    "faults": Kind(
-        _faulty,
-        "These shares of the requests go wrong, over another judge; without one, over a simulated judge.",
-        _FAULTS,
-        after=", over=SPEC",
-    ),
 }
 """Every kind of judge, by the name that a spec begins with. A kind with an option that it never reads is a bug."""

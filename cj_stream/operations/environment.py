@@ -40,7 +40,11 @@ def unknown_variables() -> list[str]:
     """Return a sentence for each variable of the environment that looks like a setting and is none."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {WEB_URL}
     given = {name for name in os.environ if name.upper().startswith(PREFIX)}
-    return [_unknown(name, known) for name in sorted(given) if name.upper() not in known]
+    return [_unknown(name, known) for name in sorted(given) if name.upper() not in known and not _of_gateway(name)]
+
+
+def _of_gateway(name: str) -> bool:
+    return name.upper().startswith("CJ_GATEWAY_")
 
 
 def _unknown(name: str, known: set[str]) -> str:

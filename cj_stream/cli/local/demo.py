@@ -29,12 +29,11 @@ from cj_stream.contracts.topics import registry
 from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, own_bootstrap, prepare
+from cj_stream.gateway.service import topics
 from cj_stream.operations.settings import Settings
 
 OUTPUT = Path("var/demo")
 LATENCY_SECONDS = 0.6
-# Ten times the median latency: only the judge that never calls back is hurt by it.
-DEADLINE_MINUTES = 6 / 60
 MONITOR_MINUTES = 1 / 60
 OUTCOME_SECONDS = 15.0
 
@@ -96,7 +95,6 @@ async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> No
         judges=[f"{batch.name}={batch.judge}" for batch in batches],
         latency_seconds=LATENCY_SECONDS,
         changes={
-            "comparison_deadline_minutes": DEADLINE_MINUTES,
             "batch_monitor_interval_minutes": MONITOR_MINUTES,
             **_own_names(),
         },
@@ -112,7 +110,7 @@ async def _run(batches: Sequence[DemoBatch], folder: Path, timeout: float) -> No
         raise DemoError(f"it took longer than {timeout:g} s (--timeout)") from error
     finally:
         if own_bootstrap():
-            await _delete_topics(stack.settings)
+            await _delete_topics(stack)
 
 
 def _own_names() -> dict[str, str]:
@@ -124,11 +122,12 @@ def _own_names() -> dict[str, str]:
     return {"app_id": prefix} | {name: f"{prefix}.{Settings.model_fields[name].default}" for name in topics}
 
 
-async def _delete_topics(settings: Settings) -> None:
+async def _delete_topics(stack: Stack) -> None:
+    settings = stack.settings
     admin = settings.kafka.admin()
     try:
         await admin.start()
-        await admin.delete_topics([spec.name for spec in registry(settings)])
+        await admin.delete_topics([spec.name for spec in (*registry(settings), *topics(stack.gateway_settings))])
     except KafkaError as error:
         _say(f"the topics {settings.app_id}.* could not be deleted: {error}")
     finally:

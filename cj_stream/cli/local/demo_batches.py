@@ -110,8 +110,8 @@ def _essays(folder: Path) -> DemoBatch:
 def _trouble(folder: Path) -> DemoBatch:
     return DemoBatch(
         name="trouble",
-        about="12 texts; a provider that refuses, errs and never calls back",
-        judge=f"faults:refuse=0.2,error=0.2,silent=0.6,seed={SEED}",
+        about="12 texts; a judge that fails with most pairs",
+        judge=f"simulated:failures=0.8,seed={SEED}",
         texts=read_texts(folder),
         expected_state="FAILED",
         outcomes=frozenset({"failed"}),

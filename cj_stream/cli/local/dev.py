@@ -20,7 +20,7 @@ from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, prepare
 from cj_stream.devkit.stack_file import STACK_FILE, write_stack_file
 from cj_stream.domain.verdict_sources import MOCK_PROVIDER
-from cj_stream.gateway.specs import Benches, read_benches
+from cj_stream.gateway.specs import Judges, read_judges
 
 GATEWAY_PORT, FIRST_WEB_PORT = 8090, 6066
 
@@ -61,7 +61,7 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
     """
     load_settings()  # says at once what is wrong with them
     try:
-        benches = read_benches(judges, seed=0)
+        known = read_judges(judges, seed=0)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     changes = {"operator_token": os.environ.get("CJ_OPERATOR_TOKEN") or secrets.token_urlsafe(16)}
@@ -78,7 +78,7 @@ def dev(*, workers: int, folder: Path, judges: tuple[str, ...], latency: float, 
     )
     try:
         prepare(_say)
-        run_until_signal(_run(stack, benches))
+        run_until_signal(_run(stack, known))
     except StackError as error:
         end_with_error(str(error))
     except Interrupted as interrupted:
@@ -91,10 +91,10 @@ def _say(text: str) -> None:
     console.print(plain(text), soft_wrap=True)
 
 
-async def _run(stack: Stack, benches: Benches) -> None:
+async def _run(stack: Stack, known: Judges) -> None:
     async with stack:
         with _stack_file(stack):
-            _tell(stack, benches)
+            _tell(stack, known)
             await stack.run(_for_ever())
 
 
@@ -113,20 +113,20 @@ def _stack_file(stack: Stack) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _tell(stack: Stack, benches: Benches) -> None:
+def _tell(stack: Stack, known: Judges) -> None:
     first, *_ = stack.worker_urls
     facts = {
         "dashboard": f"{first}/",
         "workers": " ".join(stack.worker_urls),
         "gateway": stack.gateway_url,
-        "judges": ", ".join(f"{name} ({bench.judge.scope})" for name, bench in benches.named.items()),
+        "judges": ", ".join(f"{name} ({judge.scope})" for name, judge in known.named.items()),
         "broker": stack.settings.kafka_bootstrap,
         "texts": stack.settings.content_service_url,
         "logs": f"{stack.folder / 'logs'}",
     }
     for name, value in facts.items():
         _say(f"  {name:<10} {value}")
-    if any(bench.judge.scope.startswith(f"{MOCK_PROVIDER}/") for bench in benches.named.values()):
+    if any(judge.scope.startswith(f"{MOCK_PROVIDER}/") for judge in known.named.values()):
         _say(f"Behind {MOCK_PROVIDER} is no model: such verdicts are simulated or recorded, and results say so.")
     if stack.folder != STACK_FILE.parent.resolve():
         _say(f"In another terminal, first: set -a; . {shlex.quote(str(stack.folder / STACK_FILE.name))}; set +a")

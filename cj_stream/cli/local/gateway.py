@@ -1,16 +1,23 @@
-"""``cj-stream gateway``: the LLM provider's HTTP API in front of simulated, recorded or faulty judges."""
+"""``cj-stream gateway``: the LLM provider's HTTP API, with judges that lose nothing that was accepted."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from pathlib import Path
 
 import click
-from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
-from cj_stream.gateway.desk import Latency
-from cj_stream.gateway.run import GatewayConfig, serve
-from cj_stream.gateway.specs import kinds_help, read_benches
-from cj_stream.operations.environment import BadSettingsError, read_settings
+from cj_stream.engine.provisioning import ProvisioningError, create_topics
+from cj_stream.engine.starting import settings_problems
+from cj_stream.gateway.service import topics as topics_of
+from cj_stream.gateway.settings import GATEWAY, SEPARATOR, GatewaySettings
+from cj_stream.gateway.specs import kinds_help, read_judges
+
+COMMAND = [sys.executable, "-m", "faust", "-A", "cj_stream.gateway.app", "worker", "-l", "info"]
+"""What runs a gateway; its settings are in the environment."""
 
 _EPILOG = f"""\b
 A judge is NAME=SPEC, and serves requests whose model_override is NAME. The first one, or the one
@@ -25,25 +32,17 @@ Example:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8090]")
 @click.option("--bootstrap", help="Kafka bootstrap servers.  [default: CJ_KAFKA_BOOTSTRAP]")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Its data.  [default: var/gateway]")
 @click.option("--judge", "judges", multiple=True, metavar="NAME=SPEC", help="A judge; may be repeated.")
-@click.option("--seed", default=0, show_default=True, help="Seed of latencies, and of judges that name none.")
+@click.option("--seed", type=int, help="Seed of judges that name none.  [default: 0]")
 @click.option(
     "--latency",
-    default=1.0,
-    show_default=True,
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Median of the lognormal time from acceptance to callback.",
-)
-@click.option(
-    "--latency-sigma",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 5),
-    help="Standard deviation of the logarithm of that time.",
+    help="Median seconds of simulated and recorded verdicts.  [default: 0]",
 )
 @click.option(
     "--allow-topic",
@@ -52,40 +51,42 @@ Example:
     metavar="TOPIC",
     help="Topic that callbacks may go to; may be repeated.  [default: CJ_LLM_PROVIDER_CALLBACK_TOPIC]",
 )
-def gateway(  # noqa: PLR0913 -- one parameter per option
-    *,
-    host: str,
-    port: int,
-    bootstrap: str | None,
-    judges: tuple[str, ...],
-    seed: int,
-    latency: float,
-    latency_sigma: float,
-    topics: tuple[str, ...],
-) -> None:
-    """Serve the LLM provider's HTTP API with judges that need no LLM.
+def gateway(**given: object) -> None:
+    """Serve the LLM provider's HTTP API; start as many as you like, each with a port and a folder of its own.
 
-    Accepts comparisons on POST /api/v1/comparison and publishes the verdicts to Kafka. The same pair in the same
-    order always gets the same verdict and latency from the same seed. Pending verdicts are kept in memory only:
-    a gateway that is stopped forgets them.
+    Accepts comparisons on POST /api/v1/comparison and publishes the verdicts to Kafka. What was accepted is answered,
+    whoever is killed meanwhile, with a verdict or with an error. The options are settings, CJ_GATEWAY_..., and win over
+    those of the environment; topics of the gateway that do not exist yet are created.
     """
+    os.environ.update(_environment(given))
     try:
-        settings = read_settings()
-        config = GatewayConfig(
-            host=host,
-            port=port,
-            bootstrap=bootstrap or settings.kafka_bootstrap,
-            topics=topics or (settings.llm_provider_callback_topic,),
-            benches=read_benches(judges, seed=seed),
-            latency=Latency(latency, latency_sigma, seed),
-        )
-    except (BadSettingsError, ValueError) as error:
+        settings = GatewaySettings()
+        read_judges(settings.judges, seed=settings.seed)
+    except ValidationError as error:
+        raise click.UsageError("; ".join(settings_problems(error, GATEWAY))) from error
+    except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        asyncio.run(serve(config))
-    except KafkaError as error:
-        raise click.ClickException(
-            f"no Kafka broker at {config.bootstrap} ({error}): start one, or give --bootstrap"
-        ) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port} ({error}): give another --port") from error
+        asyncio.run(create_topics(settings.kafka, topics_of(settings), settings.replication_factor))
+    except ProvisioningError as error:
+        raise click.ClickException(str(error)) from error
+    os.execv(COMMAND[0], COMMAND)  # noqa: S606 -- the same process goes on, as a worker of Faust
+
+
+def _environment(given: dict[str, object]) -> dict[str, str]:
+    fields = {
+        "host": "web_host",
+        "port": "web_port",
+        "bootstrap": "kafka_bootstrap",
+        "folder": "data_dir",
+        "judges": "judges",
+        "seed": "seed",
+        "latency": "latency_seconds",
+        "topics": "callback_topics",
+    }
+    between = {"judges": SEPARATOR, "topics": ","}
+    return {
+        GATEWAY.setting(field): between[name].join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, field in fields.items()
+        if (value := given[name]) not in (None, ())
+    }

@@ -13,14 +13,15 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
 from questions import question
+from simulated_provider.benches import Bench, Benches, read_benches
+from simulated_provider.desk import Desk
+from simulated_provider.server import provider_app
 
 from cj_stream.contracts.callback_reader import Callback, read_callback
 from cj_stream.contracts.comparison_api import NotAccepted, read_response
 from cj_stream.contracts.refusal import Refused
-from cj_stream.gateway.desk import Desk, Latency
+from cj_stream.gateway.delayed import Latency
 from cj_stream.gateway.judges import Answer, Question, Unlimited
-from cj_stream.gateway.server import gateway_app
-from cj_stream.gateway.specs import Bench, Benches, read_benches
 
 SAMPLES = Path(__file__).parents[2] / "contracts" / "samples"
 TOPIC = "huleedu.llm_provider.comparison_result.v1"
@@ -71,7 +72,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     publisher = FakePublisher()
     desk = Desk(publisher, latency or Latency(median_seconds=0))
-    app = gateway_app(benches or read_benches(specs, seed=7), desk, [TOPIC])
+    app = provider_app(benches or read_benches(specs, seed=7), desk, [TOPIC])
     async with TestClient(TestServer(app)) as http:
         yield Gateway(http, publisher, desk)
 

@@ -50,7 +50,7 @@ class Trouble:
 
     def busy_with_202(self) -> bool:
         """Return whether a busy answer is the 202 without a queue id, rather than a 429."""
-        return uniform("busy", *self.key) < 0.5  # noqa: PLR2004 -- an even chance
+        return uniform("busy", *self.key) < 0.5
 
     def failure(self) -> Failure:
         """Return the error of an error callback, one of several codes."""

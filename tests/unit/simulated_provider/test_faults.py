@@ -5,8 +5,7 @@ from collections import Counter
 
 import pytest
 from questions import question
-
-from cj_stream.gateway.faults import Fault, Faults, Trouble
+from simulated_provider.faults import Fault, Faults, Trouble
 
 PAIRS = [question(f"essay-{i}", f"essay-{i + 1}") for i in range(3000)]
 HALF = {Fault.REFUSE: 0.1, Fault.BUSY: 0.15, Fault.SILENT: 0.25}

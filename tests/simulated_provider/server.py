@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from simulated_provider.benches import Benches
+from simulated_provider.desk import Desk, Job
+from simulated_provider.faults import Fault
 
 from cj_stream.contracts.comparison_api import (
     REQUEST_LIMIT,
@@ -16,17 +19,14 @@ from cj_stream.contracts.comparison_api import (
 )
 from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.texts import clip
-from cj_stream.gateway.desk import Desk, Job
-from cj_stream.gateway.faults import Fault
 from cj_stream.gateway.judges import Question
-from cj_stream.gateway.specs import Benches
 
 BUSY_SECONDS = 2
 """What a busy answer asks the caller to wait."""
 
 
-def gateway_app(benches: Benches, desk: Desk, allowed_topics: Collection[str]) -> web.Application:
-    """Build the gateway's web application. It closes the desk when it shuts down.
+def provider_app(benches: Benches, desk: Desk, allowed_topics: Collection[str]) -> web.Application:
+    """Build the provider's web application. It closes the desk when it shuts down.
 
     Requests for callbacks on other than the allowed topics are refused: otherwise whoever reaches the gateway could
     write to any topic.

@@ -1,6 +1,6 @@
-"""The desk of the gateway: takes accepted comparisons, has them judged, and publishes the callbacks in time.
+"""The desk of a provider: takes accepted comparisons, has them judged, and publishes the callbacks in time.
 
-Pending callbacks are in memory only: a gateway that is stopped or killed forgets them, as a crashed provider would.
+Pending callbacks are in memory only: a provider that is stopped forgets them, as the platform's does when it crashes.
 """
 
 from __future__ import annotations
@@ -9,34 +9,27 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 from aiokafka.errors import KafkaError
+from simulated_provider.benches import Bench
+from simulated_provider.faults import Fault, Trouble
 
 from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import ComparisonRequest
-from cj_stream.gateway.chance import lognormal
-from cj_stream.gateway.faults import Fault, Trouble
+from cj_stream.gateway.delayed import Latency
 from cj_stream.gateway.judges import Answer, Failure, Question, Verdict
-from cj_stream.gateway.publisher import Publisher
-from cj_stream.gateway.specs import Bench
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Seconds from acceptance to callback: lognormal, and always the same for the same pair in the same order."""
+class Publisher(Protocol):
+    """Sends one callback to a topic."""
 
-    median_seconds: float = 1.0
-    sigma: float = 0.5
-    seed: int = 0
-
-    def seconds(self, question: Question) -> float:
-        """Return the latency of this question."""
-        return lognormal(self.median_seconds, self.sigma, self.seed, "latency", question.first, question.second)
+    async def publish(self, topic: str, value: bytes) -> None:
+        """Return once the broker has the message; raises KafkaError when it has not."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ than the rate. A call that needs more than a full bucket takes it below zero, an
 
 from __future__ import annotations
 
+from math import inf
+
 from cj_stream.gateway.judges import Limits
 
 MINUTE_SECONDS = 61.5
 """A limit of a minute is spread over a little more. A provider that counts any 60 s then finds no more than the limit,
 although the bucket lets one second of it through at once, and the network half a second's."""
 CAPACITY_SECONDS = 1.0
+ROUNDING = 1e-9
+"""What sums of fractions may be off by."""
 
 
 class Bucket:
@@ -38,10 +42,10 @@ class Bucket:
         self._fill(now)
         if self._rate is None:
             return 0.0
+        if self._rate == 0:
+            return inf
         missing = min(amount, self.capacity) - self._level
-        if missing <= 1e-9:  # noqa: PLR2004 -- sums of fractions
-            return 0.0
-        return missing / self._rate if self._rate > 0 else float("inf")
+        return missing / self._rate if missing > ROUNDING else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Take ``amount``, which may be negative: what was reserved and not used comes back."""

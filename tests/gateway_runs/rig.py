@@ -1,0 +1,134 @@
+"""A gateway in the process of the test, with a log in memory: the real decisions, lines, dispatcher and effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+from questions import question
+from story import MemoryTable
+from until import until
+
+from cj_stream.engine.home import Entry
+from cj_stream.engine.runs import Record
+from cj_stream.gateway.carrying_out import CarryOut, Patience
+from cj_stream.gateway.home import JobHome
+from cj_stream.gateway.jobs import Accepted, AnyEvent, Job, ScopePaused
+from cj_stream.gateway.judges import Answer, Judge, Limits, Question, Unlimited, Usage, Verdict
+from cj_stream.gateway.lines import Budget, Lines, LineSettings
+from cj_stream.gateway.metrics import Metrics
+from cj_stream.gateway.rows import JobRows
+from cj_stream.gateway.work import JobDispatcher, JobWork
+
+PARTITION = 0
+
+
+class ScriptedJudge(Unlimited):
+    """Answers as it is told, call by call; then with verdicts. ``calls`` are the essays that were asked about."""
+
+    scope = "test/scripted"
+
+    def __init__(self, *script: Exception | Answer) -> None:
+        self.script = list(script)
+        self.calls: list[str] = []
+        self.holding = asyncio.Event()
+        self.holding.set()
+        self.limits: Limits | None = None
+        self.used = 0
+
+    def tokens(self, question: Question) -> int:
+        return int(question.request.metadata.get("tokens", 0))
+
+    async def judge(self, question: Question) -> Answer:
+        self.calls.append(question.first)
+        await self.holding.wait()
+        if self.script:
+            step = self.script.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            return step
+        return Verdict("A", 3.0, "because", "test", "scripted", Usage(self.used, 0), 0.5, "raw")
+
+
+class Rig:
+    """``published`` are the answers; ``now`` is the broker's clock."""
+
+    def __init__(self, judge: Judge, *, at_once: int = 4, attempts: int = 3, call_seconds: float = 5.0) -> None:
+        self.now = 1000.0
+        self.published: list[bytes] = []
+        self.log: list[AnyEvent] = []
+        self.table = MemoryTable()
+        self.rows = JobRows(cast("Any", self.table))
+        self.home = JobHome(PARTITION, self.rows)
+        self.budget = Budget(judge.limits or Limits(), 1.0)
+        self.judge = judge
+        self.applying = asyncio.Lock()
+        settings = LineSettings(at_once, failures_to_open=3, recovery_seconds=0.2)
+        self.lines = Lines(settings, self._budget, lambda: asyncio.get_running_loop().time())
+        engine = SimpleNamespace(
+            fence=SimpleNamespace(check=lambda: None),
+            clock=SimpleNamespace(now=lambda: self.now),
+            forwarder=SimpleNamespace(deliver=self._deliver),
+            publisher=SimpleNamespace(publish=self._publish),
+        )
+        self.metrics = Metrics(self._lines, lambda: (0, 0))
+        patience = Patience(call_seconds, attempts)
+        carry_out = CarryOut(
+            cast("Any", engine), self.rows, self.lines, lambda _: judge, patience, self._pause, self.metrics
+        )
+        self.dispatcher = JobDispatcher(JobWork(), carry_out.execute, self._report, self.lines)
+
+    def _lines(self) -> Iterator[Any]:
+        return iter(self.lines)
+
+    def _budget(self, scope: str) -> Budget:
+        paused = self.home.scopes.get(scope)
+        return self.budget if paused is None else self.budget._replace(paused_seconds=paused.paused_until - self.now)
+
+    async def tell(self, event: AnyEvent) -> int:
+        """Put an event into the log; it is applied and committed at once. Return its offset."""
+        async with self.applying:
+            offset = len(self.log)
+            self.log.append(event)
+            applied = await self.home.apply([Entry(event, Record("log", PARTITION, offset, self.now, None, b""))])
+            assert not applied.undecided
+            await self.table.write(cast("Any", None), PARTITION, applied.puts)
+        asyncio.get_running_loop().call_soon(self.dispatcher.committed, PARTITION, offset + 1, applied.changed)
+        return offset
+
+    async def ask(self, name: str, batch: str = "b", **metadata: Any) -> str:
+        """Ask for a comparison about an essay; return its id."""
+        named = {"essay_a_id": name, "essay_b_id": "other", "bos_batch_id": batch, "cj_batch_id": f"{batch}-1"}
+        request = question(name, "other", metadata=named | metadata).request
+        job_id = str(uuid4())
+        await self.tell(Accepted(id=job_id, scope=self.judge.scope, seconds=600.0, request=request))
+        return job_id
+
+    def job(self, job_id: str) -> Job:
+        """Return a job as it is now."""
+        found = self.rows.job(PARTITION, job_id)
+        assert found is not None
+        return found
+
+    async def answered(self, *job_ids: str) -> None:
+        """Wait until these are answered and published."""
+        await until(lambda: all(self.job(job_id).published for job_id in job_ids))
+
+    async def _deliver(self, _partition: int, event: AnyEvent) -> Any:
+        return SimpleNamespace(offset=await self.tell(event))
+
+    async def _report(self, _partition: int, event: AnyEvent) -> int:
+        try:
+            return await self.tell(event)
+        finally:
+            self.lines.release(getattr(event, "id", ""))
+
+    async def _publish(self, _topic: str, *, key: bytes | None, value: bytes) -> None:
+        assert key is None
+        self.published.append(value)
+
+    async def _pause(self, scope: str, seconds: float, why: str) -> None:
+        await self.tell(ScopePaused(scope=scope, until=self.now + seconds, why=why))

@@ -1,26 +1,29 @@
-"""Write ``docs/settings.md``, the reference of all settings, from the class that reads them: ``make docs``.
+"""Write the references of all settings, of workers and of gateways, from the classes that read them: ``make docs``.
 
-The class gives names, defaults, limits and meanings. What belongs together is said here, in `GROUPS`.
+A class gives names, defaults, limits and meanings. What belongs together is said here, in `GROUPS` and
+`GATEWAY_GROUPS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.values import Folder, Host, HttpUrl, Servers, Token, TopicName
+from cj_stream.gateway.settings import GatewaySettings
 from cj_stream.operations.environment import WEB_URL
 from cj_stream.operations.setting_values import CheckKey, ContentUrl
 from cj_stream.operations.settings import Settings
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 INTRODUCTION = f"""\
 # Settings
@@ -132,6 +135,64 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+GATEWAY_INTRODUCTION = """\
+# Settings of a gateway
+
+This page lists every setting of a gateway, with its default and what it takes.
+It is for whoever runs `cj-stream gateway`; [the gateway](mechanisms/gateway.md) says what the settings mean together.
+
+The page is written by `make docs` from the settings themselves; a test fails when they differ.
+
+A setting is an environment variable, read once, when a gateway starts; options of the command win over it.
+All gateways that share work and budget have the same settings, but for those under *This gateway*.
+
+**What may be paid for twice.**
+When a gateway is killed, the calls that it had under way are made again.
+There are at most `CJ_GATEWAY_CALLS_AT_ONCE` of them for each provider and model.
+How many there were is in the log of the gateway that takes over.
+"""
+
+GATEWAY_GROUPS: dict[str, tuple[str, ...]] = {
+    "Judges": ("judges", "seed", "latency_seconds"),
+    "Comparisons": (
+        "time_to_live_minutes",
+        "queue_jobs",
+        "queue_megabytes",
+        "calls_at_once",
+        "call_seconds",
+        "call_attempts",
+        "breaker_failures",
+        "breaker_seconds",
+    ),
+    "Kafka": GROUPS["Kafka"],
+    "Topics": ("jobs_topic", "dead_letters_topic", "callback_topics"),
+    "When a gateway ends itself": GROUPS["When a worker ends itself"],
+    "This gateway": (
+        "worker_id",
+        "data_dir",
+        "web_host",
+        "web_port",
+        "advertised_host",
+        "clock_tolerance_seconds",
+        "operator_token",
+        "log_format",
+        "log_level",
+    ),
+}
+
+
+class Book(NamedTuple):
+    """A page: where it is, and what it says of which settings."""
+
+    path: Path
+    settings: type[EngineSettings]
+    introduction: str
+    groups: Mapping[str, tuple[str, ...]]
+
+
+WORKERS = Book(DOCS / "settings.md", Settings, INTRODUCTION, GROUPS)
+GATEWAYS = Book(DOCS / "gateway-settings.md", GatewaySettings, GATEWAY_INTRODUCTION, GATEWAY_GROUPS)
+
 KINDS: tuple[tuple[Any, str], ...] = (
     (Servers, "`host:port`, or several separated by commas"),
     (TopicName, "a name that Kafka takes"),
@@ -146,23 +207,23 @@ LARGEST = 2**31 - 1
 """A limit from here on is that of the number's type and says nothing."""
 
 
-def page() -> str:
+def page(book: Book = WORKERS) -> str:
     """Return the page. Raises `ValueError` for a setting that is in no group, or in two, and for one that is gone."""
-    grouped = [name for names in GROUPS.values() for name in names]
-    astray = set(grouped) ^ set(Settings.model_fields)
+    grouped = [name for names in book.groups.values() for name in names]
+    astray = set(grouped) ^ set(book.settings.model_fields)
     if astray or len(grouped) != len(set(grouped)):
-        raise ValueError(f"GROUPS must name every setting once; look at {sorted(astray)}")
-    return "\n".join([INTRODUCTION, *(_group(title, names) for title, names in GROUPS.items())])
+        raise ValueError(f"every setting must be in one group; look at {sorted(astray)}")
+    return "\n".join([book.introduction, *(_group(book, title, names) for title, names in book.groups.items())])
 
 
-def _group(title: str, names: tuple[str, ...]) -> str:
-    return "\n".join([f"## {title}", "", *(line for name in names for line in _setting(name)), ""])
+def _group(book: Book, title: str, names: tuple[str, ...]) -> str:
+    return "\n".join([f"## {title}", "", *(line for name in names for line in _setting(book.settings, name)), ""])
 
 
-def _setting(name: str) -> Iterator[str]:
-    field = Settings.model_fields[name]
-    default = _default(field.default)
-    yield f"- `{Settings.model_config['env_prefix']}{name.upper()}`: {_kind(field)}; {default}."
+def _setting(settings: type[EngineSettings], name: str) -> Iterator[str]:
+    field = settings.model_fields[name]
+    default = "unset by default" if field.default_factory is not None else _default(field.default)
+    yield f"- `{settings.names.setting(name)}`: {_kind(field)}; {default}."
     for sentence in (field.description or "").replace(". ", ".\n").splitlines():
         yield f"  {sentence}"
 
@@ -201,7 +262,7 @@ def _plain(kind: Any, limits: list[Any]) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f"`{word}`" for word in get_args(kind))
     if get_origin(kind) is tuple:
-        return "any of " + ", ".join(f"`{word}`" for word in get_args(kind)[0]) + ", with commas, or `none`"
+        return _several(get_args(kind)[0])
     if issubclass(kind, Enum):
         return "one of " + ", ".join(f"`{word}`" for word in kind)
     if kind is str:
@@ -210,6 +271,12 @@ def _plain(kind: Any, limits: list[Any]) -> str:
     if kind is bool:
         return "`yes` or `no`"
     return ("a whole number" if kind is int else "a number") + _range(kind, limits)
+
+
+def _several(kind: Any) -> str:
+    if _bare(kind) is str:
+        return "a list of texts"
+    return "any of " + ", ".join(f"`{word}`" for word in kind) + ", with commas, or `none`"
 
 
 def _range(kind: type, limits: list[Any]) -> str:
@@ -229,5 +296,6 @@ def _flat(metadata: list[Any]) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    for written in (WORKERS, GATEWAYS):
+        written.path.write_text(page(written), encoding="utf-8")
+        print(f"wrote {written.path}")

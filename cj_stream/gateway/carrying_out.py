@@ -50,6 +50,16 @@ class Patience(NamedTuple):
     attempts: int
 
 
+class _Ready(NamedTuple):
+    """A call that is about to be made."""
+
+    turn: Turn
+    line: Line
+    judge: Judge
+    question: Question
+    job: Job
+
+
 class CarryOut:
     """An instance's `execute` is the dispatcher's. ``pause`` tells all gateways that an endpoint wants them to wait."""
 
@@ -70,6 +80,9 @@ class CarryOut:
         self._patience = patience
         self._pause = pause
         self._metrics = metrics
+        self._running: dict[str, asyncio.Task[AnyEvent]] = {}
+        """The calls under way, by job."""
+        self._left: set[asyncio.Task[None]] = set()
 
     async def execute(self, effect: Effect, subject: Subject, partition: int) -> AnyEvent:
         """Carry out an effect of a job; return the event that reports it."""
@@ -78,14 +91,19 @@ class CarryOut:
             raise TypeError("only jobs have anything to be done")
         if isinstance(effect, Publish):
             return await self._publish(job_id, job, effect)
-        try:
-            return await self._call(job_id, partition, effect)
-        except GivenUpError:
-            self._lines.release(job_id)
-            raise PostponedError("its turn was given up", seconds=GIVEN_UP_SECONDS) from None
-        except BaseException:
-            self._lines.release(job_id)
-            raise
+        if job_id not in self._running:
+            try:
+                ready = await self._begin(job_id, partition, effect)
+            except GivenUpError:
+                self._lines.release(job_id)
+                raise PostponedError("its turn was given up", seconds=GIVEN_UP_SECONDS) from None
+            except BaseException:
+                self._lines.release(job_id)
+                raise
+            if not isinstance(ready, _Ready):
+                return ready
+            self._run(job_id, ready)
+        return await self._outcome(job_id, partition)
 
     # --- Publishing --------------------------------------------------------------------------------------------------
 
@@ -105,7 +123,31 @@ class CarryOut:
 
     # --- Calls -------------------------------------------------------------------------------------------------------
 
-    async def _call(self, job_id: str, partition: int, effect: Call) -> AnyEvent:
+    async def _outcome(self, job_id: str, partition: int) -> AnyEvent:
+        """Return what came of a call. It is paid for: so it goes on also when its partition is given up meanwhile."""
+        running = self._running[job_id]
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            left = asyncio.get_running_loop().create_task(self._tell(job_id, partition, running))
+            self._left.add(left)
+            left.add_done_callback(self._left.discard)
+            raise
+
+    async def _tell(self, job_id: str, partition: int, running: asyncio.Task[AnyEvent]) -> None:
+        """Put the answer of a call that nobody waits for into the log, whoever serves its partition now."""
+        event = await running
+        if isinstance(event, Answered):
+            await self._engine.forwarder.deliver(partition, event)
+        self._lines.release(job_id)
+
+    def _run(self, job_id: str, ready: _Ready) -> None:
+        running = asyncio.get_running_loop().create_task(self._ask(*ready))
+        self._running[job_id] = running
+        running.add_done_callback(lambda _: self._running.pop(job_id))
+
+    async def _begin(self, job_id: str, partition: int, effect: Call) -> AnyEvent | _Ready:
+        """Wait for the turn of a call and tell the log of it; return what is to be reported when none is to be made."""
         job, request = self._open(partition, job_id, effect)
         judge, question = self._judge_for(request.model), question_of(request)
         if (instead := self._instead(job_id, job)) is not None:
@@ -118,7 +160,9 @@ class CarryOut:
         await line.wait(turn)
         return await self._on_turn(turn, line, judge, question, effect)
 
-    async def _on_turn(self, turn: Turn, line: Line, judge: Judge, question: Question, effect: Call) -> AnyEvent:
+    async def _on_turn(
+        self, turn: Turn, line: Line, judge: Judge, question: Question, effect: Call
+    ) -> AnyEvent | _Ready:
         job_id, partition = turn.job_id, turn.partition
         try:
             # It may have waited long.
@@ -132,7 +176,7 @@ class CarryOut:
         except BaseException:
             line.abandoned(turn)
             raise
-        return await self._ask(turn, line, judge, question, replace(job, begun=number))
+        return _Ready(turn, line, judge, question, replace(job, begun=number))
 
     async def _ask(self, turn: Turn, line: Line, judge: Judge, question: Question, job: Job) -> AnyEvent:
         answer: Answer

@@ -14,7 +14,7 @@ from cj_stream.cli.local import demo_batches as module
 from cj_stream.cli.local.demo_batches import DemoBatch, Scale, demo_batches, find_examples
 from cj_stream.cli.local.demo_outcomes import read_outcomes
 from cj_stream.engine import clients
-from cj_stream.gateway.specs import read_benches
+from cj_stream.gateway.specs import read_judges
 from cj_stream.operations.settings import Settings
 
 SCALE = Scale("the known scale", {"good": 1.0, "bad": -1.0})
@@ -30,8 +30,8 @@ def ended(state: str = "COMPLETED", failure: str | None = None) -> Ended:
 
 def test_the_examples_are_found_from_anywhere_and_make_three_batches_with_judges_the_gateway_knows() -> None:
     batches = demo_batches(find_examples())
-    benches = read_benches([f"{batch.name}={batch.judge}" for batch in batches], seed=0)
-    assert sorted(benches.named) == ["essays", "trouble", "vehicles"]
+    judges = read_judges([f"{batch.name}={batch.judge}" for batch in batches], seed=0)
+    assert sorted(judges.named) == ["essays", "trouble", "vehicles"]
     assert [len(batch.texts) for batch in batches] == [25, 16, 12]
     for batch in batches:
         if batch.scale is not None:

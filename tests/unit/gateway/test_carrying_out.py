@@ -182,3 +182,31 @@ async def test_a_partition_is_given_up_without_waiting_for_turns() -> None:
     judge.holding.set()
     assert await asyncio.wait_for(dropping, 1) == 0
     assert (len(judge.calls), line.waiting, line.calling) == (1, 0, 0)
+
+
+async def test_a_call_goes_on_when_its_partition_is_given_up_and_its_answer_is_told_all_the_same() -> None:
+    judge = ScriptedJudge()
+    judge.holding.clear()
+    rig = Rig(judge, at_once=1)
+    job_id = await rig.ask("one")
+    await until(lambda: judge.calls)
+    assert await rig.dispatcher.drop([PARTITION], 0.0) == 1
+    # Somebody else serves it now, and here nothing is started.
+    assert rig.job(job_id).answer is None
+    judge.holding.set()
+    await until(lambda: rig.job(job_id).answer)
+    await until(lambda: rig.lines.of(judge.scope).calling == 0)
+
+
+async def test_a_call_that_goes_on_is_not_made_again_when_its_partition_comes_back() -> None:
+    judge = ScriptedJudge()
+    judge.holding.clear()
+    rig = Rig(judge, at_once=1)
+    job_id = await rig.ask("one")
+    await until(lambda: judge.calls)
+    await rig.dispatcher.drop([PARTITION], 0.0)
+    rig.dispatcher.committed(PARTITION, 99, rig.home.subjects())
+    await asyncio.sleep(0)
+    judge.holding.set()
+    await rig.answered(job_id)
+    assert judge.calls == ["one"]

@@ -55,7 +55,8 @@ class GatewaySettings(EngineSettings):
 
     # --- Judges --------------------------------------------------------------------------------------------------
     judges: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="NAME=SPEC of each judge, separated by semicolons; none: one simulated judge."
+        (),
+        description="NAME=SPEC of each judge, separated by semicolons; unset or none: one simulated judge.",
     )
     seed: int = Field(0, description="Seed of simulated judges that name none.")
     latency_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
@@ -117,4 +118,7 @@ class GatewaySettings(EngineSettings):
     @field_validator("judges", mode="before")
     @classmethod
     def _judges(cls, value: object) -> object:
-        return [spec.strip() for spec in value.split(SEPARATOR) if spec.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        specs = [spec.strip() for spec in value.split(SEPARATOR) if spec.strip()]
+        return [] if specs == ["none"] else specs

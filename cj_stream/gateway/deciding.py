@@ -33,8 +33,8 @@ from cj_stream.gateway.jobs import (
 
 JOB, BATCH = "job", "batch"
 """Kinds of what falls due."""
-ANSWER_SHARE = 0.95
-"""Of the time to live, what is left to the judge: the rest is for publishing an error in time."""
+LATE_SHARE, LATE_SECONDS = 0.05, 6.0
+"""Of the time to live, what is kept for publishing an error in time: a share, but so many seconds at the least."""
 CANCELLED_MESSAGE = "Nobody wants this comparison any more: it, or its batch, was cancelled."
 TIMEOUT_MESSAGE = "The gateway had no answer within the time to live of the comparison."
 
@@ -87,7 +87,7 @@ def _accepted(rows: Partition, event: Accepted, at: float) -> None:
         priority=priority_of(request.metadata),
         size=len(request.user_prompt.encode()),
         accepted_at=at,
-        answer_by=at + event.seconds * ANSWER_SHARE,
+        answer_by=at + event.seconds - min(max(event.seconds * LATE_SHARE, LATE_SECONDS), event.seconds / 2),
         expires_at=at + event.seconds,
     )
     if any(rows.batch(batch_id) for batch_id in batch_ids(request.metadata)):

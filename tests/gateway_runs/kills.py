@@ -68,7 +68,7 @@ class Kills:
         for number in range(comparisons):
             body = self._box.request(f"batch-{number % 3}", f"essay-{number}")
             # Who gets no answer asks again, as the worker does, and asks any gateway.
-            while await self._box.post(self._random.choice(self._running()), body) != 202:
+            while await self._box.post(self._random.choice(self._running()), body) != 202:  # noqa: ASYNC110 (HTTP)
                 await asyncio.sleep(0.1)
             if self._random.random() < 0.1:
                 await self._box.post(self._random.choice(self._running()), body)
@@ -80,7 +80,7 @@ class Kills:
     def _points(self, kills: int, comparisons: int) -> list[tuple[str, int]]:
         """Return points of each kind, spread over the comparisons in order."""
         at = sorted(self._random.sample(range(5, comparisons - 5), kills))
-        return list(zip(cycle(POINTS), at))  # noqa: B905 -- the points repeat
+        return list(zip(cycle(POINTS), at))
 
     async def _reached(self, point: str, number: int) -> None:
         counted = {
@@ -107,8 +107,3 @@ def check(box: PostBox, played: Played) -> None:
     assert {len(set(copies)) for copies in answers.values()} == {1}
     most = len(played.kills) * box.settings.calls_at_once
     assert played.paid_twice <= min(played.told, most), (played.paid_twice, played.told, played.kills)
-    for correlation_id, copies in answers.items():
-        said = box.answer(correlation_id)["request_metadata"]["gateway_calls"]
-        # What it says of itself: at least what came before it was answered.
-        assert 1 <= said, copies
-        assert played.asked[correlation_id] <= said or played.asked[correlation_id] - said <= len(played.kills)

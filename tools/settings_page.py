@@ -139,7 +139,8 @@ GATEWAY_INTRODUCTION = """\
 # Settings of a gateway
 
 This page lists every setting of a gateway, with its default and what it takes.
-It is for whoever runs `cj-stream gateway`; [the gateway](mechanisms/gateway.md) says what the settings mean together.
+It is for whoever runs `cj-stream gateway`.
+Read [the gateway](mechanisms/gateway.md) before: it says what the settings mean together.
 
 The page is written by `make docs` from the settings themselves; a test fails when they differ.
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from fleet import WorkerProcess
 from gateway_runs.post_box import at_once, post_box
+from pydantic import SecretStr
 
 from cj_stream.contracts.callbacks import read_callback
 
 pytestmark = pytest.mark.kafka
+
+TOKEN = SecretStr("of-the-operator")
 
 
 async def test_what_was_accepted_is_answered_after_a_kill_and_a_repeat_gets_the_same_bytes(
@@ -88,11 +91,11 @@ async def test_what_is_not_answered_in_its_time_to_live_is_answered_with_an_erro
 
 
 async def test_limits_set_at_one_gateway_hold_at_all_of_them(broker: str, tmp_path: Path) -> None:
-    async with post_box(broker, tmp_path, operator_token="secret") as box:
+    async with post_box(broker, tmp_path, operator_token=TOKEN) as box:
         first, second = await box.fleet.start(2)
         limits = {"scope": "mock/simulated", "requests_per_minute": 60}
         assert (await box.send(first, "PUT", "/api/v1/limits", limits))[0] == 401
-        allowed = {"Authorization": "Bearer secret"}
+        allowed = {"Authorization": f"Bearer {TOKEN.get_secret_value()}"}
         assert (await box.send(first, "PUT", "/api/v1/limits", limits, **allowed))[0] == 202
         for gateway in (first, second):
             assert await box.post(gateway, box.request()) == 202

@@ -4,6 +4,7 @@
 ``DELETE /comparison/{id}``       nobody wants its answer any more
 ``DELETE /batch/{id}``            nor any of a run (``cj_batch_id``) or batch (``bos_batch_id``), now or later
 ``GET /scopes``                   what waits, and for what, by provider and model
+``GET /judges/{name}``            what a judge costs, for an estimate beforehand
 ``PUT /limits``                   an operator sets the limits of a provider and model, with the token
 
 Any gateway takes any request: what it is about goes to the log of its partition, whoever serves that.
@@ -63,7 +64,11 @@ class Api:
         self._gateway = gateway
         self._settings = gateway.settings
         self._topics = frozenset(gateway.settings.callback_topics)
-        self.gets: Mapping[str, Page] = {"/metrics": self._metrics, **_at_bases("/scopes", self._scopes)}
+        self.gets: Mapping[str, Page] = {
+            "/metrics": self._metrics,
+            **_at_bases("/scopes", self._scopes),
+            **_at_bases("/judges/{name:[^/]+}", self._judge),
+        }
         self.posts: Mapping[str, Page] = _at_bases("/comparison", self._comparison)
         self.puts: Mapping[str, Page] = _at_bases("/limits", self._limits)
         self.deletes: Mapping[str, Page] = {
@@ -180,6 +185,9 @@ class Api:
         given = http.headers.get("Authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode()):
             raise ApiError(401, "unauthorized", "Send the operator's token: Authorization: Bearer TOKEN.")
+
+    async def _judge(self, _http: web.Request, name: str) -> web.Response:
+        return json_answer(self._gateway.judges.for_model(name).terms())
 
     async def _scopes(self, _http: web.Request) -> web.Response:
         jobs, size = self._gateway.queue.size()

@@ -8,7 +8,8 @@ by the broker's clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -181,13 +182,16 @@ AnyEvent = (
 )
 
 
-class Call(NamedTuple):
+# No named tuples: a call would be equal to the publishing with the same number, and be taken for it.
+@dataclass(frozen=True)
+class Call:
     """Effect: ask the judge, for the call with this number."""
 
     number: int
 
 
-class Publish(NamedTuple):
+@dataclass(frozen=True)
+class Publish:
     """Effect: publish the copy of the answer with this number."""
 
     copy: int

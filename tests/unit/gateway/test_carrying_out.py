@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from until import until
 
 from cj_stream.contracts.callbacks import read_callback
-from cj_stream.gateway.jobs import BatchCancelled, Began, Ended, JobCancelled, ScopePaused
+from cj_stream.gateway.deciding import JOB
+from cj_stream.gateway.jobs import BatchCancelled, Began, Ended, JobCancelled, ScopePaused, TimeIsOver
 from cj_stream.gateway.judges import Failure, PausedError, UnavailableError
 from cj_stream.provider.breaker import BreakerState
 
@@ -210,3 +211,18 @@ async def test_a_call_that_goes_on_is_not_made_again_when_its_partition_comes_ba
     judge.holding.set()
     await rig.answered(job_id)
     assert judge.calls == ["one"]
+
+
+async def test_an_error_is_published_in_time_although_the_call_still_hangs() -> None:
+    judge = ScriptedJudge()
+    judge.holding.clear()
+    rig = Rig(judge)
+    job_id = await rig.ask("one")
+    await until(lambda: judge.calls)
+    rig.now += 600
+    await rig.tell(TimeIsOver(kind=JOB, name=job_id, at=rig.now))
+    await rig.answered(job_id)
+    assert read_callback(rig.published[0]).error_code == "TIMEOUT"
+    judge.holding.set()
+    await until(lambda: rig.lines.of(judge.scope).calling == 0)
+    assert len(rig.published) == 1

@@ -16,7 +16,7 @@ TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operatio
 # What needs neither the simulation nor a broker.
 UNIT_FOLDERS := $(wildcard $(addprefix tests/,unit contracts operations))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.
-BENCHMARKS := scoring pairing estimators decider callbacks latency failover recovery overhead hazards chaos
+BENCHMARKS := scoring pairing estimators decider callbacks latency failover recovery overhead hazards chaos budget
 # A seed of the simulation tells the same history only in a Python with the same hashes of strings.
 export PYTHONHASHSEED ?= 0
 

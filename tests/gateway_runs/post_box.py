@@ -105,20 +105,20 @@ async def post_box(bootstrap: str, folder: Path, **changes: Any) -> AsyncIterato
         "accumulate_milliseconds": 5,
         "latency_seconds": 0.05,
     }
-    settings = GatewaySettings(
-        kafka_bootstrap=bootstrap,
-        data_dir=folder / "worker",
-        app_id=name,
-        jobs_topic=f"{name}.jobs",
-        dead_letters_topic=f"{name}.dead-letters",
-        callback_topics=(f"{name}.callbacks",),
-        **{**defaults, **changes},
-    )
-    callbacks = TopicSpec(settings.callback_topics[0], "none", 3, True, "answers")
-    specs = [callbacks, *topics(settings)]
+    own: dict[str, Any] = {
+        "app_id": name,
+        "jobs_topic": f"{name}.jobs",
+        "dead_letters_topic": f"{name}.dead-letters",
+        "callback_topics": (f"{name}.callbacks",),
+    }
+    settings = GatewaySettings(kafka_bootstrap=bootstrap, data_dir=folder / "worker", **{**own, **defaults, **changes})
+    specs = topics(settings)
+    if "callback_topics" not in changes:
+        specs.append(TopicSpec(settings.callback_topics[0], "none", 3, True, "answers"))
     await create_topics(settings.kafka, specs, 1)
     names = [spec.name for spec in specs]
-    async with AnyMailbox(settings, names, [settings.jobs_topic]) as mailbox, Fleet(settings, folder, APP) as fleet:
+    read = [*names, *set(settings.callback_topics) - set(names)]
+    async with AnyMailbox(settings, read, [settings.jobs_topic]) as mailbox, Fleet(settings, folder, APP) as fleet:
         box = PostBox(settings, fleet, mailbox)
         try:
             yield box

@@ -189,6 +189,7 @@ class Stack:
         for process in (self._gateway, *self._workers):
             await process.start()
         await self._wait_until_ready()
+        self._gateway.consequence = "what it has accepted is answered when it runs again"
 
     def _lock_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -85,12 +85,12 @@ def test_a_stack_survives_that_each_part_is_killed_serves_the_commands_and_ends_
     assert second.process.wait(START_SECONDS) == 1
     assert "another one runs in" in second.output
 
-    for part in ("kafka.Kafka", "cj_stream.cli.local.gateway", "cj_stream.app"):
+    for part in ("kafka.Kafka", "cj_stream.gateway.app", "cj_stream.app"):
         os.kill(dev.relatives(part)[0], signal.SIGKILL)
     dev.wait_for(lambda: "everything is ready again" in dev.output, START_SECONDS)
     for part, meaning in (
         ("Kafka", "go on by themselves"),
-        ("gateway", "asked again after their deadline"),
+        ("gateway", "is answered when it runs again"),
         ("worker-", ""),
     ):
         assert re.search(

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from cj_stream.engine.settings import EngineSettings
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.values import Folder, Host, HttpUrl, Servers, Token, TopicName
 from cj_stream.gateway.settings import GatewaySettings
 from cj_stream.operations.environment import WEB_URL

@@ -31,9 +31,9 @@ from cj_stream.contracts.comparison_api import (
     refusal_answer,
 )
 from cj_stream.contracts.refusal import Refused
-from cj_stream.engine.answers import ApiError, Page, bad_request, json_answer
 from cj_stream.engine.forwarder import EventTooLargeError
 from cj_stream.engine.texts import clip
+from cj_stream.engine.web_answers import ApiError, Page, bad_request, json_answer
 from cj_stream.gateway.callbacks import queue_id
 from cj_stream.gateway.jobs import Accepted, BatchCancelled, JobCancelled, ScopeLimited
 

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.naming import Names
-from cj_stream.engine.settings import EngineSettings
 from cj_stream.engine.values import Count, Folder, Positive, Servers, Token, TopicName
 
 GATEWAY = Names("CJ_GATEWAY_", "cj-stream gateway")

@@ -19,7 +19,6 @@ from stage import new_request
 from topic_mailbox import Mailbox
 
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.requests import Overrides
 from cj_stream.operations.settings import Settings
 
 REQUESTS, TOKENS = 600, 200_000
@@ -99,7 +98,7 @@ def _write_texts(content: Path, sentences: int) -> None:
 
 async def _ask(mailbox: Mailbox, settings: Settings) -> None:
     for batch in BATCHES:
-        request = new_request(batch, ESSAYS, overrides=Overrides(model="m"))
+        request = new_request(batch, ESSAYS, overrides=RequestedOverrides(model="m"))
         value = write_request(request, uuid4())
         await mailbox.send(settings.assessment_request_topic, value, key=batch.encode())
 

@@ -10,7 +10,7 @@ from fleet import WorkerProcess
 from gateway_runs.post_box import at_once, post_box
 from pydantic import SecretStr
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 
 pytestmark = pytest.mark.kafka
 

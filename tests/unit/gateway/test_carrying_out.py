@@ -9,7 +9,7 @@ from gateway_runs.rig import PARTITION, Rig, ScriptedJudge
 from structlog.testing import capture_logs
 from until import until
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.gateway.deciding import JOB
 from cj_stream.gateway.jobs import BatchCancelled, Began, Ended, JobCancelled, ScopePaused, TimeIsOver
 from cj_stream.gateway.judges import Failure, PausedError, UnavailableError

@@ -13,7 +13,7 @@ from questions import question
 from story import MemoryTable
 from structlog.testing import capture_logs
 
-from cj_stream.contracts.callbacks import read_callback
+from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.engine.home import Entry
 from cj_stream.engine.messages import EventCodec
 from cj_stream.engine.runs import Record

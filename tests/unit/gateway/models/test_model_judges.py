@@ -326,7 +326,7 @@ async def test_a_key_and_an_essay_that_an_error_repeats_are_not_told() -> None:
 def test_a_worker_never_imports_an_sdk() -> None:
     code = (
         "import sys, cj_stream.app, cj_stream.worker, cj_stream.gateway.specs as specs\n"
-        "specs.read_benches(['m=openai:model=m,base_url=http://127.0.0.1:1/v1'], seed=0)\n"
+        "specs.read_judges(['m=openai:model=m,base_url=http://127.0.0.1:1/v1'], seed=0)\n"
         "found = {'openai', 'anthropic', 'genai_prices', 'httpx2'} & sys.modules.keys()\n"
         "sys.exit(f'imported: {found}' if found else 0)"
     )

@@ -18,6 +18,7 @@ from own_topics import own_topics
 from stage import new_request
 from topic_mailbox import Mailbox
 
+from cj_stream.contracts.request_reader import RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
 from cj_stream.operations.settings import Settings
 

@@ -106,6 +106,27 @@ async def test_a_topic_that_is_made_anew_or_grows_under_running_workers_is_read_
         assert set(stage.provider.submissions.values()) == {1}
 
 
+async def test_a_topic_that_is_gone_holds_up_no_commit_of_the_others(settings: Settings, tmp_path: Path) -> None:
+    # So long that the topic is gone before it is committed that the last request is handled.
+    async with staged(settings, tmp_path, commit_interval_seconds=3.0) as stage:
+        (worker,) = await stage.fleet.start(1)
+        stage.provider.holds = lambda _: True
+        await stage.ask(new_request("live", 4))
+        await stage.fleet.until(lambda: len(stage.provider.held) == 6, "all comparisons are submitted")
+        await stage.settled()
+        await stage.ask(new_request("last", 2))
+
+        async def handled() -> bool:
+            return await stage.fleet.batch("last") is not None
+
+        await stage.fleet.until(handled, "the last request is handled")
+        async with _admin(settings) as admin:
+            await admin.delete_topics([settings.assessment_request_topic])
+        await stage.provider.release()
+        await stage.ended("live", "last")
+        assert worker.runs
+
+
 async def _written(stage: Stage, name: str, partition: int) -> None:
     """Send a request as soon as the sender knows of the partition."""
     while True:

@@ -179,7 +179,7 @@ class SimConsumer(BarrierConsumer, _KafkaConsumer):
         self._committed_offset: dict[TP, int] = {}
         self._read_offset: dict[TP, int] = {}
         self._committing: asyncio.Future[None] | None = None
-        self._thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call)
+        self._thread = SimpleNamespace(_ensure_consumer=lambda: self, call_thread=self._call, left_out=())
         self._fetcher = SimpleNamespace(end_offsets=self._written_ends)
         self._coordinator = SimpleNamespace(fetch_committed_offsets=lambda _partitions: {})
         self._request_timeout_ms = 0

@@ -6,6 +6,9 @@ clears every queue (``mode/utils/queues.py`` 97-101) while the standbys flow alr
 into a full queue outlives the clearing (``transport/_cython/conductor.pyx`` 113-116): the next record took the offset
 past what was applied nowhere, and the copy lacked those rows for good.
 
+Hazard, ditto: what is left of the standbys cannot be told while one of them has no offset yet (943-951), which is so
+when a copy is assigned while an earlier recovery still starts the standbys it knows: the worker would crash.
+
 Here there is no queue. A run is of the *term* that it was asked for in. A term ends when everything is to be sought
 anew; then what is left of a run is dropped, and will be fetched again, since the offset says what is in the copy.
 
@@ -16,6 +19,7 @@ are there" in ``tests/simulation``.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Protocol, cast
@@ -90,6 +94,12 @@ class RunRecovery(Recovery):
             self._end_if_recovered()
         elif not self.tables.standbys_ready and not self.standby_remaining_total():
             self.tables.on_standbys_ready()
+
+    def standby_remaining(self) -> Counter[TP]:
+        """Return how many records each standby has not read; of a copy without an offset yet, none is read."""
+        # Faust compares with the offset: it has none where a copy was assigned while another recovery goes on.
+        found = ((tp, end, self.standby_offsets[tp]) for tp, end in self.standby_highwaters.items())
+        return Counter({tp: max(end - (-1 if offset is None else offset), 0) for tp, end, offset in found})
 
     def _offsets_of(self, tp: TP) -> Any:
         """Return the offsets of active or standby copies, wherever this one belongs; None if nothing of it is read."""

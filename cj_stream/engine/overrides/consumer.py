@@ -30,6 +30,7 @@ from faust.types import TP, Message
 from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.engine.fence import now
 from cj_stream.engine.hardening import engine_of
+from cj_stream.engine.overrides.commits import GonePartitions
 from cj_stream.engine.overrides.drain import DrainingConsumer, RunMessage
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.overrides.isolation import written_ends
@@ -45,6 +46,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
     """The consumer's thread: watches the membership, leaves the group when it stops, lets no fetch outlive a seek."""
 
     _fetch: asyncio.Future[Any] | None = None
+    _gone: GonePartitions | None = None
 
     async def on_start(self) -> None:
         """Start the consumer and watch what the group's coordinator answers."""
@@ -54,6 +56,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         conf, names = self.app.conf, engine_of(self.app).settings.names
         watch = MembershipWatch(coordinator._send_req, fence, conf.consumer_group_instance_id, conf.id, names)  # noqa: SLF001 (as above)
         coordinator._send_req = watch.send  # noqa: SLF001 (as above)
+        self._gone = GonePartitions(self._consumer)
         fence.contact(now())
         engine_of(self.app).watchdog.watch_loop()
 
@@ -93,6 +96,11 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         sources = [tp for tp in assigned if self.app.topics.acks_enabled_for(tp.topic)]
         begins = await self._inputs.seek(consumer, sources)
         return {tp: begins.get(tp) for tp in assigned}
+
+    @property
+    def left_out(self) -> Collection[TopicPartition]:
+        """What the last commit left out because it is gone; from any thread."""
+        return () if self._gone is None else self._gone.left_out
 
     @property
     def _inputs(self) -> Inputs:
@@ -189,6 +197,8 @@ class BarrierConsumer(DrainingConsumer):
             engine.fence.check()
         engine.fence.check()
         committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        left_out = cast("FencedConsumerThread", self._thread).left_out
+        offsets = {tp: at for tp, at in offsets.items() if tp not in left_out}
         self.reading.committed(offsets)
         # During a rebalance nothing is started; the next marker releases every live subject.
         if committed and not self.app.rebalancing and generation == self.app.consumer_generation_id:

@@ -49,7 +49,7 @@ _THREAD = (
 )
 _COORDINATOR = (
     "_do_commit_offsets _do_fetch_commit_offsets _do_heartbeat _maybe_leave_group _on_join_prepare _send_req "
-    "fetch_committed_offsets request_rejoin reset_generation"
+    "commit_offsets fetch_committed_offsets request_rejoin reset_generation"
 )
 RELIED_ON: Mapping[str, Mapping[str, str]] = {
     "faust._cython.streams": {},

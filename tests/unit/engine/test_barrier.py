@@ -75,6 +75,18 @@ async def test_a_commit_that_the_broker_refuses_releases_nothing(committing: Com
     assert (committing.committed, committing.released) == ([OFFSETS], [])
 
 
+async def test_a_commit_that_leaves_out_what_is_gone_releases_nothing_of_it(
+    committing: Committing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing.consumer._thread, "_gone", SimpleNamespace(left_out={EVENTS}))
+    noted: list[Any] = []
+    monkeypatch.setattr(committing.consumer.reading, "committed", noted.append)
+    commit = await committing.begin()
+    committing.producer.acknowledge(0)
+    assert await commit
+    assert (noted, committing.released) == ([{CALLBACKS: 5}], [{}])
+
+
 async def test_a_worker_out_of_touch_commits_nothing(committing: Committing, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons = no_exit(monkeypatch, "fence")
     commit = await committing.begin()

@@ -277,6 +277,21 @@ async def test_a_standby_follows_whether_or_not_others_are_recovered_and_is_read
     assert (recovery.standby_offsets[standby], recovering.standbys_ready) == (12, 1)
 
 
+async def test_a_standby_without_an_offset_yet_is_not_ready_and_disturbs_no_other(recovering: Recovered) -> None:
+    recovery, other = recovering.recovery, TP(CHANGELOG.topic, CHANGELOG.partition + 1)
+    recovery.active_tps.clear()
+    recovery.standby_tps |= {CHANGELOG, other}
+    recovery.standby_highwaters.update({CHANGELOG: 100, other: 3})
+    recovery.standby_offsets[CHANGELOG] = 99
+    recovery._add(SimpleNamespace(persisted_offset=lambda _tp: None), other, recovery.standby_offsets)
+    # Beyond the end that it had when it was sought: that makes up for nothing that the other one lacks.
+    await recovering.take(*range(100, 110))
+    assert recovering.standbys_ready == 0
+    recovery.tp_to_table[other] = cast("Any", recovering.copy)
+    await recovering.take(0, 1, 2, 3, tp=other)
+    assert recovering.standbys_ready == 1
+
+
 async def test_what_comes_of_a_changelog_that_is_not_ours_is_dropped_and_said_once(recovering: Recovered) -> None:
     with capture_logs() as told:
         for offset in (1, 2):

@@ -246,19 +246,21 @@ ACCEPT_SECONDS = SESSION_SECONDS / 4
 
 
 async def stopped_while_submitting(scene: Scene) -> float:
-    """Stopped in order while submissions are under way, and started again."""
-    scene.provider.accept_seconds = ACCEPT_SECONDS
+    """Stopped in order while submissions are under way, and started again; verdicts come afterwards."""
+    scene.provider.accept_seconds, scene.provider.holds = ACCEPT_SECONDS, lambda _: True
     (worker,) = await scene.started()
     await scene.ask(essays=8)
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
     at = time.time()
     await worker.stop()
     worker.start()
+    await scene.served()
+    await scene.provider.release()
     return at
 
 
 async def joined_while_submitting(scene: Scene) -> float:
-    """Another worker joins while submissions are under way, each of a quarter of a session."""
+    """Another worker joins while submissions are under way, each of a quarter of a session; verdicts come later."""
     return await _joined_while_submitting(scene, ACCEPT_SECONDS)
 
 
@@ -268,12 +270,13 @@ async def joined_while_submitting_slowly(scene: Scene) -> float:
 
 
 async def _joined_while_submitting(scene: Scene, accept_seconds: float, essays: int = 8) -> float:
-    scene.provider.accept_seconds = accept_seconds
+    scene.provider.accept_seconds, scene.provider.holds = accept_seconds, lambda _: True
     await scene.started()
     await scene.ask(essays=essays)
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
     at = time.time()
     await scene.started()
+    await scene.provider.release()
     return at
 
 

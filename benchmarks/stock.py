@@ -218,13 +218,22 @@ def seek() -> None:
 
 def fetch() -> None:
     """Let a fetch under way go on while its partitions are sought."""
-    inherit(FencedConsumerThread, "seek_to_committed", "_seek_wait")
+    inherit(FencedConsumerThread, "_seek_wait")
+
+    async def sought(self: FencedConsumerThread) -> Any:
+        return await self.call_thread(self._seek_sources)
 
     async def fetched(self: FencedConsumerThread, consumer: Any, active: Any, **options: Any) -> Any:
         self._note_positions(consumer, set(active))
         return await AIOKafkaConsumerThread._fetch_records(self, consumer, active, **options)  # noqa: SLF001 -- that is what is compared
 
+    replace(FencedConsumerThread, "seek_to_committed", sought)
     replace(FencedConsumerThread, "_fetch_records", fetched)
+
+
+def inputs() -> None:
+    """Seek what is committed and nothing else, wherever the log begins and ends. Only without `reading` as well."""
+    replace(FencedConsumerThread, "seek_to_committed", AIOKafkaConsumerThread.seek_to_committed)
 
 
 def positions() -> None:
@@ -294,7 +303,7 @@ PARTS: dict[str, Callable[[], None]] = {
     part.__name__: part
     for part in (
         *(sender, idempotence, barrier, reading, releases, fence, membership, drain, marker),
-        *(seek, fetch, positions, copies, store, exceptions, watchdog, settings),
+        *(seek, fetch, inputs, positions, copies, store, exceptions, watchdog, settings),
     )
 }
 """What can be taken out, by name."""

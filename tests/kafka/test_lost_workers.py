@@ -112,3 +112,16 @@ async def test_a_stopped_worker_goes_on_where_it_was(settings: Settings, tmp_pat
         stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
         assert set(stage.provider.submissions.values()) == {1}
         assert not stage.mailbox.dead_letters
+
+
+async def test_a_worker_to_which_a_rebalance_comes_while_it_stops_stops_in_order(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with staged(settings, tmp_path, app="slow_stop_app") as stage:
+        (first,) = await stage.fleet.start(1)
+        first.terminate()
+        stage.fleet.worker().start()
+        assert await stage.fleet.ended(first) == 0
+        assert (first.data_dir / MARKER).exists()
+        # It has left the group: its partitions do not stand still until its session is over.
+        assert await stage.mailbox.members() == 1

@@ -13,8 +13,12 @@ was when it began, and is cut off before anything is sought.
 Hazard, ditto: the search for partitions that do not move (907) reads positions that may be none, and so crashes the
 worker when a topic is deleted at that moment. The watchdog asks the broker instead, and this search is left out.
 
-Tests: ``test_barrier.py``, ``test_fetching.py``, ``test_reading.py``; the mutation "a commit does not wait for what is
-outstanding" in ``tests/simulation``.
+Hazard, ditto: a rebalance that comes to a worker while it stops has the main thread close the client and the group that
+live in the consumer's thread (``app/base.py`` 1848, ``transport/drivers/aiokafka.py`` 766): the process hangs or dies
+of a segmentation fault, and without leaving the group. Here the thread closes them itself, in its turn.
+
+Tests: ``test_barrier.py``, ``test_fetching.py``, ``test_reading.py``, ``tests/kafka/test_lost_workers.py``; the
+mutation "a commit does not wait for what is outstanding" in ``tests/simulation``.
 """
 
 from __future__ import annotations
@@ -78,6 +82,9 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
 
         client.send, consumer.commit = sent, committed
         return consumer
+
+    def close(self) -> None:
+        """Do nothing: whoever asks for it stops the worker, and `on_thread_stop` closes in the thread it belongs to."""
 
     async def on_thread_stop(self) -> None:
         """Leave the group: aiokafka does not with a name, and the partitions would stand still for a session."""

@@ -40,11 +40,11 @@ _RECOVERY = (
     "on_rebalance on_recovery_completed revoke standby_remaining standby_remaining_total"
 )
 _APP = (
-    "_new_producer_transport _new_transport _on_partitions_assigned _on_partitions_revoked _stop_consumer "
-    "on_rebalance_end on_rebalance_start on_stop timer"
+    "_new_producer_transport _new_transport _on_partitions_assigned _on_partitions_revoked "
+    "_on_rebalance_when_stopped _stop_consumer on_rebalance_end on_rebalance_start on_stop timer"
 )
 _THREAD = (
-    "_commit _create_worker_consumer _fetch_records _highwaters _seek_wait assignment getmany "
+    "_commit _create_worker_consumer _fetch_records _highwaters _seek_wait assignment close getmany "
     "on_start on_thread_stop seek_to_committed"
 )
 _COORDINATOR = (

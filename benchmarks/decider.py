@@ -80,7 +80,7 @@ def callback(batch: Batch, index: int) -> CallbackReceived:
     made = IDS.make(partition=0, batch_id=batch.batch_id, run=batch.run, index=index, attempt=1, pair=pair)
     return CallbackReceived(
         batch_id=batch.batch_id,
-        correlation_id=str(made),
+        correlation_id=made,
         essay_ids=pair,
         winner="A" if index % 3 else "B",
         confidence=4.0,

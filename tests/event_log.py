@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from fake_producer import FakeProducer, Produced
 from ingress import METRICS
@@ -39,7 +40,7 @@ EVENTS = [
     ContentLoaded(batch_id=BATCH, run=1),
     PairsPlanned(batch_id=BATCH, run=1, iteration=1, pairs=((0, 1), (2, 3))),
     VerdictReceived(batch_id=BATCH, run=1, index=0, attempt=1, winner="A", confidence=4.0),
-    CallbackReceived(batch_id=BATCH, correlation_id=FIRST, winner="B", confidence=2.0),
+    CallbackReceived(batch_id=BATCH, correlation_id=UUID(FIRST), winner="B", confidence=2.0),
     OperatorCommand(batch_id=BATCH, action=Action.FINALIZE),
 ]
 """The story of a batch."""

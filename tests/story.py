@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
+from uuid import UUID
 
 from batch_checks import History, check_rebuilt, check_timed_out
 
@@ -223,9 +224,9 @@ class Story:
         assert batch is not None
         return batch
 
-    def correlation_id(self, index: int, attempt: int, run: int = 1) -> str:
+    def correlation_id(self, index: int, attempt: int, run: int = 1) -> UUID:
         batch = next(batch for batch in self.batches if batch.key == (BATCH, run))
-        made = IDS.make(
+        return IDS.make(
             partition=PARTITION,
             batch_id=BATCH,
             run=run,
@@ -233,7 +234,6 @@ class Story:
             attempt=attempt,
             pair=batch.essay_ids(index),
         )
-        return str(made)
 
     # --- Playing it to the end -----------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def answered(callback: Callback) -> CallbackReceived:
     echo = (callback.essay_a_id, callback.essay_b_id)
     return CallbackReceived(
         batch_id=callback.batch_id or "",
-        correlation_id=None if callback.correlation_id is None else str(callback.correlation_id),
+        correlation_id=callback.correlation_id,
         essay_ids=(echo[0], echo[1]) if echo[0] is not None and echo[1] is not None else None,
         winner=callback.winner,
         confidence=callback.confidence,

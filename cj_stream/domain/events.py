@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 
@@ -47,7 +48,7 @@ class CallbackReceived(Event, frozen=True, tag="Callback"):
     In the log it is called ``Callback``, as it always was: the name is the format.
     """
 
-    correlation_id: str | None
+    correlation_id: UUID | None
     essay_ids: tuple[str, str] | None = None
     """Echo of the essays compared, in presented order; identifies the comparison if the id is not of our making."""
     winner: Slot | None = None

@@ -82,7 +82,7 @@ class PartitionBatches:
         if isinstance(event, CallbackReceived):
             resolved = self.resolve(event)
             if resolved is None:
-                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, event.correlation_id or "")])
+                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, str(event.correlation_id or ""))])
             event = resolved
         batch = self._find(event)
         if batch is not None and not isinstance(event, BatchRequested) and applied(batch):

@@ -82,7 +82,7 @@ NOT_ASKED_FOR = {
 def test_a_callback_says_what_the_provider_said() -> None:
     assert answered(CALLBACK) == CallbackReceived(
         batch_id="batch-1",
-        correlation_id=FIRST,
+        correlation_id=UUID(FIRST),
         essay_ids=("e1", "e2"),
         winner="B",
         confidence=2.5,
@@ -163,7 +163,7 @@ async def test_an_id_that_names_a_partition_we_do_not_have_is_not_followed(parti
     fate = await ingress.take(ingress.settings.llm_provider_callback_topic, encoded(message))
     echoed = message["data"]["request_metadata"]["bos_batch_id"]
     home = partition if partition < 8 else home_partition(echoed, 8)
-    assert fate.event.correlation_id == str(forged)
+    assert fate.event.correlation_id == forged
     assert ingress.producer.records[0].partition == home
 
 

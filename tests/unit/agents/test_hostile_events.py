@@ -12,7 +12,6 @@ from story import BATCH, START
 
 from cj_stream.agents import batches
 from cj_stream.contracts.event_log import encode_event
-from cj_stream.domain.events import CallbackReceived
 from cj_stream.engine.messages import (
     VERSION,
     encode_message,
@@ -46,7 +45,8 @@ STRANGE = [
     pytest.param(event_with(run=2**32), id="a run that fits into no key"),
     pytest.param(event_with(run=-1), id="a run below all"),
     pytest.param(
-        encode_message([encode_event(CallbackReceived(batch_id=BATCH, correlation_id="no UUID"))]), id="no UUID"
+        encode_message([msgspec.msgpack.encode({"type": "Callback", "batch_id": BATCH, "correlation_id": "no UUID"})]),
+        id="no UUID",
     ),
 ]
 

@@ -97,24 +97,6 @@ def test_the_id_of_one_partition_is_not_valid_in_another() -> None:
     assert not genuine(made)
 
 
-TEXTS = st.uuids().map(str) | st.text("0123456789abcdefABCDEF-{}:urnid_+ \u0663", max_size=40)
-
-
-@given(text=TEXTS.flatmap(lambda text: st.sampled_from([text, text.upper(), f"{{{text}}}", f"urn:uuid:{text}"])))
-@example(str(CORRELATION_ID))
-@example(CORRELATION_ID.hex)
-@example("+" + CORRELATION_ID.hex[1:])
-@example("_".join(CORRELATION_ID.hex[:31]))
-def test_a_text_is_read_as_the_uuid_it_is_or_refused_as_none(text: str) -> None:
-    try:
-        expected = read_correlation_id(UUID(text))
-    except ValueError:
-        with pytest.raises(ValueError, match=r"UUID|base 16"):
-            read_correlation_id(text)
-    else:
-        assert read_correlation_id(text) == expected
-
-
 def test_an_id_made_with_another_key_is_refused() -> None:
     other = CorrelationIds(b"another key")
     assert not genuine(CORRELATION_ID, ids=other)

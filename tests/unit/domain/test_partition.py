@@ -32,7 +32,7 @@ def story() -> Story:
 
 def foreign(story: Story, index: int, **fields: object) -> CallbackReceived:
     """An answer under an id that is not ours, which echoes what was compared."""
-    callback = replace(story.verdict(index), correlation_id=str(uuid4()), essay_ids=story.batch.essay_ids(index))
+    callback = replace(story.verdict(index), correlation_id=uuid4(), essay_ids=story.batch.essay_ids(index))
     return replace(callback, **fields)
 
 
@@ -59,10 +59,10 @@ def test_an_error_callback_becomes_an_answered_failure(story: Story) -> None:
 def test_a_callback_with_any_bit_of_its_id_flipped_changes_nothing(story: Story) -> None:
     genuine = story.verdict(2)
     assert genuine.correlation_id is not None
-    number = UUID(genuine.correlation_id).int
+    number = genuine.correlation_id.int
     before = story.batch
     for bit in range(128):
-        change = story.tell(replace(genuine, correlation_id=str(UUID(int=number ^ 1 << bit))))
+        change = story.tell(replace(genuine, correlation_id=UUID(int=number ^ 1 << bit)))
         assert [note.kind for note in change.notes] == [NoteKind.CALLBACK_ORPHAN], bit
     assert story.batch == before
 
@@ -88,7 +88,7 @@ def test_an_echo_of_the_swapped_pair_or_another_batch_is_an_orphan(story: Story)
 def test_a_damaged_id_of_ours_is_not_healed_by_its_echo(story: Story) -> None:
     genuine = story.verdict(0)
     assert genuine.correlation_id is not None
-    damaged = str(UUID(int=UUID(genuine.correlation_id).int ^ 1))
+    damaged = UUID(int=genuine.correlation_id.int ^ 1)
     change = story.tell(foreign(story, 0, correlation_id=damaged))
     assert [note.kind for note in change.notes] == [NoteKind.CALLBACK_ORPHAN]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any, get_args
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -64,7 +65,7 @@ EVERY_KIND: list[Event] = [
         origin=Origin(partition=1, offset=70_000, at=1700000000.5),
     ),
     CallbackReceived(
-        batch_id="b", correlation_id="c", essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"
+        batch_id="b", correlation_id=UUID(int=7), essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"
     ),
     ContentLoaded(**RUN, unusable={0: "blank"}),
     PairsPlanned(**RUN, iteration=1, pairs=((0, 1), (1, 2))),

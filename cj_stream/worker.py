@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -34,7 +34,6 @@ from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.log import Log
 from cj_stream.engine.reports import Reports
-from cj_stream.engine.runs import Run
 from cj_stream.engine.service import Input, Service, Timer
 from cj_stream.engine.shared_input import OwnInput
 from cj_stream.engine.start_check import topic_limits
@@ -52,7 +51,6 @@ from cj_stream.views.pages import pages
 
 log = structlog.get_logger(__name__)
 
-TICK_SECONDS = 5.0
 KNOCK_EVERY_SECONDS = 10.0
 
 _MEANINGS = {
@@ -61,8 +59,6 @@ _MEANINGS = {
 }
 
 _OWN_INPUT = ("assessment_request_topic", "batch_events_topic")
-
-Handler = Callable[[Run], Awaitable[None]]
 
 
 def own_input(settings: Settings) -> OwnInput:

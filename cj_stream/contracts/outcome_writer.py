@@ -54,12 +54,11 @@ class OutcomeHeader(Struct, frozen=True, kw_only=True):
 
 
 class RankingEntry(NamedTuple):
-    """One essay's place: ``rank`` from 1, ``bt_score`` in logits. The wire has no field for ``standard_error``."""
+    """One essay's place: ``rank`` from 1, ``bt_score`` in logits."""
 
     essay_id: str
     rank: int
     bt_score: float
-    standard_error: float | None = None
 
     @property
     def is_anchor(self) -> bool:

@@ -41,7 +41,7 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
         return _start(event, policy, at, run=batch.run + 1, origins=origins)
     draft = Draft(batch, at)
     if copy:
-        draft.note(NoteKind.REQUEST_REPEATED, "a second copy of the same record")
+        draft.note(NoteKind.REQUEST_REPEATED)
     else:
         _answer(draft, event, origins)
     advance(draft)
@@ -71,12 +71,12 @@ def _share(draft: Draft, event: BatchRequested) -> None:
     if not _same_content(batch, event):
         _refuse(draft, event.correlation_id, _OTHER_CONTENT)
     elif _known(batch, event):
-        draft.note(NoteKind.REQUEST_REPEATED, "the batch is live")
+        draft.note(NoteKind.REQUEST_REPEATED)
     elif len(batch.control.joined) >= JOINED_LIMIT:
         _refuse(draft, event.correlation_id, _CROWDED)
     else:
         draft.control(joined=(*batch.control.joined, event.correlation_id))
-        draft.note(NoteKind.REQUEST_JOINED, event.correlation_id)
+        draft.note(NoteKind.REQUEST_JOINED)
 
 
 def _is_copy(batch: Batch, origin: Origin | None) -> bool:
@@ -109,7 +109,7 @@ def _start(event: BatchRequested, policy: Policy, at: float, run: int, origins: 
     control = Control(state=BatchState.INITIALIZING, created_at=at, activity_at=at, state_since=at, origins=origins)
     draft = Draft(Batch(roster=roster, control=control), at)
     draft.put(roster, control)
-    draft.note(NoteKind.BATCH_STARTED, f"run {run}")
+    draft.note(NoteKind.BATCH_STARTED)
     return draft.change()
 
 
@@ -136,7 +136,7 @@ def _publish_again(draft: Draft, correlation_id: str) -> None:
         published=tuple(name for name in control.published if name not in again),
         unpublishable=tuple(refused for refused in control.unpublishable if refused.outcome not in again),
     )
-    draft.note(NoteKind.REQUEST_REPEATED, "the stored outcome is published again")
+    draft.note(NoteKind.REQUEST_REPEATED)
 
 
 def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
@@ -147,7 +147,7 @@ def _refuse(draft: Draft, correlation_id: str, reason: str) -> None:
         published=tuple(name for name in control.published if name in told),
         unpublishable=tuple(refused for refused in control.unpublishable if refused.outcome in told),
     )
-    draft.note(NoteKind.REQUEST_REFUSED, correlation_id)
+    draft.note(NoteKind.REQUEST_REFUSED)
 
 
 def _kept(control: Control, besides: str) -> list[RefusedRequest]:

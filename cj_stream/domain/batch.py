@@ -27,9 +27,6 @@ from cj_stream.domain.records import (
 )
 from cj_stream.domain.states import TERMINAL, BatchState
 
-AnyRow = Roster | Content | Plan | Comparison | Scores | Control
-
-
 _first_index = attrgetter("first_index")
 
 
@@ -54,11 +51,6 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     def settled(self) -> int:
         """Comparisons that will not change any more."""
         return self.judged + self.exhausted
-
-    @property
-    def outstanding(self) -> int:
-        """Comparisons that are submitted, to be submitted, or to be tried again."""
-        return len(self.planned) + len(self.accepted) + len(self.retry_pool)
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):

@@ -31,9 +31,8 @@ def objection(batch: Batch, action: Action) -> str | None:
 
 def command(draft: Draft, event: OperatorCommand) -> None:
     """Carry out an operator's command, or note why it does nothing."""
-    why_not = objection(draft.batch, event.action)
-    if why_not:
-        draft.note(NoteKind.COMMAND_IGNORED, why_not)
+    if objection(draft.batch, event.action):
+        draft.note(NoteKind.COMMAND_IGNORED)
         return
     if draft.batch.finished:
         draft.control(unpublishable=())

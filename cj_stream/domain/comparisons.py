@@ -23,7 +23,7 @@ def accept(draft: Draft, event: SubmissionAccepted) -> None:
     """Mark the attempt as accepted: its callback is awaited from now on."""
     row = draft.batch.comparisons[event.index]
     if row.attempt != event.attempt or not (row.status is ComparisonStatus.PLANNED or _refused(row)):
-        draft.note(NoteKind.EVENT_STALE, "acceptance")
+        draft.note(NoteKind.EVENT_STALE)
         return
     draft.put(
         replace(row, status=ComparisonStatus.ACCEPTED, submitted_at=draft.at, error_code=None, error_message=None)
@@ -38,7 +38,7 @@ def fail(draft: Draft, event: ComparisonFailed) -> None:
         event.answered and (row.status is ComparisonStatus.ACCEPTED or _refused(row))
     )
     if row.attempt != event.attempt or not outranked:
-        draft.note(NoteKind.CALLBACK_DUPLICATE if event.answered else NoteKind.EVENT_STALE, "failure")
+        draft.note(NoteKind.CALLBACK_DUPLICATE if event.answered else NoteKind.EVENT_STALE)
         return
     failed = replace(
         row,
@@ -58,7 +58,7 @@ def judge(draft: Draft, event: VerdictReceived) -> None:
     """Apply a verdict, unless the comparison has one."""
     row = draft.batch.comparisons[event.index]
     if row.status is ComparisonStatus.JUDGED:
-        draft.note(NoteKind.CALLBACK_DUPLICATE, "verdict")
+        draft.note(NoteKind.CALLBACK_DUPLICATE)
         return
     judged = replace(
         row,
@@ -76,7 +76,7 @@ def judge(draft: Draft, event: VerdictReceived) -> None:
     )
     draft.put(judged)
     draft.touch()
-    draft.note(NoteKind.VERDICT_APPLIED, event.winner)
+    draft.note(NoteKind.VERDICT_APPLIED)
 
 
 def fail_overdue(draft: Draft) -> None:
@@ -117,4 +117,4 @@ def _put_failed(draft: Draft, rows: Iterable[Comparison]) -> None:
     for row in failed:
         draft.note(NoteKind.ATTEMPT_FAILED, row.error_code or "")
         if row.attempt >= draft.batch.roster.policy.max_attempts:
-            draft.note(NoteKind.COMPARISON_EXHAUSTED, row.error_code or "")
+            draft.note(NoteKind.COMPARISON_EXHAUSTED)

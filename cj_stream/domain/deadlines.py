@@ -105,10 +105,10 @@ def _end_stuck(draft: Draft, *, scoring_hangs: bool) -> None:
         and success_suffices(batch)
         and not scoring_hangs
     ):
-        draft.note(NoteKind.TIMEOUT_RECOVERED, value=batch.progress_pct)
+        draft.note(NoteKind.TIMEOUT_RECOVERED)
         trigger_final_scoring(draft, StopReason.TIMED_OUT)
         return
-    draft.note(NoteKind.TIMEOUT_FAILED, value=batch.progress_pct)
+    draft.note(NoteKind.TIMEOUT_FAILED)
     details: dict[str, float | int | str] = {
         "progress_pct": round(batch.progress_pct, 1),
         "batch_state": batch.state.value,

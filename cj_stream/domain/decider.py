@@ -51,17 +51,17 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
     if isinstance(event, BatchRequested):
         return request(batch, event, policy, at)
     if batch is None:
-        return unchanged(None, [Note(NoteKind.EVENT_STALE, f"{type(event).__name__} for an unknown batch")])
+        return unchanged(None, [Note(NoteKind.EVENT_STALE)])
     if isinstance(event, TimeoutDue) and (deletion := delete_if_retired(batch, max(at, event.due_at))):
         return deletion
     draft = Draft(batch, at)
     if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):
-        draft.note(NoteKind.CALLBACK_LATE, batch.state)
+        draft.note(NoteKind.CALLBACK_LATE)
     elif not batch.finished or isinstance(event, OutcomePublished | OutcomeRefused | OperatorCommand):
         HANDLERS[type(event)](draft, event)
         advance(draft)
     else:
-        draft.note(NoteKind.EVENT_STALE, type(event).__name__)
+        draft.note(NoteKind.EVENT_STALE)
     return draft.change()
 
 

@@ -90,7 +90,7 @@ def _spent(batch: Batch) -> StopReason | None:
 def content_loaded(draft: Draft, event: ContentLoaded) -> None:
     """Start comparing the essays that have a text; with fewer than two of them, end at once."""
     if draft.batch.state is not BatchState.INITIALIZING:
-        draft.note(NoteKind.EVENT_STALE, "content loaded")
+        draft.note(NoteKind.EVENT_STALE)
         return
     usable = tuple(i for i in range(len(draft.batch.roster.essays)) if i not in event.unusable)
     draft.put(Content(usable=usable, unusable=event.unusable))
@@ -108,7 +108,7 @@ def pairs_planned(draft: Draft, event: PairsPlanned) -> None:
     """Submit the planned pairs; when there are none left, score what there is."""
     batch = draft.batch
     if batch.state is not BatchState.GENERATING_PAIRS or event.iteration != batch.control.iteration + 1:
-        draft.note(NoteKind.EVENT_STALE, "pairs planned")
+        draft.note(NoteKind.EVENT_STALE)
     elif event.pairs:
         draft.put(Plan(iteration=event.iteration, first_index=batch.total_comparisons, pairs=event.pairs))
         draft.control(iteration=event.iteration)
@@ -123,7 +123,7 @@ def pairs_planned(draft: Draft, event: PairsPlanned) -> None:
 def scores_computed(draft: Draft, event: ScoresComputed) -> None:
     """Keep the fit, then end the batch or have the next pairs planned."""
     if draft.batch.state is not BatchState.SCORING or event.scoring_round != draft.batch.control.scoring_round:
-        draft.note(NoteKind.EVENT_STALE, "scores computed")
+        draft.note(NoteKind.EVENT_STALE)
         return
     draft.put(event.scores)
     draft.control(fits=event.scores.fit)

@@ -43,9 +43,10 @@ class NoteKind(StrEnum):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened: its kind, a word about it, and a number where there is one.
+    """One thing that happened: its kind, what is counted apart, and a number where there is one.
 
-    The word about a change of state is the new state, and ``left`` the old one.
+    Counted apart are the new state of a change of state, whose old one is ``left``, the kind of a decision or of a
+    refused outcome, and the error code of a failed attempt.
     """
 
     kind: NoteKind

@@ -82,11 +82,11 @@ class PartitionBatches:
         if isinstance(event, CallbackReceived):
             resolved = self.resolve(event)
             if resolved is None:
-                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN, str(event.correlation_id or ""))])
+                return unchanged(None, [Note(NoteKind.CALLBACK_ORPHAN)])
             event = resolved
         batch = self._find(event)
         if batch is not None and not isinstance(event, BatchRequested) and applied(batch):
-            return unchanged(batch, [Note(NoteKind.EVENT_REPLAYED, type(event).__name__)])
+            return unchanged(batch, [Note(NoteKind.EVENT_REPLAYED)])
         return decide(batch, event, self._policy, at)
 
     def apply(self, change: Change) -> None:

@@ -75,7 +75,7 @@ def _refused(batch: Batch, outcome: Outcome) -> OutgoingEvent:
 
 
 def _ranked(batch: Batch) -> list[RankingEntry]:
-    return [RankingEntry(row.essay_id, row.rank, row.theta, row.standard_error) for row in ranking(batch)]
+    return [RankingEntry(row.essay_id, row.rank, row.theta) for row in ranking(batch)]
 
 
 def _metadata(batch: Batch, settings: Settings) -> ResultMetadata:

@@ -146,11 +146,6 @@ class Watchdog(threading.Thread):
             return f"taking over the partitions has made no step for {seconds:.0f} s"
         return None
 
-    @property
-    def unanswered_seconds(self) -> float:
-        """Seconds since the broker answered last."""
-        return now() - self._answered_at
-
     def _check_loops(self, at: float) -> None:
         # Another thread may begin to be watched meanwhile.
         loops = tuple(self._loops)

@@ -21,8 +21,6 @@ DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
 PERCENTAGES = (50, 60, 70, 80, 90, 95, 99, 100)
 ITERATIONS = (1, 2, 3, 4, 5, 10)
 SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
-_TOLD_APART = {NoteKind.ATTEMPT_FAILED, NoteKind.STATE_CHANGED, NoteKind.DECIDED, NoteKind.OUTCOME_REFUSED}
-"""Kinds of notes that are counted by their detail; the details of others are without number."""
 
 
 class Metrics:
@@ -107,7 +105,7 @@ class Metrics:
     def observe(self, batch: Batch | None, notes: Iterable[Note]) -> None:
         """Count what a decision noted; ``batch`` is as it is afterwards."""
         for note in notes:
-            self._noted[note.kind, note.detail if note.kind in _TOLD_APART else ""] += 1
+            self._noted[note.kind, note.detail] += 1
             if note.kind is NoteKind.SCORES_CHANGED:
                 self.score_changes.observe(note.value)
             elif note.kind is NoteKind.STATE_CHANGED and batch is not None and batch.finished:

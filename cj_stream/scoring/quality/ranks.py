@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from cj_stream.scoring.estimation.data import Floats, Integers
+from cj_stream.scoring.estimation.data import Integers
 from cj_stream.scoring.estimation.fit import Fit
 
 DRAWS = 2000
@@ -28,17 +26,3 @@ def rank_intervals(fit: Fit, *, level: float = 0.95, seed: int = 0) -> Integers:
     low = np.quantile(ranks, tail, axis=0, method="inverted_cdf")
     high = np.quantile(ranks, 1.0 - tail, axis=0, method="inverted_cdf")
     return np.column_stack((low, high)).astype(np.int64)
-
-
-def probabilities_better(fit: Fit) -> Floats:
-    """(n, n) posterior probability that the row's item is truly better than the column's, normal approximation."""
-    variance = np.diag(fit.covariance)
-    error = np.sqrt(np.maximum(variance[:, None] + variance - 2.0 * fit.covariance, 0.0))
-    difference = fit.theta[:, None] - fit.theta
-    with np.errstate(divide="ignore", invalid="ignore"):
-        standardized = np.where(error > 0.0, difference / error, np.where(difference == 0.0, 0.0, difference * np.inf))
-    probabilities: Floats = 0.5 * _erfc(-standardized / math.sqrt(2.0))
-    return probabilities
-
-
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])

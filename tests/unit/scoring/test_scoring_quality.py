@@ -14,7 +14,7 @@ from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Estimator
 from cj_stream.scoring.quality.agreement import judge_agreement, reverse_consistency
 from cj_stream.scoring.quality.quality import assess
-from cj_stream.scoring.quality.ranks import probabilities_better, rank_intervals
+from cj_stream.scoring.quality.ranks import rank_intervals
 from cj_stream.scoring.quality.reliability import (
     separation,
     separation_ratio_reliability,
@@ -138,14 +138,6 @@ def test_rank_intervals_hold_the_rank_and_narrow_with_data() -> None:
     assert widths[1] < 0.5 * widths[0]
     certain = map_estimate(Comparisons.from_triples(2, [(0, 1, 1)] * 400))
     assert rank_intervals(certain).tolist() == [[1, 1], [2, 2]]
-
-
-def test_the_matrix_of_probabilities_is_that_of_the_pairs() -> None:
-    fit = map_estimate(DATA)
-    better = probabilities_better(fit)
-    for i, j in ((0, 1), (7, 3), (2, 2)):
-        assert better[i, j] == pytest.approx(fit.probability_better(i, j), abs=1e-12)
-    assert better + better.T == pytest.approx(np.ones((25, 25)))
 
 
 def test_split_halves_correlate_on_real_data_and_not_on_coin_flips() -> None:

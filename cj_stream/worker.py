@@ -70,11 +70,6 @@ def own_input(settings: Settings) -> OwnInput:
     )
 
 
-def outcome_topics(settings: Settings) -> tuple[str, ...]:
-    """Return the topics that outcomes are published to."""
-    return (settings.assessment_completed_topic, settings.assessment_failed_topic, settings.assessment_result_topic)
-
-
 class Worker(Service):
     """What the service adds to the engine, wired together: its agents, state, effects, views."""
 
@@ -137,7 +132,7 @@ class Worker(Service):
 
     async def before_start(self) -> None:
         """Learn what topics take, and what was refused before."""
-        self.topic_limits.update(await topic_limits(self.settings, outcome_topics(self.settings)))
+        self.topic_limits.update(await topic_limits(self.settings, sorted(set(self.settings.outcome_topics.values()))))
         await recall(self.settings, self.invalid_share)
 
     async def revoked(self, partitions: set[int]) -> None:

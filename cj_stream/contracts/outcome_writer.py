@@ -17,6 +17,7 @@ from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import ANCHOR_PREFIX
+from cj_stream.domain.outcomes import OutcomeKind
 from cj_stream.domain.states import FailureReason
 
 SERVICE = "cj_assessment_service"
@@ -25,13 +26,11 @@ FAILED_EVENT_TYPE = "huleedu.cj_assessment.failed.v1"
 RESULT_EVENT_TYPE = "assessment.result.published"
 JOB_ID_OF_REFUSED = "INITIALIZATION_FAILED"
 
-TopicKind = Literal["completed", "failed", "result"]
-
 
 class OutgoingEvent(NamedTuple):
     """One Kafka message to be sent; ``topic_kind`` says to which of the outcome topics."""
 
-    topic_kind: TopicKind
+    topic_kind: OutcomeKind
     key: bytes
     value: bytes
 
@@ -104,7 +103,7 @@ def completed_event(
         "processing_time_seconds": round(header.duration_seconds, 2),
         "single_essay_batch": total == 1,
     }
-    return _outgoing("completed", COMPLETED_EVENT_TYPE, header, header.batch_id, data)
+    return _outgoing(OutcomeKind.COMPLETED, COMPLETED_EVENT_TYPE, header, header.batch_id, data)
 
 
 def failed_event(header: OutcomeHeader, *, reason: FailureReason, details: Mapping[str, Any]) -> OutgoingEvent:
@@ -114,7 +113,7 @@ def failed_event(header: OutcomeHeader, *, reason: FailureReason, details: Mappi
     """
     nested = details if reason is FailureReason.STUCK else {"details": details}
     data = _thin_data(header, "failed", "failed_critically", {"reason": reason, **nested})
-    return _outgoing("failed", FAILED_EVENT_TYPE, header, header.batch_id, data)
+    return _outgoing(OutcomeKind.FAILED, FAILED_EVENT_TYPE, header, header.batch_id, data)
 
 
 def refused_event(refused: Refused, event_id: UUID, now: datetime) -> OutgoingEvent:
@@ -134,7 +133,7 @@ def refused_event(refused: Refused, event_id: UUID, now: datetime) -> OutgoingEv
     )
     data = _thin_data(header, "failed", "failed_critically", _refusal_info(refused, now))
     data["system_metadata"] |= {"started_at": None, "completed_at": None}
-    return _outgoing("failed", FAILED_EVENT_TYPE, header, header.batch_id, data)
+    return _outgoing(OutcomeKind.FAILED, FAILED_EVENT_TYPE, header, header.batch_id, data)
 
 
 def result_event(header: OutcomeHeader, essays: Sequence[RankingEntry], metadata: ResultMetadata) -> OutgoingEvent:
@@ -158,7 +157,7 @@ def result_event(header: OutcomeHeader, essays: Sequence[RankingEntry], metadata
         "assessment_metadata": _assessment_metadata(header, essays, metadata),
         "assessed_at": wire_time(header.completed_at),
     }
-    return _outgoing("result", RESULT_EVENT_TYPE, header, header.job_id, data)
+    return _outgoing(OutcomeKind.RESULT, RESULT_EVENT_TYPE, header, header.job_id, data)
 
 
 def _students(essay_ids: Sequence[str]) -> list[str]:
@@ -242,7 +241,7 @@ def _assessment_metadata(
 
 
 def _outgoing(
-    kind: TopicKind, event_type: str, header: OutcomeHeader, key: str, data: Mapping[str, Any]
+    kind: OutcomeKind, event_type: str, header: OutcomeHeader, key: str, data: Mapping[str, Any]
 ) -> OutgoingEvent:
     value = write_envelope(
         event_id=header.event_id,

@@ -53,9 +53,8 @@ def refuse_untellable(event: BatchRequested, settings: Settings, limits: Mapping
             f"The scores of {essays} essays fit into no record, those of {at_most} do: split the batch.",
             field="data.essays_for_cj",
         )
-    topics = {"completed": settings.assessment_completed_topic, "result": settings.assessment_result_topic}
     for outcome in largest_outcomes(event):
-        topic = topics[outcome.topic_kind]
+        topic = settings.outcome_topics[outcome.topic_kind]
         limit = limits.get(topic, DEFAULT_TOPIC_LIMIT)
         whole, sent = _sizes(outcome, essays, limit)
         if whole > PUBLISHED_LIMIT or sent > limit:

@@ -26,16 +26,20 @@ from cj_stream.operations.settings import Settings
 
 def outcome_message(batch: Batch, outcome: Outcome, settings: Settings, job_id: str) -> tuple[str, OutgoingEvent]:
     """Return the topic and the event of an outcome."""
+    return settings.outcome_topics[outcome.kind], _event(batch, outcome, settings, job_id)
+
+
+def _event(batch: Batch, outcome: Outcome, settings: Settings, job_id: str) -> OutgoingEvent:
+    if outcome.kind is OutcomeKind.REFUSED:
+        return _refused(batch, outcome)
+    header = _header(batch, outcome, job_id)
     match outcome.kind:
-        case OutcomeKind.REFUSED:
-            return settings.assessment_failed_topic, _refused(batch, outcome)
         case OutcomeKind.FAILED:
-            return settings.assessment_failed_topic, _failed(batch, _header(batch, outcome, job_id))
+            return _failed(batch, header)
         case OutcomeKind.COMPLETED:
-            return settings.assessment_completed_topic, _completed(batch, _header(batch, outcome, job_id))
+            return _completed(batch, header)
         case OutcomeKind.RESULT:
-            header = _header(batch, outcome, job_id)
-            return settings.assessment_result_topic, result_event(header, _ranked(batch), _metadata(batch, settings))
+            return result_event(header, _ranked(batch), _metadata(batch, settings))
 
 
 def _failed(batch: Batch, header: OutcomeHeader) -> OutgoingEvent:

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cj_stream.contracts.message_limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
+from cj_stream.domain.outcomes import OutcomeKind
 from cj_stream.domain.policy import Policy
 from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.naming import Names
@@ -32,6 +33,12 @@ from cj_stream.scoring.pairing.pairing import PairingPolicy
 from cj_stream.scoring.quality.stopping import StopRule
 
 NAMES = Names("CJ_", "cj-stream")
+_OUTCOME_TOPICS = {
+    OutcomeKind.COMPLETED: "assessment_completed_topic",
+    OutcomeKind.FAILED: "assessment_failed_topic",
+    OutcomeKind.REFUSED: "assessment_failed_topic",
+    OutcomeKind.RESULT: "assessment_result_topic",
+}
 _POLICY = Policy()
 """Has the defaults of what is frozen in a batch when it starts; here they have other units."""
 
@@ -212,6 +219,11 @@ class Settings(EngineSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
     @property
+    def outcome_topics(self) -> dict[OutcomeKind, str]:
+        """The topic that each kind of outcome is published to."""
+        return {kind: getattr(self, field) for kind, field in _OUTCOME_TOPICS.items()}
+
+    @property
     def log_topic(self) -> str:
         """The topic of the events."""
         return self.batch_events_topic
@@ -236,7 +248,7 @@ class Settings(EngineSettings):
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
-        outcomes = {"assessment_completed_topic", "assessment_failed_topic", "assessment_result_topic"}
+        outcomes = set(_OUTCOME_TOPICS.values())
         seen: dict[str, str] = {}
         for field in type(self).model_fields:
             if not field.endswith("_topic"):

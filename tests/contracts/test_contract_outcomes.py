@@ -160,8 +160,7 @@ def test_a_refusal_without_address_is_not_answered() -> None:
 def test_a_result_is_the_sample_to_the_letter() -> None:
     sample = document("result_rich.json")
     essays = [
-        RankingEntry(essay["essay_id"], essay["rank"], essay["bt_score"], 0.2)
-        for essay in sample["data"]["essay_results"]
+        RankingEntry(essay["essay_id"], essay["rank"], essay["bt_score"]) for essay in sample["data"]["essay_results"]
     ]
     event = result_event(header_of("result_rich.json"), essays[::-1], METADATA)
     seconds = "data.assessment_metadata.processing_duration_seconds"

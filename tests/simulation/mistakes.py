@@ -19,6 +19,7 @@ from simulation.world import World, owner
 
 from cj_stream.domain import comparisons, decider
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.deadlines import Deadline, DeadlineKind
 from cj_stream.domain.draft import Change, Draft, RunChange
 from cj_stream.domain.events import (
     Event,
@@ -68,9 +69,9 @@ def judge_and_count_twice(draft: Draft, event: VerdictReceived) -> None:
         _judge(draft, replace(event, index=other))
 
 
-def never_old(_batch: Batch, _opened_at: float) -> float:
+def never_old(_batch: Batch, _opened_at: float) -> Deadline:
     """No batch is ever too old."""
-    return inf
+    return Deadline(DeadlineKind.AGE, inf)
 
 
 def first_of_its_partition(*, partition: int, offset: int, at: float) -> Origin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import pytest
 from contract_samples import document, encoded, raw, with_value
@@ -101,7 +102,7 @@ def test_a_verdict_that_counts_is_counted_once_and_others_by_why_they_do_not(sto
 
 def stray(story: CountedStory) -> Event:
     """Return a verdict under an id that is not ours."""
-    return replace(story.verdict(1), correlation_id=FIRST, batch_id="nobody's")
+    return replace(story.verdict(1), correlation_id=UUID(FIRST), batch_id="nobody's")
 
 
 def test_requests_are_counted_by_what_became_of_them(story: CountedStory) -> None:

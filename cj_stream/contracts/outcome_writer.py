@@ -17,7 +17,7 @@ from cj_stream.contracts.envelope import write_envelope
 from cj_stream.contracts.fields import wire_time
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import ANCHOR_PREFIX
-from cj_stream.domain.outcomes import OutcomeKind
+from cj_stream.domain.due_outcomes import OutcomeKind
 from cj_stream.domain.states import FailureReason
 
 SERVICE = "cj_assessment_service"

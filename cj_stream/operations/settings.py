@@ -8,8 +8,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cj_stream.contracts.message_limits import MOST_ESSAYS, MOST_PLANNED_PAIRS
+from cj_stream.domain.due_outcomes import OutcomeKind
 from cj_stream.domain.identifiers import MAX_ATTEMPTS, MAX_COMPARISONS, MAX_PARTITIONS
-from cj_stream.domain.outcomes import OutcomeKind
 from cj_stream.domain.policy import Policy
 from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.naming import Names

@@ -27,7 +27,7 @@ def test_the_correlation_id_is_the_one_the_provider_was_given_for_this_attempt()
     story = Story()
     story.start(4)
     found = page(story.batch)
-    assert found["comparisons"][2]["request_correlation_id"] == story.correlation_id(2, attempt=1)
+    assert found["comparisons"][2]["request_correlation_id"] == str(story.correlation_id(2, attempt=1))
 
 
 def test_a_verdict_shows_winner_judge_and_times() -> None:

@@ -132,6 +132,8 @@ class Fleet:
         self.app = app
         self._folder = folder
         self._http: aiohttp.ClientSession | None = None
+        token = getattr(settings, "reader_token", None)
+        self._reading = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
@@ -245,7 +247,7 @@ class Fleet:
     async def _get(self, url: str) -> dict[str, Any] | None:
         assert self._http is not None, "use the fleet as a context manager"
         try:
-            async with self._http.get(url) as response:
+            async with self._http.get(url, headers=self._reading) as response:
                 answer: dict[str, Any] = await response.json()
                 return answer if response.ok else None
         except (aiohttp.ClientError, TimeoutError):

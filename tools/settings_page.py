@@ -129,6 +129,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "web_port",
         "advertised_host",
         "operator_token",
+        "reader_token",
         "correlation_key",
         "log_format",
         "log_level",

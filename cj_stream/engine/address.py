@@ -91,5 +91,14 @@ def _resolved(host: str) -> list[str]:
 
 
 def _is_loopback(host: str) -> bool:
+    return any(map(_is_loopback_address, _resolved(host)))
+
+
+def stays_here(host: str) -> bool:
+    """Return whether only this machine can reach what listens on ``host``."""
     addresses = _resolved(host)
-    return any(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    return bool(addresses) and all(map(_is_loopback_address, addresses))
+
+
+def _is_loopback_address(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

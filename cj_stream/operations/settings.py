@@ -211,6 +211,11 @@ class Settings(EngineSettings):
 
     # --- This worker ---------------------------------------------------------------------------------------------
     operator_token: Token | None = Field(None, description="Bearer token of the commands; unset switches them off.")
+    reader_token: Token | None = Field(
+        None,
+        description="Bearer token for reading the views; so is the operator's. Needed where it is set, and wherever "
+        "CJ_WEB_HOST can be reached from other machines. The same for all workers, which ask each other with it.",
+    )
     correlation_key: CheckKey = Field(
         SecretStr("cj-stream"),
         description="Secret of the check in correlation ids; the same for all workers, for life.",

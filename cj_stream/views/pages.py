@@ -8,6 +8,7 @@ from cj_stream.domain.events import Action
 from cj_stream.engine.web_answers import (
     Page,
 )
+from cj_stream.views.access import Access, limited
 from cj_stream.views.batch_pages import BatchPages
 from cj_stream.views.dashboard import dashboard_page
 from cj_stream.views.metrics_page import metrics_page
@@ -26,10 +27,10 @@ PARTITION = "/partitions/{topic:[^/]+}/{partition:[^/]+}"
 def pages(worker: Worker) -> tuple[dict[str, Page], dict[str, Page]]:
     """Return what is served about the batches of ``worker``: the pages to be read, and those of the commands."""
     settings, engine = worker.settings, worker.engine
-    routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic)
+    access = Access(settings)
+    routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic, access.headers)
     batches, partitions = BatchPages(worker, routing), PartitionPages(worker, routing)
     gets = {
-        "/": dashboard_page(),
         "/metrics": metrics_page(worker.metrics),
         "/partitions": partitions.overview,
         "/batches": batches.list,
@@ -39,4 +40,6 @@ def pages(worker: Worker) -> tuple[dict[str, Page], dict[str, Page]]:
         f"{BATCH}/explain": routing.at_home("/explain", batches.explain),
     }
     posts = {f"{BATCH}/{action}": batches.command(action) for action in Action}
-    return gets, {**posts, f"{PARTITION}/step-over": partitions.step_over}
+    posts[f"{PARTITION}/step-over"] = partitions.step_over
+    read = {path: access.readers(page) for path, page in gets.items()}
+    return {"/": dashboard_page(), **read}, {path: limited(page) for path, page in posts.items()}

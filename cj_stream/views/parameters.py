@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import TypeVar
 
@@ -58,12 +58,32 @@ def check_token(token: SecretStr | None, authorization: str) -> None:
     """Raise `ApiError` 403 when commands are switched off, 401 unless ``authorization`` bears the token."""
     if token is None or not token.get_secret_value():
         raise ApiError(403, "commands_off", "Commands are switched off: set CJ_OPERATOR_TOKEN on every worker.")
+    if not bears(token, authorization):
+        raise _unauthorized("operator", "wrong_token", authorization)
+
+
+def check_reader(tokens: Collection[SecretStr], authorization: str) -> None:
+    """Raise `ApiError` 403 when there are no tokens to read with, 401 unless ``authorization`` bears one of them."""
+    if not tokens:
+        message = (
+            "Other machines can reach these pages, so reading them needs a token: set CJ_READER_TOKEN on all workers."
+        )
+        raise ApiError(403, "reading_off", message)
+    if not any(bears(token, authorization) for token in tokens):
+        raise _unauthorized("reader", "no_reader", authorization)
+
+
+def bears(token: SecretStr, authorization: str) -> bool:
+    """Return whether a header says ``Bearer`` and the token; how long that takes tells nothing of the token."""
     scheme, _, given = authorization.partition(" ")
     matches = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.get_secret_value().encode())
-    if scheme.lower() != "bearer" or not matches:
-        message = f"The operator token is {'wrong' if given.strip() else 'missing'}."
-        advice = "Send the header 'Authorization: Bearer TOKEN'."
-        raise ApiError(401, "wrong_token", message, {"WWW-Authenticate": "Bearer"}, advice=advice)
+    return scheme.lower() == "bearer" and matches
+
+
+def _unauthorized(whose: str, code: str, authorization: str) -> ApiError:
+    message = f"The {whose} token is {'wrong' if authorization.partition(' ')[2].strip() else 'missing'}."
+    advice = "Send the header 'Authorization: Bearer TOKEN'."
+    return ApiError(401, code, message, {"WWW-Authenticate": "Bearer"}, advice=advice)
 
 
 def reason_of(body: bytes) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -45,13 +45,15 @@ _NOT_REACHED = (aiohttp.ClientError, TimeoutError)
 class Routing:
     """Knows the partitions of all workers, as told at the last assignment, and which of ours are open.
 
-    ``app`` is the Faust app; ``changelog`` the topic that is distributed over the workers as the batches are.
+    ``app`` is the Faust app; ``changelog`` the topic that is distributed over the workers as the batches are;
+    ``reading`` are the headers with which this worker reads the pages of others.
     """
 
     app: Any
     opener: Opener
     partitions: int
     changelog: str
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def own_url(self) -> str:
@@ -96,7 +98,7 @@ class Routing:
         """Return what another worker answers, or None when it does not answer with JSON and 200 in time."""
         url = URL(worker.rstrip("/") + path, encoded=True).with_query(query)
         try:
-            async with self._ask("GET", url, {}) as response:
+            async with self._ask("GET", url, self.reading) as response:
                 body = await body_of(response, VIEW_LIMIT)
                 return json.loads(body) if response.status == web.HTTPOk.status_code else None
         except (*_NOT_REACHED, ValueError, RecursionError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from stage import batches_everywhere, new_request, staged
 
 from cj_stream.operations.settings import Settings
@@ -17,7 +18,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 (as in a container)
 async def test_workers_bound_to_every_address_answer_for_each_other_and_say_when_a_part_is_missing(
     settings: Settings, tmp_path: Path
 ) -> None:
-    async with staged(settings, tmp_path, web_host=EVERYWHERE) as stage:
+    async with staged(settings, tmp_path, web_host=EVERYWHERE, reader_token=SecretStr("a-reader")) as stage:
         first, second = await stage.fleet.start(2)
         batch_ids = batches_everywhere(8, stage.settings)
         for batch_id in batch_ids:

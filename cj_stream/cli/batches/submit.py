@@ -16,7 +16,7 @@ from cj_stream.cli.batches.ended import Ended
 from cj_stream.cli.batches.new_request import EssayText, Wishes, read_texts
 from cj_stream.cli.batches.request_fate import Fate, Foreseen, foreseen
 from cj_stream.cli.shared.broker import ask_kafka
-from cj_stream.cli.shared.options import ask, load_settings, program, start_advice, url_option, worker_urls
+from cj_stream.cli.shared.options import ask, load_settings, program, secret, start_advice, url_option, worker_urls
 from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, note
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.errors import ContentError
@@ -103,7 +103,7 @@ def _send(texts: list[EssayText], wishes: Wishes, urls: tuple[str, ...]) -> tupl
     settings = load_settings()
     try:
         request = asyncio.run(new_request.store(settings, texts, wishes))
-        what_becomes = asyncio.run(_foresee(request, urls))
+        what_becomes = asyncio.run(_foresee(request, urls, secret(settings.reader_token)))
         ask_kafka(settings.kafka_bootstrap, new_request.send(settings, request))
     except Refused as refused:
         end_with_error(f"the service would refuse this request: {refused.detail}")
@@ -119,10 +119,10 @@ def _send(texts: list[EssayText], wishes: Wishes, urls: tuple[str, ...]) -> tupl
     return request, what_becomes
 
 
-async def _foresee(request: AssessmentRequest, urls: tuple[str, ...]) -> Foreseen:
+async def _foresee(request: AssessmentRequest, urls: tuple[str, ...], reader: str | None) -> Foreseen:
     """Say what will become of the request; end the command when it would be refused."""
     try:
-        async with ViewsClient(worker_urls(urls), opening_seconds=_OPENING_SECONDS) as client:
+        async with ViewsClient(worker_urls(urls), reader=reader, opening_seconds=_OPENING_SECONDS) as client:
             found = foreseen(request, await client.batch(request.batch_id))
     except ViewError as error:
         found = foreseen(request, None)

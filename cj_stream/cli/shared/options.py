@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from pydantic import SecretStr
 
 from cj_stream.cli.shared.output import end_with_error, note, reporting, warn
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
@@ -74,13 +75,18 @@ def _running() -> dict[str, str]:
         return stack_variables()
 
 
+def secret(setting: SecretStr | None) -> str | None:
+    """Return what a setting hides, None when it is not set."""
+    return None if setting is None else setting.get_secret_value()
+
+
 def ask(urls: tuple[str, ...], question: Callable[[ViewsClient], Awaitable[Result]]) -> Result:
     """Return the answer to ``question``; an error of the views ends the command with its message."""
-    secret = load_settings().operator_token
-    token = None if secret is None else secret.get_secret_value()
+    settings = load_settings()
+    token, reader = secret(settings.operator_token), secret(settings.reader_token)
 
     async def answer() -> Result:
-        async with ViewsClient(worker_urls(urls), token=token, say=note) as client:
+        async with ViewsClient(worker_urls(urls), token=token, reader=reader, say=note) as client:
             return await question(client)
 
     try:

@@ -34,6 +34,7 @@ NOT_FOUND, _UNAVAILABLE, _FIRST_ERROR = 404, 503, 400
 # What the views advise to those who speak HTTP, in the words of the command line, by the code of the error.
 _ADVICE = {
     "wrong_token": "Set CJ_OPERATOR_TOKEN to the token of the workers; `cj-stream dev` does so for this folder.",
+    "no_reader": "Set CJ_READER_TOKEN to that of the workers.",
     "no_effect": "See what can be done: cj-stream explain BATCH.",
     "not_standing": "See which partitions do: cj-stream partitions list.",
     "loses_events": "To accept that: --accept-loss.",
@@ -62,7 +63,8 @@ class ViewsClient:
     """The views of any worker: each of them knows where a batch lives.
 
     ``urls`` are base addresses of workers, asked in turn until one answers. Use it as ``async with``. Every method
-    returns the JSON of the view and raises `ViewError`; a partition that is being opened is waited for. ``say`` is
+    returns the JSON of the view and raises `ViewError`; a partition that is being opened is waited for. ``token`` goes
+    out with commands, ``reader`` with everything that is only read: several may be asked before one answers. ``say`` is
     called with what is waited for, once for each wait.
     """
 
@@ -71,11 +73,12 @@ class ViewsClient:
         urls: Sequence[str],
         *,
         token: str | None = None,
+        reader: str | None = None,
         opening_seconds: float = OPENING_SECONDS,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.urls = [url.rstrip("/") for url in urls]
-        self._token = token
+        self._tokens = {"GET": reader, "POST": token}
         self._opening_seconds = opening_seconds
         self._say = say
         self._session: aiohttp.ClientSession | None = None
@@ -125,7 +128,7 @@ class ViewsClient:
 
     async def command(self, action: str, batch_id: str, reason: str | None = None) -> Answer:
         """Have a batch cancelled, retried or finalized."""
-        return await self._ask("POST", _path(batch_id, action), self._bearer, {"reason": reason} if reason else {})
+        return await self._ask("POST", _path(batch_id, action), {"reason": reason} if reason else {})
 
     async def standing_partitions(self) -> Answer:
         """Return the partitions that stand, of all workers."""
@@ -133,18 +136,16 @@ class ViewsClient:
 
     async def step_over(self, topic: str, partition: int, body: Answer) -> Answer:
         """Have the owner of a partition go on behind the batch that it stands at."""
-        return await self._ask("POST", f"/partitions/{quote(topic, safe='')}/{partition}/step-over", self._bearer, body)
+        return await self._ask("POST", f"/partitions/{quote(topic, safe='')}/{partition}/step-over", body)
 
-    @property
-    def _bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+    def _bearer(self, method: str) -> dict[str, str]:
+        token = self._tokens[method]
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
-    async def _ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Answer | None = None
-    ) -> Answer:
+    async def _ask(self, method: str, path: str, body: Answer | None = None) -> Answer:
         deadline, said = time.monotonic() + self._opening_seconds, False
         while True:
-            status, answer, retry_after = await self._first_answer(method, path, headers, body)
+            status, answer, retry_after = await self._first_answer(method, path, self._bearer(method), body)
             if status == _UNAVAILABLE and time.monotonic() + retry_after < deadline:
                 if not said:
                     said = True

@@ -81,13 +81,15 @@ async def test_something_else_that_listens_there_is_not_taken_for_a_worker(views
             await client.batch("b1")
 
 
-async def test_the_token_goes_out_with_commands_only(views: FakeViews) -> None:
+async def test_the_operators_token_goes_out_with_commands_only_and_the_readers_with_what_is_read(
+    views: FakeViews,
+) -> None:
     views.answer("/batches/b1", (200, detail()))
     views.answer("/batches/b1/cancel", (202, {"accepted": "cancel", "batch_id": "b1"}))
-    async with ViewsClient([views.url], token="secret") as client:  # noqa: S106 - no secret of anybody
+    async with ViewsClient([views.url], token="secret", reader="read") as client:  # noqa: S106 - no secrets of anybody
         await client.batch("b1")
         await client.command("cancel", "b1", "a reason")
-    assert "Authorization" not in views.headers[0]
+    assert views.headers[0]["Authorization"] == "Bearer read"
     assert views.headers[1]["Authorization"] == "Bearer secret"
     assert views.bodies[1] == '{"reason": "a reason"}'
 

@@ -52,6 +52,9 @@ from cj_stream.views.pages import pages
 log = structlog.get_logger(__name__)
 
 KNOCK_EVERY_SECONDS = 10.0
+FORGET_EVERY_SECONDS = 60.0
+UNUSED_TEXT_SECONDS = 3600.0
+"""A text that was not used for so long is not kept in memory: its batch may have been forgotten elsewhere."""
 
 _MEANINGS = {
     Away.CONTENT: "Batches whose texts are needed wait; all others go on.",
@@ -113,7 +116,10 @@ class Worker(Service):
         self.inputs = self._inputs()
         self.topics = registry(settings)
         self.own_input = own_input(settings)
-        self.timers = [Timer(KNOCK_EVERY_SECONDS, self._reachability().knock)]
+        self.timers = [
+            Timer(KNOCK_EVERY_SECONDS, self._reachability().knock),
+            Timer(FORGET_EVERY_SECONDS, self._forget_texts),
+        ]
         self.gets, self.posts = pages(self)
 
     def _told_of(self, kind: Away, what: str) -> Callable[[Trouble | None], None]:
@@ -182,6 +188,9 @@ class Worker(Service):
         settings = self.settings
         watched = services(settings.llm_provider_service_url, settings.content_service_url)
         return Reachability(self.engine.conditions, watched)
+
+    async def _forget_texts(self) -> None:
+        self.content.forget(UNUSED_TEXT_SECONDS)
 
     def _new_partition(self, load: Load) -> PartitionBatches:
         return PartitionBatches(self.correlation_ids, policy_of(self.settings), load)

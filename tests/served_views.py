@@ -30,6 +30,7 @@ class Served:
         # A story keeps its rows under a partition of its own.
         worker.rows.heads = lambda partition: self._stories[partition].rows.heads(PARTITION)
         worker.rows.load = lambda partition, *key: self._stories[partition].rows.load(PARTITION, *key)
+        worker.rows.runs = lambda partition, batch_id: self._stories[partition].rows.runs(PARTITION, batch_id)
         worker.engine.forwarder._gather = self._gather
         worker.engine.faust.conf.canonical_url = URL(self.url)
 

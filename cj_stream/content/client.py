@@ -73,6 +73,10 @@ class ContentClient:
         self._cache.put(storage_id, text)
         return text
 
+    def forget(self, unused_seconds: float = 0.0) -> None:
+        """Let go of the texts in memory that were not used for so long: by default of all."""
+        self._cache.forget(unused_seconds)
+
     async def store(self, text: str) -> str:
         """Store the text and return its storage id.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import fail_overdue
 from cj_stream.domain.decisions import fail_batch, success_suffices, trigger_final_scoring
-from cj_stream.domain.draft import Change, Draft, NoteKind
+from cj_stream.domain.draft import Change, Draft, NoteKind, deletion
 from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import TimeoutDue
 from cj_stream.domain.states import BatchState, FailureReason
@@ -67,9 +67,7 @@ def delete_if_retired(batch: Batch, at: float) -> Change | None:
     due = next_due(batch) if batch.finished else None
     if due is None or due.at > at:
         return None
-    draft = Draft(batch, at)
-    draft.note(NoteKind.BATCH_DELETED)
-    return Change(None, (), draft.change().notes, deleted=batch)
+    return deletion(batch)
 
 
 def expire(draft: Draft, event: TimeoutDue) -> None:

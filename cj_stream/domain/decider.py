@@ -13,13 +13,14 @@ from typing import Any
 
 from cj_stream.domain.admission import request
 from cj_stream.domain.batch import Batch
-from cj_stream.domain.commands import command
+from cj_stream.domain.commands import command, forget
 from cj_stream.domain.comparisons import accept, fail, judge
 from cj_stream.domain.deadlines import delete_if_retired, expire
 from cj_stream.domain.decisions import advance, content_loaded, fail_batch, pairs_planned, scores_computed
 from cj_stream.domain.draft import Change, Draft, Note, NoteKind, unchanged
 from cj_stream.domain.due_outcomes import still_owed
 from cj_stream.domain.events import (
+    Action,
     BatchPoisoned,
     BatchRequested,
     ComparisonFailed,
@@ -54,6 +55,8 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
         return unchanged(None, [Note(NoteKind.EVENT_STALE)])
     if isinstance(event, TimeoutDue) and (deletion := delete_if_retired(batch, max(at, event.due_at))):
         return deletion
+    if isinstance(event, OperatorCommand) and event.action is Action.FORGET:
+        return forget(batch)
     draft = Draft(batch, at)
     if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):
         draft.note(NoteKind.CALLBACK_LATE)

@@ -62,7 +62,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     rows: tuple[Row, ...] = ()
     notes: tuple[Note, ...] = ()
     deleted: Batch | None = None
-    """A batch whose rows are all to be deleted, its retention being over."""
+    """A batch whose rows are all to be deleted: its retention is over, or an operator says so."""
 
 
 class Draft:
@@ -152,6 +152,11 @@ def _as_one(changes: Sequence[tuple[Change, int]]) -> RunChange:
     notes = tuple(note for change, _ in changes for note in change.notes)
     merged = Change(newest.batch, tuple(row for row, _ in rows.values()), notes, newest.deleted)
     return RunChange(merged, tuple(at for _, at in rows.values()))
+
+
+def deletion(batch: Batch) -> Change:
+    """Return the change that deletes a batch."""
+    return Change(None, (), (Note(NoteKind.BATCH_DELETED),), deleted=batch)
 
 
 def unchanged(batch: Batch | None, notes: Iterable[Note]) -> Change:

@@ -150,6 +150,8 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     FINALIZE = "finalize"
+    FORGET = "forget"
+    """Have everything that is kept of a run that has ended deleted, whenever its retention would be over."""
 
 
 class OperatorCommand(Event, frozen=True):

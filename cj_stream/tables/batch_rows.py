@@ -75,9 +75,12 @@ class BatchRows:
         Those in ``without`` are not there any more.
         """
         if run is None:
-            keys = [read_key(key) for key, _ in self._table.scan(partition, prefix(Control, batch_id))]
-            run = max((run for _, run in keys if (batch_id, run) not in without), default=None)
+            run = max((run for run in self.runs(partition, batch_id) if (batch_id, run) not in without), default=None)
         return None if run is None or (batch_id, run) in without else self._build(partition, batch_id, run)
+
+    def runs(self, partition: int, batch_id: str) -> list[int]:
+        """Return the runs that there are of a batch."""
+        return [read_key(key)[1] for key, _ in self._table.scan(partition, prefix(Control, batch_id))]
 
     def heads(self, partition: int) -> Iterator[Batch]:
         """Iterate over all batches of a partition, every run, with nothing but their roster and control row."""

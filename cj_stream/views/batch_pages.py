@@ -12,7 +12,6 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.commands import objection
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.records import ComparisonStatus
-from cj_stream.domain.states import BatchState
 from cj_stream.engine.health import degraded
 from cj_stream.engine.web_answers import (
     ApiError,
@@ -23,7 +22,7 @@ from cj_stream.engine.web_answers import (
 )
 from cj_stream.views.comparisons_page import comparisons_page
 from cj_stream.views.explanation import explanation
-from cj_stream.views.listing import Listing
+from cj_stream.views.listing import Listing, Wanted
 from cj_stream.views.parameters import check_token, integer, member, reason_of, run_number
 from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.result import result
@@ -38,7 +37,6 @@ LARGEST_OFFSET = 10**8
 ACKNOWLEDGE_SECONDS = HOP_SECONDS * 0.8
 """Shorter than a hop, so that the worker that was asked first still hears what became of it."""
 
-_STATES = {state.value: state for state in BatchState}
 _STATUSES = {status.name: status for status in ComparisonStatus}
 
 
@@ -65,10 +63,10 @@ class BatchPages:
         scope = request.query.get("scope", "all")
         if scope not in ("all", "local"):
             raise bad_request("bad_parameter", "scope must be one of all, local")
-        state = member(request.query, "state", _STATES)
+        wanted = Wanted.read(request.query)
         limit = integer(request.query, "limit", 100, least=1, most=LARGEST_PAGE)
         collect = self._listing.local if scope == "local" else self._listing.everywhere
-        return json_answer(await collect(state, limit, PlaceInList.read(request.query.get("after"))))
+        return json_answer(await collect(wanted, limit, PlaceInList.read(request.query.get("after"))))
 
     async def detail(self, request: web.Request, batch_id: str) -> web.Response:
         """Answer with everything small about a run of a batch."""
@@ -118,7 +116,11 @@ class BatchPages:
             if why_not:
                 advice = "Look at /batches/{id}/explain for what can be done."
                 raise ApiError(409, "no_effect", f"{why_not}.", advice=advice)
-            await self._send(OperatorCommand(batch_id=batch_id, action=action, reason=reason))
+            command = OperatorCommand(batch_id=batch_id, action=action, reason=reason)
+            if action is Action.FORGET:
+                await self._forget(command)
+            else:
+                await self._send(command)
             return json_answer({"accepted": action.value, "batch_id": batch_id}, 202)
 
         routed = self._routing.at_home(f"/{action}", at_home)
@@ -129,6 +131,13 @@ class BatchPages:
             return await routed(request, batch_id)
 
         return page
+
+    async def _forget(self, command: OperatorCommand) -> None:
+        """Have every run deleted, the newest first, and keep nothing of the batch in the memory of this worker."""
+        for _ in self._worker.rows.runs(self._routing.home(command.batch_id), command.batch_id):
+            await self._send(command)
+        self._worker.content.forget()
+        self._listing.forget()
 
     def _newest(self, batch_id: str) -> Batch:
         batch = self._worker.batches.partitions[self._routing.home(batch_id)].newest(batch_id)

@@ -11,8 +11,8 @@ partition may be in nobody's hands, and everybody who is asked answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from cj_stream.agents.batches import Batches
 from cj_stream.domain.batch import Batch
@@ -21,6 +21,7 @@ from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.health import degraded
 from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.views.conditions import without_repeats
+from cj_stream.views.parameters import member
 from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.routing import Routing
 from cj_stream.views.summary import Place, summary
@@ -30,6 +31,36 @@ TURN = 50
 """Heads read before other work of the event loop gets its turn."""
 
 Answer = dict[str, Any]
+
+
+_STATES = {state.value: state for state in BatchState}
+
+
+class Wanted(NamedTuple):
+    """Which batches are listed: all of them, or those in a state, of a user, or with an essay."""
+
+    state: BatchState | None = None
+    user: str | None = None
+    essay: str | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Wanted:
+        """Return what a request asks for; raises `ApiError` 400 for a state that there is not."""
+        return cls(member(query, "state", _STATES), query.get("user"), query.get("essay"))
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The same as a query."""
+        return {name: str(value) for name, value in self._asdict().items() if value is not None}
+
+    def takes(self, head: Batch) -> bool:
+        """Return whether a batch is one of these."""
+        roster = head.roster
+        return (
+            (self.state is None or head.state is self.state)
+            and (self.user is None or roster.context.user_id == self.user)
+            and (self.essay is None or any(essay.id == self.essay for essay in roster.essays))
+        )
 
 
 class Listing:
@@ -42,15 +73,17 @@ class Listing:
         self._conditions = conditions
         self._finished: dict[tuple[str, int, float], Answer] = {}
 
-    async def local(self, state: BatchState | None, limit: int, after: PlaceInList | None) -> Answer:
+    def forget(self) -> None:
+        """Keep nothing of batches that have ended."""
+        self._finished.clear()
+
+    async def local(self, wanted: Wanted, limit: int, after: PlaceInList | None) -> Answer:
         """Return the batches of this worker that come ``after`` a place; ``total`` counts those before it too.
 
         The worker counts itself as missing while a partition of it is not open.
         """
         found = [
-            (PlaceInList.of(head), partition, head)
-            async for partition, head in self._heads()
-            if state is None or head.state is state
+            (PlaceInList.of(head), partition, head) async for partition, head in self._heads() if wanted.takes(head)
         ]
         found.sort(key=lambda entry: entry[0].order, reverse=True)
         page = [entry for entry in found if after is None or entry[0].order < after.order]
@@ -66,15 +99,14 @@ class Listing:
             "degraded": degraded(self._conditions),
         }
 
-    async def everywhere(self, state: BatchState | None, limit: int, after: PlaceInList | None) -> Answer:
+    async def everywhere(self, wanted: Wanted, limit: int, after: PlaceInList | None) -> Answer:
         """Return the batches of all workers, and which workers and partitions have not answered in full."""
         own = self._routing.own_url
         others = [url for url in self._routing.workers() if url != own]
-        query = {"scope": "local", "limit": str(limit)}
-        query |= {"state": state.value} if state else {}
+        query = {"scope": "local", "limit": str(limit), **wanted.query}
         query |= {"after": after.text} if after else {}
         answers = await asyncio.gather(
-            self.local(state, limit, after), *(self._routing.get_json(url, "/batches", query) for url in others)
+            self.local(wanted, limit, after), *(self._routing.get_json(url, "/batches", query) for url in others)
         )
         return _merged(zip([own, *others], answers, strict=True), limit, self._routing.partitions)
 

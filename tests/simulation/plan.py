@@ -32,7 +32,7 @@ SIZES = (0, 1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7)
 
 KINDS = ("kill", "freeze", "stop", "rebalance", "kill", "freeze")
 
-COMMANDS = tuple(Action)
+COMMANDS = (Action.CANCEL, Action.RETRY, Action.FINALIZE)
 
 ANY_TOPIC = "any"
 

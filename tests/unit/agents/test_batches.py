@@ -35,7 +35,7 @@ from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import AppliedUpTo
 from cj_stream.engine.overrides.table import Put
 from cj_stream.engine.publisher import Deliveries
-from cj_stream.engine.rows import row_position
+from cj_stream.engine.rows import HEARTBEAT_KEY, row_position
 from cj_stream.engine.runs import Record, Run
 from cj_stream.operations.settings import Settings
 from cj_stream.tables.batch_rows import BatchRows
@@ -213,3 +213,44 @@ async def test_rows_made_from_a_log_made_anew_win_over_all_that_were_there(table
 
 def test_rows_that_are_not_there_were_made_from_nothing(table: MemoryTable) -> None:
     assert Owner(table).rows.positions.applied(PARTITION) is None
+
+
+async def test_all_runs_are_forgotten_by_commands_in_one_run_of_records_and_the_id_is_free_again(
+    table: MemoryTable,
+) -> None:
+    owner = Owner(table)
+    forget = OperatorCommand(batch_id=BATCH, action=Action.FORGET)
+    await owner.read(0, PartitionOpened(nonce="ours"))
+    for offset, content in ((1, "first"), (4, "second")):
+        await owner.read(offset, requested(3, content=content))
+        (cancelled,) = await owner.read(offset + 1, CANCEL)
+        await owner.read(offset + 2, *_told(cancelled))
+    assert [head.run for head in owner.rows.heads(PARTITION)] == [1, 2]
+
+    await owner.read_run({7: [forget, forget, forget], 8: [forget]})
+    assert list(table.data) == [HEARTBEAT_KEY], "nothing of it is left in the table"
+
+    await owner.read(9, requested(3, content="third"))
+    assert [(head.run, head.state) for head in owner.rows.heads(PARTITION)] == [(1, BatchState.INITIALIZING)]
+
+
+async def test_a_forget_that_is_read_again_leaves_alone_what_was_asked_for_since(table: MemoryTable) -> None:
+    before = Owner(table)
+    forget = OperatorCommand(batch_id=BATCH, action=Action.FORGET)
+    await before.read(0, PartitionOpened(nonce="ours"))
+    for offset in (1, 5):
+        await before.read(offset, requested(3))
+        (cancelled,) = await before.read(offset + 1, CANCEL)
+        await before.read(offset + 2, *_told(cancelled))
+        if offset == 1:
+            await before.read(4, forget)
+
+    after = Owner(table)
+    await after.read(4, forget)
+    assert [(head.run, head.state) for head in after.rows.heads(PARTITION)] == [(1, BatchState.CANCELLED)]
+
+
+def _told(batch: Batch) -> list[OutcomePublished]:
+    return [
+        OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=outcome.name) for outcome in unpublished(batch)
+    ]

@@ -52,3 +52,18 @@ def test_the_bound_holds_after_every_put(puts: list[tuple[str, str]]) -> None:
         sizes = [len(value.encode("utf-8", "surrogatepass")) for value in held.values() if value is not None]
         assert cache.size_bytes == sum(sizes) <= 20
         assert all(value in {None, last[name]} for name, value in held.items())
+
+
+def test_texts_that_were_not_used_for_a_time_are_forgotten() -> None:
+    now = 0.0
+    cache = TextCache(1_000, lambda: now)
+    cache.put("old", "a text")
+    cache.put("used", "a text")
+    now = 10.0
+    assert cache.get("used") == "a text"
+    cache.put("new", "a text")
+    cache.forget(10.0)
+    assert [cache.get(name) for name in ("old", "used", "new")] == [None, "a text", "a text"]
+    assert cache.size_bytes == 12
+    cache.forget(0.0)
+    assert (len(cache), cache.size_bytes) == (0, 0)

@@ -11,6 +11,7 @@ from cj_stream.domain.identifiers import MAX_ATTEMPTS
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score
+from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.scoring.quality.stopping import StopReason
 
 
@@ -55,7 +56,7 @@ def test_any_live_batch_can_be_cancelled(state: BatchState) -> None:
     assert story.published == [f"failed:{FIRST}"]
 
 
-@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.RETRY, Action.FINALIZE])
 def test_a_batch_that_has_ended_takes_no_commands(action: Action) -> None:
     story = Story()
     story.tell(requested(3))
@@ -163,3 +164,45 @@ def test_a_command_counts_as_activity() -> None:
     story.tell(story.error(0))
     story.tell(command(Action.RETRY), after=600)
     assert story.batch.control.activity_at == story.now
+
+
+def test_what_has_ended_and_told_everybody_is_forgotten_with_all_its_rows() -> None:
+    story = Story()
+    story.tell(requested(3))
+    ended = story.play(judges)
+    assert objection(ended, Action.FORGET) is None
+    assert story.table.data
+    change = story.tell(command(Action.FORGET, "asked for by its author"))
+    assert change.deleted == ended
+    assert [note.kind for note in change.notes] == [NoteKind.BATCH_DELETED]
+    assert set(story.table.data) == {HEARTBEAT_KEY}
+    again = story.tell(command(Action.FORGET))
+    assert (again.batch, again.rows, again.deleted) == (None, (), None), "a second time there is nothing to forget"
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_a_live_batch_is_not_forgotten_before_it_is_cancelled(state: BatchState) -> None:
+    story = in_state(state)
+    assert "cancel it" in str(objection(story.batch, Action.FORGET))
+    change = story.tell(command(Action.FORGET))
+    assert (change.deleted, change.rows) == (None, ())
+    assert [note.kind for note in change.notes] == [NoteKind.COMMAND_IGNORED]
+
+
+def test_an_outcome_that_nobody_was_told_yet_keeps_its_batch() -> None:
+    story = in_state(BatchState.WAITING_CALLBACKS)
+    story.tell(command(Action.CANCEL))
+    assert "still to be published" in str(objection(story.batch, Action.FORGET))
+    assert story.tell(command(Action.FORGET)).deleted is None
+    story.finish()
+    assert objection(story.batch, Action.FORGET) is None
+
+
+def test_each_run_is_forgotten_by_a_command_of_its_own_the_newest_first() -> None:
+    story = Story()
+    story.tell(requested(3))
+    story.play(judges)
+    story.tell(requested(3, content="other"))
+    story.play(judges)
+    assert [story.tell(command(Action.FORGET)).deleted.run for _ in range(2)] == [2, 1]  # type: ignore[union-attr]
+    assert set(story.table.data) == {HEARTBEAT_KEY}

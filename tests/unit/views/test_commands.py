@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from scripted_judges import judges
 from served_views import Serve, Served
-from story import BATCH, Story
+from story import BATCH, Story, requested
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.engine.partitioning import home_partition
@@ -84,3 +85,31 @@ async def test_a_command_the_broker_is_slow_with_is_not_taken_back(
 
     assert (status, found["error"]["code"]) == (503, "not_acknowledged")
     assert not worker.sent[0].cancelled(), "commits wait for it: cancelled, it would end the worker"
+
+
+async def test_a_batch_is_forgotten_run_by_run_and_its_texts_leave_the_memory(serve: Serve, story: Story) -> None:
+    story.play(judges)
+    story.tell(requested(6, content="other"))
+    story.play(judges)
+    worker = await serve()
+    worker.open(HOME, story)
+    worker.worker.content._cache.put("storage-0", "An essay.")
+
+    answer = await worker.command(f"/batches/{BATCH}/forget", data=b'{"reason": "asked for"}')
+
+    assert answer == (202, {"accepted": "forget", "batch_id": BATCH})
+    assert (
+        worker.commands
+        == [
+            (HOME, OperatorCommand(batch_id=BATCH, action=Action.FORGET, reason="asked for")),
+        ]
+        * 2
+    )
+    assert len(worker.worker.content._cache) == 0
+
+
+async def test_a_live_batch_is_not_forgotten(worker: Served) -> None:
+    status, found = await worker.command(f"/batches/{BATCH}/forget")
+    assert (status, found["error"]["code"]) == (409, "no_effect")
+    assert "cancel it" in found["error"]["message"]
+    assert worker.commands == []

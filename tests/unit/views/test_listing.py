@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from scripted_judges import judges
 from served_views import Serve, Served
 from story import BATCH, START, Story, requested
 
 from cj_stream.domain.events import Action, OperatorCommand
+from cj_stream.domain.records import Context
 from cj_stream.domain.todo import LoadContent, Publish
 from cj_stream.engine.conditions import ConditionKind
 from cj_stream.engine.partitioning import home_partition
@@ -198,3 +200,22 @@ async def test_a_batch_requested_again_after_its_retention_is_shown_afresh(serve
         (1, 4),
         (1, 5),
     ]
+
+
+async def test_the_batches_of_a_user_and_those_with_an_essay_are_found(serve: Serve) -> None:
+    story = Story()
+    story.tell(requested(3, batch_id="a", content="first"))
+    story.tell(requested(3, batch_id="b", content="second"), after=1)
+    third = requested(3, batch_id="c", content="third")
+    story.tell(replace(third, context=Context(user_id="u 1")), after=1)
+    worker = await serve()
+    worker.open(1, story)
+    worker.knows({worker.url: [1]})
+    assert ids((await worker.ask("/batches?essay=second-2"))[1]) == ["b"]
+    assert ids((await worker.ask("/batches?user=u%201"))[1]) == ["c"]
+    assert ids((await worker.ask("/batches?user=u%201&essay=second-2"))[1]) == []
+
+
+async def test_other_workers_are_asked_for_the_same(pair: tuple[Served, Served]) -> None:
+    assert ids((await pair[0].ask("/batches?essay=essay-0"))[1]) == ["d", "c", "b", "a"]
+    assert ids((await pair[0].ask("/batches?essay=essay-9"))[1]) == []

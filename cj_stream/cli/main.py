@@ -28,6 +28,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "cancel": CommandEntry("batches.operate:cancel", "Cancel a batch."),
     "retry": CommandEntry("batches.operate:retry", "Submit the failed comparisons of a batch again."),
     "finalize": CommandEntry("batches.operate:finalize", "End a batch with the verdicts that there are."),
+    "forget": CommandEntry("operations.forget:forget", "Delete what is kept of a batch, of an essay or of a user."),
     "dlq": CommandEntry("dead_letters.dlq:dlq", "Look at refused input, send it again, or delete it."),
     "score": CommandEntry("judgements.score:score", "Score a file of judgements from anywhere, without a worker."),
     "simulate": CommandEntry("judgements.simulate:simulate", "Tell what accuracy to expect before you judge anything."),

@@ -70,13 +70,15 @@ def past_inputs(letters: Sequence[StoredDeadLetter], committed: Committed, windo
 async def _recent_letters(settings: Settings) -> list[StoredDeadLetter]:
     async with open_dead_letters(settings.kafka, settings.dead_letters_topic, read_dead_letter) as topic:
         first, end = await topic.span()
-        recent = await topic.since(datetime.now(UTC) - HORIZON)
+        horizon = datetime.now(UTC) - HORIZON
+        recent = await topic.since(horizon)
         start = max(first, recent, end - settings.invalid_input_window)
         # Without what they hold: a thousand values are more than a worker should have in memory.
         return [
             kept.letter.model_copy(update={"key": None, "value": None})
             async for kept in topic.read(start, end)
-            if kept.letter is not None
+            # One that was written again since is no news.
+            if kept.letter is not None and kept.refused_at >= horizon
         ]
 
 

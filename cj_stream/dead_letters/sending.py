@@ -10,6 +10,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from cj_stream.dead_letters.letter import WHOLE_VALUE_LIMIT, StoredDeadLetter
 from cj_stream.dead_letters.replay import why_not_again
+from cj_stream.engine.clients import Kafka
 from cj_stream.engine.dead_letter_topic import KeptLetter
 from cj_stream.operations.settings import Settings
 
@@ -39,12 +40,7 @@ async def replay_all(
     Each is acknowledged by the broker before the next is sent, so that they keep their order.
     """
     outcomes: list[Replayed] = []
-    producer = settings.kafka.producer(
-        enable_idempotence=True,
-        # A topic's limit is for what is sent, and its sender may have compressed it too.
-        compression_type="gzip",
-        max_request_size=WHOLE_VALUE_LIMIT + _RECORD_RESERVE,
-    )
+    producer = letter_producer(settings.kafka)
     await producer.start()
     try:
         async for kept in letters:
@@ -56,6 +52,16 @@ async def replay_all(
     finally:
         await producer.stop()
     return outcomes
+
+
+def letter_producer(kafka: Kafka) -> AIOKafkaProducer:
+    """Return a producer, not started, that takes whatever a dead letter has."""
+    return kafka.producer(
+        enable_idempotence=True,
+        # A topic's limit is for what is sent, and its sender may have compressed it too.
+        compression_type="gzip",
+        max_request_size=WHOLE_VALUE_LIMIT + _RECORD_RESERVE,
+    )
 
 
 def _judged(kept: KeptLetter[StoredDeadLetter], settings: Settings) -> Replayed:

@@ -9,9 +9,9 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import renew
 from cj_stream.domain.decisions import cancel_batch, success_suffices, trigger_final_scoring
 from cj_stream.domain.draft import Change, Draft, Note, NoteKind, deletion, unchanged
+from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.identifiers import MAX_ATTEMPTS
-from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 from cj_stream.scoring.quality.stopping import StopReason

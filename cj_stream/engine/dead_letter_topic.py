@@ -6,18 +6,18 @@ Its records are known by their offsets: the topic has one partition, so an offse
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cj_stream.engine.clients import READ_COMMITTED, Consumer, Kafka
-from cj_stream.engine.dead_letters import Refusal
+from cj_stream.engine.dead_letters import Letter, Refusal
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
 from cj_stream.engine.provisioning import partition_counts
 from cj_stream.engine.texts import moment
@@ -25,6 +25,9 @@ from cj_stream.engine.texts import moment
 LetterT = TypeVar("LetterT")
 Read = Callable[[Any, Any, Any], LetterT]
 
+REFUSED_AT = "refused-at"
+"""Header of a letter that was written again: when it was refused, in milliseconds since the epoch."""
+_MOST_DIGITS = 15
 _READ_SECONDS = 10.0
 _POLL_MS = 500
 
@@ -35,12 +38,16 @@ class DeadLetterError(Exception):
 
 @dataclass(frozen=True)
 class KeptLetter(Generic[LetterT]):
-    """A record of the topic. ``letter`` is None where it is no dead letter of ours, and ``why_not`` says so."""
+    """A record of the topic. ``letter`` is None where it is no dead letter of ours, and ``why_not`` says so.
+
+    ``record`` is all of it, None where it cannot be read.
+    """
 
     number: int
     refused_at: datetime
     letter: LetterT | None
     why_not: str = ""
+    record: Letter | None = None
 
 
 class Span(NamedTuple):
@@ -99,6 +106,21 @@ class DeadLetterTopic(Generic[LetterT]):
                 if record.offset < end:
                     yield self._kept(record)
 
+    async def without(self, doomed: Collection[int], span: Span, producer: AIOKafkaProducer, since: datetime) -> int:
+        """Delete these letters of ``span`` for good; return how many others were written again at the end for it.
+
+        Kafka deletes from the beginning only, so those before the last of them would be lost: the ones that were
+        refused ``since`` then. Whoever is killed in between leaves some of them twice, and none lost. ``producer`` is
+        started.
+        """
+        end, moved = max(doomed) + 1, 0
+        async for kept in self.read(span.first, end):
+            if kept.number not in doomed and kept.record is not None and kept.refused_at >= since:
+                await producer.send_and_wait(self._at.topic, partition=0, **_again(kept.record, kept.refused_at))
+                moved += 1
+        await self.drop(end)
+        return moved
+
     async def drop(self, end: int) -> None:
         """Delete all dead letters up to the number ``end``, without it, for good."""
         admin = self._kafka.admin()
@@ -109,12 +131,27 @@ class DeadLetterTopic(Generic[LetterT]):
             await admin.close()
 
     def _kept(self, record: Any) -> KeptLetter[LetterT]:
-        refused_at = moment(record.timestamp / 1000)
+        whole = Letter(record.key, record.value, list(record.headers))
+        refused_at = _refused_at(whole) or moment(record.timestamp / 1000)
         try:
             letter = self._read(record.key, record.value, record.headers)
         except Refusal as refused:
-            return KeptLetter(record.offset, refused_at, None, refused.detail)
-        return KeptLetter(record.offset, refused_at, letter)
+            return KeptLetter(record.offset, refused_at, None, refused.detail, whole)
+        return KeptLetter(record.offset, refused_at, letter, record=whole)
+
+
+def _again(letter: Letter, refused_at: datetime) -> dict[str, Any]:
+    """Return a letter as it is written again: it still tells when it was refused."""
+    headers = [(name, content) for name, content in letter.headers if name != REFUSED_AT]
+    headers.append((REFUSED_AT, str(int(refused_at.timestamp() * 1000)).encode()))
+    # aiokafka sends no record without both.
+    value = b"" if letter.key is None and letter.value is None else letter.value
+    return {"key": letter.key, "value": value, "headers": headers}
+
+
+def _refused_at(letter: Letter) -> datetime | None:
+    found = dict(letter.headers).get(REFUSED_AT) or b""
+    return moment(int(found) / 1000) if found.isdigit() and len(found) <= _MOST_DIGITS else None
 
 
 @asynccontextmanager

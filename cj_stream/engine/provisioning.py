@@ -142,10 +142,23 @@ async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in await _describe(admin)}
 
 
-async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return, by topic, what this module wants to know of its configuration. Raises `ProvisioningError`."""
-    wanted = {"cleanup.policy": None, "max.message.bytes": None}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, dict(wanted)) for topic in topics]
+async def configurations(kafka: Kafka, topics: Sequence[str], wanted: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return what those of these topics that there are have in their configuration.
+
+    Raises:
+        ProvisioningError: no broker answers, or it does not tell.
+
+    """
+    async with _admin(kafka) as admin:
+        present = await _partition_counts(admin)
+        return await _configs(admin, [topic for topic in topics if topic in present], wanted)
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, topics: Sequence[str], wanted: Sequence[str] = ("cleanup.policy", "max.message.bytes")
+) -> dict[str, dict[str, str]]:
+    """Return, by topic, what is ``wanted`` of its configuration. Raises `ProvisioningError`."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(wanted)) for topic in topics]
     responses = await admin.describe_configs(asked) if asked else []
     found = [resource for response in responses for resource in response.resources]
     for code, message, _kind, name, _entries in found:

@@ -32,6 +32,7 @@ class TopicSpec:
     segment_bytes: int | None = None
     segment_ms: int | None = None
     min_compaction_lag_ms: int | None = None
+    max_compaction_lag_ms: int | None = None
     broker_time: bool = False
     largest_record: int = 0
     """Bytes of the largest record batch that it has to take; 0 where what is larger is cut, or refused and told."""
@@ -47,6 +48,8 @@ class TopicSpec:
             config["segment.ms"] = str(self.segment_ms)
         if self.min_compaction_lag_ms is not None:
             config["min.compaction.lag.ms"] = str(self.min_compaction_lag_ms)
+        if self.max_compaction_lag_ms is not None:
+            config["max.compaction.lag.ms"] = str(self.max_compaction_lag_ms)
         if self.largest_record:
             # Not the cluster's default, which may be smaller.
             config["max.message.bytes"] = str(DEFAULT_TOPIC_LIMIT)
@@ -78,6 +81,8 @@ def changelog_topic(name: str, partitions: int, *, longest_life_ms: int) -> Topi
         segment_ms=HOUR_MS,
         # A stale row that a cut-off worker wrote late must not outlive the newer one, see docs/decisions/0001.
         min_compaction_lag_ms=longest_life_ms,
+        # What was deleted is gone some day: without it, Kafka compacts when it thinks it worth the work.
+        max_compaction_lag_ms=longest_life_ms + DAY_MS,
         broker_time=True,
         largest_record=RECORD_LIMIT,
     )

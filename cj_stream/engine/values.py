@@ -49,6 +49,8 @@ def _topic(value: str) -> str:
 
 def checked_url(value: str) -> str:
     """Return ``value`` if it is an http(s) address; raises ValueError, with a sentence, if it is none."""
+    if "@" in value.partition("//")[2].partition("/")[0]:  # not repeated: it may hold a password
+        raise ValueError("must hold no name or password: addresses are logged and shown")
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname

@@ -37,6 +37,7 @@ from cj_stream.engine.times import iso_time
 from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble, remedy_for, remedy_of, with_remedy
 from cj_stream.provider.breakers import BreakerChange, Breakers, HeldUp, scope_of
+from cj_stream.provider.echoes import without_echo
 from cj_stream.provider.prompts import comparison_prompt
 
 TRIES = 3
@@ -220,7 +221,7 @@ class ProviderClient:
         async with asking as response:
             answer = await _answer(response)
             if isinstance(answer, NotAccepted):
-                answer = _bounded_wait(answer, response.headers.get("Retry-After", ""))
+                answer = _bounded_wait(_discreet(answer, body), response.headers.get("Retry-After", ""))
             return response.status, answer
 
     def _open(self) -> aiohttp.ClientSession:
@@ -304,6 +305,12 @@ def _not_delivered(error: Exception) -> NotAccepted:
         code="TIMEOUT" if timed_out else "CONNECTION_ERROR",
         message=f"{type(error).__name__} {error}".rstrip(),
     )
+
+
+def _discreet(answer: NotAccepted, body: bytes) -> NotAccepted:
+    """Return the answer without what it quotes of the prompt in the body that it is about."""
+    prompt: str = json.loads(body)["user_prompt"]
+    return structs.replace(answer, message=without_echo(answer.message, prompt), code=without_echo(answer.code, prompt))
 
 
 def _bounded_wait(answer: NotAccepted, header: str) -> NotAccepted:

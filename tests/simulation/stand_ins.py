@@ -62,6 +62,9 @@ class _Outside:
     async def text(self, storage_id: str) -> str:
         return await World.current.provider.text(storage_id)
 
+    def forget(self, unused_seconds: float) -> None:
+        """Nothing is held."""
+
     async def submit(self, submission: Any) -> Any:
         return await World.current.provider.submit(self._process, self.breakers, submission)
 

@@ -11,7 +11,6 @@ from cj_stream.cli.shared.degraded import tell_degraded
 from cj_stream.cli.shared.options import ask, url_option
 from cj_stream.cli.shared.output import console, echo_json, json_option
 from cj_stream.cli.shared.rendering import batches_table, plain
-from cj_stream.cli.shared.views_client import ViewsClient
 from cj_stream.domain.states import BatchState
 
 INCOMPLETE = 3
@@ -39,7 +38,7 @@ def list_batches(
 
     The exit code is 3 when the list is incomplete, because some worker or partition did not answer.
     """
-    answer = ask(urls, lambda client: _all(client, state) if everything else client.batches(state, limit, after))
+    answer = ask(urls, lambda client: client.all_batches(state) if everything else client.batches(state, limit, after))
     if as_json:
         echo_json(answer)
     else:
@@ -47,16 +46,6 @@ def list_batches(
     tell_degraded(answer)
     if not answer["complete"]:
         sys.exit(INCOMPLETE)
-
-
-async def _all(client: ViewsClient, state: str | None) -> dict[str, Any]:
-    """Return every page as one: complete when each of them was."""
-    answer = page = await client.batches(state, _PAGE)
-    while page["next"]:
-        page = await client.batches(state, _PAGE, page["next"])
-        complete = answer["complete"] and page["complete"]
-        answer = {**page, "batches": answer["batches"] + page["batches"], "complete": complete}
-    return answer
 
 
 def _show(answer: dict[str, Any], state: str | None, after: str | None) -> None:

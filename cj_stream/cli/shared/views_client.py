@@ -93,10 +93,25 @@ class ViewsClient:
         if self._session is not None:
             await self._session.close()
 
-    async def batches(self, state: str | None = None, limit: int = 100, after: str | None = None) -> Answer:
-        """Return a page of the batches of all workers: the first, or the one ``after`` the ``next`` of another."""
-        query = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"after": after} if after else {})
+    async def batches(
+        self, state: str | None = None, limit: int = 100, after: str | None = None, **wanted: str
+    ) -> Answer:
+        """Return a page of the batches of all workers: the first, or the one ``after`` the ``next`` of another.
+
+        ``wanted`` names a ``user``, or an ``essay``, whose batches these are.
+        """
+        query = {"limit": str(limit), **wanted} | ({"state": state} if state else {})
+        query |= {"after": after} if after else {}
         return await self._ask("GET", f"/batches?{URL.build(query=query).query_string}")
+
+    async def all_batches(self, state: str | None = None, **wanted: str) -> Answer:
+        """Return every page of `batches` as one: complete when each of them was."""
+        answer = page = await self.batches(state, _PAGE, **wanted)
+        while page["next"]:
+            page = await self.batches(state, _PAGE, page["next"], **wanted)
+            complete = answer["complete"] and page["complete"]
+            answer = {**page, "batches": answer["batches"] + page["batches"], "complete": complete}
+        return answer
 
     async def batch(self, batch_id: str) -> Answer:
         """Return the newest run of a batch."""

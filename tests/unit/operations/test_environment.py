@@ -91,3 +91,11 @@ def test_variables_that_nobody_reads_are_told_with_the_nearest_name(monkeypatch:
         "CJ_PARTITION is no setting and changes nothing: did you mean CJ_PARTITIONS?",
         "CJ_ZZZZZZ is no setting and changes nothing: cj-stream settings lists them.",
     ]
+
+
+@pytest.mark.parametrize("name", ["llm_provider_service_url", "content_service_url"])
+def test_an_address_with_a_password_is_refused_and_not_repeated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"CJ_{name.upper()}", "https://somebody:s3cret@host/path")
+    with pytest.raises(BadSettingsError, match="no name or password") as refused:
+        read_settings()
+    assert "s3cret" not in str(refused.value)

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.values import Folder, Host, HttpUrl, Servers, Token, TopicName
-from cj_stream.gateway.settings import GatewaySettings
+from cj_stream.gateway.gateway_settings import GatewaySettings
 from cj_stream.operations.environment import WEB_URL
 from cj_stream.operations.setting_values import CheckKey, ContentUrl
 from cj_stream.operations.settings import Settings

@@ -24,8 +24,8 @@ from cj_stream.devkit.processes import free_ports, uninterrupted
 from cj_stream.devkit.stack_file import LOCK_NAME
 from cj_stream.devkit.supervision import Broker, CannotStartError, Part, Say, Supervised
 from cj_stream.engine.provisioning import ProvisioningError, create_topics
-from cj_stream.gateway.service import topics
-from cj_stream.gateway.settings import GATEWAY, SEPARATOR, GatewaySettings
+from cj_stream.gateway.gateway_service import topics
+from cj_stream.gateway.gateway_settings import GATEWAY, SEPARATOR, GatewaySettings
 from cj_stream.operations.settings import Settings
 
 Result = TypeVar("Result")

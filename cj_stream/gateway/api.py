@@ -34,11 +34,11 @@ from cj_stream.contracts.refusal import Refused
 from cj_stream.engine.forwarder import EventTooLargeError
 from cj_stream.engine.texts import clip
 from cj_stream.engine.web_answers import ApiError, Page, bad_request, json_answer
-from cj_stream.gateway.callbacks import queue_id
+from cj_stream.gateway.job_callbacks import queue_id
 from cj_stream.gateway.jobs import Accepted, BatchCancelled, JobCancelled, ScopeLimited
 
 if TYPE_CHECKING:
-    from cj_stream.gateway.service import Gateway
+    from cj_stream.gateway.gateway_service import Gateway
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,8 @@ import os
 
 from cj_stream.engine.process import refuse_to_start
 from cj_stream.engine.starting import start
-from cj_stream.gateway.service import build_gateway
-from cj_stream.gateway.settings import GATEWAY, GatewaySettings
+from cj_stream.gateway.gateway_service import build_gateway
+from cj_stream.gateway.gateway_settings import GATEWAY, GatewaySettings
 from cj_stream.gateway.specs import Judges, read_judges
 from cj_stream.operations.logs import configure_logs
 

@@ -17,8 +17,10 @@ from cj_stream.contracts.comparison_api import ComparisonRequest
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.hardening import Engine
 from cj_stream.engine.publisher import RecordRefusedError, TopicRefusesError
-from cj_stream.gateway.callbacks import answer_callback, error_callback
-from cj_stream.gateway.home import Subject
+from cj_stream.gateway.gateway_metrics import Metrics
+from cj_stream.gateway.job_callbacks import answer_callback, error_callback
+from cj_stream.gateway.job_home import Subject
+from cj_stream.gateway.job_rows import JobRows
 from cj_stream.gateway.jobs import (
     MOST_BEGUN,
     Answered,
@@ -34,8 +36,6 @@ from cj_stream.gateway.jobs import (
 )
 from cj_stream.gateway.judges import Answer, Failure, Judge, PausedError, Question, UnavailableError
 from cj_stream.gateway.lines import GivenUpError, Line, Lines, Turn
-from cj_stream.gateway.metrics import Metrics
-from cj_stream.gateway.rows import JobRows
 
 log = structlog.get_logger(__name__)
 

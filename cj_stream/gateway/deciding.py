@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from cj_stream.contracts.comparison_api import ComparisonRequest
-from cj_stream.gateway.callbacks import error_callback
+from cj_stream.gateway.job_callbacks import error_callback
 from cj_stream.gateway.jobs import (
     Accepted,
     Answered,

@@ -20,8 +20,8 @@ from topic_mailbox import AnyMailbox
 
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.engine.topics import TopicSpec
-from cj_stream.gateway.service import topics
-from cj_stream.gateway.settings import GatewaySettings
+from cj_stream.gateway.gateway_service import topics
+from cj_stream.gateway.gateway_settings import GatewaySettings
 
 APP = "cj_stream.gateway.app"
 

@@ -15,13 +15,13 @@ from until import until
 from cj_stream.engine.home import Entry
 from cj_stream.engine.runs import Record
 from cj_stream.gateway.carrying_out import CarryOut, Patience
-from cj_stream.gateway.home import JobHome
+from cj_stream.gateway.gateway_metrics import Metrics
+from cj_stream.gateway.job_home import JobHome
+from cj_stream.gateway.job_rows import JobRows
+from cj_stream.gateway.job_work import JobDispatcher, JobWork
 from cj_stream.gateway.jobs import Accepted, AnyEvent, Job, ScopePaused
 from cj_stream.gateway.judges import Answer, Judge, Limits, Question, Unlimited, Usage, Verdict
 from cj_stream.gateway.lines import Budget, Lines, LineSettings
-from cj_stream.gateway.metrics import Metrics
-from cj_stream.gateway.rows import JobRows
-from cj_stream.gateway.work import JobDispatcher, JobWork
 
 PARTITION = 0
 

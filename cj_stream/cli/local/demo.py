@@ -29,7 +29,7 @@ from cj_stream.contracts.topics import registry
 from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, own_bootstrap, prepare
-from cj_stream.gateway.service import topics
+from cj_stream.gateway.gateway_service import topics
 from cj_stream.operations.settings import Settings
 
 OUTPUT = Path("var/demo")

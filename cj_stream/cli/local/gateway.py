@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from cj_stream.engine.provisioning import ProvisioningError, create_topics
 from cj_stream.engine.starting import settings_problems
-from cj_stream.gateway.service import topics as topics_of
-from cj_stream.gateway.settings import GATEWAY, SEPARATOR, GatewaySettings
+from cj_stream.gateway.gateway_service import topics as topics_of
+from cj_stream.gateway.gateway_settings import GATEWAY, SEPARATOR, GatewaySettings
 from cj_stream.gateway.specs import kinds_help, read_judges
 
 COMMAND = [sys.executable, "-m", "faust", "-A", "cj_stream.gateway.app", "worker", "-l", "info"]

@@ -18,7 +18,8 @@ from cj_stream.engine.home import Entry
 from cj_stream.engine.messages import EventCodec
 from cj_stream.engine.runs import Record
 from cj_stream.gateway import deciding
-from cj_stream.gateway.home import JobHome, Subject
+from cj_stream.gateway.job_home import JobHome, Subject
+from cj_stream.gateway.job_rows import JOB, TEXTS, JobRows
 from cj_stream.gateway.jobs import (
     Accepted,
     Answered,
@@ -37,7 +38,6 @@ from cj_stream.gateway.jobs import (
     next_due,
     todo,
 )
-from cj_stream.gateway.rows import JOB, TEXTS, JobRows
 
 PARTITION = 2
 START = 1_700_000_000.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cj_stream.engine.opening import Opener
-from cj_stream.gateway.home import JobHome
-from cj_stream.gateway.settings import GatewaySettings
+from cj_stream.gateway.gateway_settings import GatewaySettings
+from cj_stream.gateway.job_home import JobHome
 
 BYTES_OF_A_MEGABYTE = 1_000_000
 

@@ -22,16 +22,16 @@ from cj_stream.engine.topics import DAY_MS, HOUR_MS, TopicSpec, changelog_topic,
 from cj_stream.engine.windows import Windows
 from cj_stream.gateway.api import Api
 from cj_stream.gateway.carrying_out import CarryOut, Patience
-from cj_stream.gateway.home import JobHome, Subject
+from cj_stream.gateway.gateway_metrics import Metrics
+from cj_stream.gateway.gateway_settings import GatewaySettings
+from cj_stream.gateway.job_home import JobHome, Subject
+from cj_stream.gateway.job_queue import Queue
+from cj_stream.gateway.job_rows import ROW_KEYS, JobRows
+from cj_stream.gateway.job_work import JobDeadlines, JobDispatcher, JobWork
 from cj_stream.gateway.jobs import AnyEvent, Effect, Scope, ScopePaused
 from cj_stream.gateway.judges import Limits
 from cj_stream.gateway.lines import Budget, Lines, LineSettings
-from cj_stream.gateway.metrics import Metrics
-from cj_stream.gateway.queue import Queue
-from cj_stream.gateway.rows import ROW_KEYS, JobRows
-from cj_stream.gateway.settings import GatewaySettings
 from cj_stream.gateway.specs import Judges
-from cj_stream.gateway.work import JobDeadlines, JobDispatcher, JobWork
 
 WINDOW_SECONDS = 2.0
 KEPT_MS = 2 * DAY_MS

@@ -11,10 +11,10 @@ from cj_stream.engine.dispatcher import Dispatcher
 from cj_stream.engine.windows import Due
 from cj_stream.engine.work import Work
 from cj_stream.gateway import deciding
-from cj_stream.gateway.home import Subject
+from cj_stream.gateway.job_home import Subject
+from cj_stream.gateway.job_rows import BATCH, Key
 from cj_stream.gateway.jobs import AnyEvent, CancelledBatch, Effect, Job, TimeIsOver, next_due, todo
 from cj_stream.gateway.lines import Lines
-from cj_stream.gateway.rows import BATCH, Key
 
 log = structlog.get_logger(__name__)
 

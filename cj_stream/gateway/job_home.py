@@ -17,8 +17,8 @@ from cj_stream.engine.dead_letters import Refusal
 from cj_stream.engine.home import Applied, Entry, Undecided
 from cj_stream.engine.overrides.table import Put
 from cj_stream.gateway.deciding import decide
+from cj_stream.gateway.job_rows import BATCH, JOB, SCOPE, TEXTS, JobRows, Key
 from cj_stream.gateway.jobs import AnyEvent, CancelledBatch, Job, Scope
-from cj_stream.gateway.rows import BATCH, JOB, SCOPE, TEXTS, JobRows, Key
 
 log = structlog.get_logger(__name__)
 

@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 METADATA_LIMIT = 64 * 1024
 """Bytes of a request's metadata as JSON: it is echoed, and an answer has to fit into a record."""
 SMALL_BODY = 4096
+TRACE_LENGTH = 100
 FULL_SECONDS, NOT_SERVING_SECONDS = 5, 2
 """What callers are asked to wait when the queue is full, and while this gateway does not serve."""
 NOT_SERVING = "This gateway does not serve yet, or not any more."
@@ -90,7 +91,7 @@ class Api:
             return _later(429, "RATE_LIMIT", "Too many comparisons wait", FULL_SECONDS)
         try:
             request = read_comparison_request(await _body(http, REQUEST_LIMIT))
-            accepted = self._accepted(request)
+            accepted = self._accepted(request, http.headers.get("traceparent"))
         except Refused as refused:
             status, answer = refusal_answer(refused)
             return json_answer(answer, status)
@@ -101,7 +102,7 @@ class Api:
         self._gateway.queue.taken()
         return self._queued(accepted)
 
-    def _accepted(self, request: ComparisonRequest) -> Accepted:
+    def _accepted(self, request: ComparisonRequest, traceparent: str | None) -> Accepted:
         if request.callback_topic not in self._topics:
             detail = f"callback_topic: this gateway does not publish to {clip(request.callback_topic, 100)!r}."
             raise Refused("topic_not_allowed", detail, field="callback_topic")
@@ -111,8 +112,13 @@ class Api:
                 raise Refused("missing_field", detail, field=f"metadata.{name}")
         if (size := len(json.dumps(request.metadata))) > METADATA_LIMIT:
             raise ApiError(413, "too_large", f"metadata has {size} bytes as JSON, at most {METADATA_LIMIT} are echoed.")
+        # Who sends no id cannot match the answer, but is answered all the same.
+        correlation_id = request.correlation_id or uuid4()
+        trace = {"traceparent": clip(traceparent, TRACE_LENGTH)} if traceparent else {}
+        metadata = {**trace, **request.metadata}
+        request = msgspec.structs.replace(request, correlation_id=correlation_id, metadata=metadata)
         return Accepted(
-            id=str(request.correlation_id or uuid4()),
+            id=str(correlation_id),
             scope=self._gateway.judges.for_model(request.model).scope,
             seconds=self._settings.time_to_live_minutes * 60,
             request=request,

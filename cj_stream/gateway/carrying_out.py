@@ -105,6 +105,11 @@ class CarryOut:
             self._run(job_id, ready)
         return await self._outcome(job_id, partition)
 
+    async def finish(self, patience: float) -> None:
+        """Wait for calls that nobody waits for any more: they are paid for, and their answers belong into the log."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=patience)
+
     # --- Publishing --------------------------------------------------------------------------------------------------
 
     async def _publish(self, job_id: str, job: Job, effect: Publish) -> AnyEvent:
@@ -229,8 +234,8 @@ class CarryOut:
         if job.cancelled:
             # What was under way when its gateway ended is not done again for nobody.
             return Ended(id=job_id, number=job.begun, paid=True, not_before=0.0, why="cancelled")
-        if job.begun >= MOST_BEGUN and job.paid >= MOST_BEGUN:
-            message = f"{job.paid} calls were begun, and none came to an end"
+        if job.paid >= MOST_BEGUN:
+            message = f"{job.paid} calls were begun, and none has given an answer"
             return Answered(
                 id=job_id,
                 callback=error_callback(job_id, job, "PROCESSING_ERROR", message, self._engine.clock.now()),

@@ -63,8 +63,9 @@ class Gateway(Service):
             engine.publisher, engine.deliveries, settings.dead_letter_topic, _without_content
         )
         self.log = Log(engine, self.positions, self.dead_letters, partial(JobHome, rows=self.rows))
+        self.carry_out = self._carry_out()
         self.dispatcher: Dispatcher[Subject, Effect, AnyEvent] = JobDispatcher(
-            JobWork(), self._carry_out().execute, self._report(), self.lines
+            JobWork(), self.carry_out.execute, self._report(), self.lines
         )
         self.windows = Windows(WINDOW_SECONDS, JobDeadlines(), engine.opener, engine.forwarder, AllRead(engine).ask)
         self.topics = topics(settings)
@@ -81,6 +82,10 @@ class Gateway(Service):
         """Whether this gateway was ever ready: it takes requests from then on, also while partitions move."""
         self._served = self._served or self.engine.opener.ready
         return self._served
+
+    async def before_stop(self) -> None:
+        """Wait for the calls under way, for a part of what a stop may take."""
+        await self.carry_out.finish(self.settings.stop_seconds / 2)
 
     async def after_stop(self) -> None:
         """Close the connections to the models."""

@@ -18,7 +18,7 @@ from cj_stream.engine.home import Applied, Entry, Undecided
 from cj_stream.engine.overrides.table import Put
 from cj_stream.gateway.deciding import decide
 from cj_stream.gateway.job_rows import BATCH, JOB, SCOPE, TEXTS, JobRows, Key
-from cj_stream.gateway.jobs import AnyEvent, CancelledBatch, Job, Scope
+from cj_stream.gateway.jobs import AnyEvent, CancelledBatch, Job, Scope, todo
 
 log = structlog.get_logger(__name__)
 
@@ -176,9 +176,11 @@ class JobHome:
                 partition=self._partition,
                 calls=in_doubt,
             )
-        for kind in (JOB, BATCH):
-            for name, row in self._rows.all(self._partition, kind):
-                yield Subject((kind, name), row)
+        for name, batch in self._rows.all(self._partition, BATCH):
+            yield Subject((BATCH, name), batch)
+        for name, job in self._rows.all(self._partition, JOB):
+            # Of thousands that only wait for their end the answers are not to lie in memory.
+            yield Subject((JOB, name), job if todo(job) else replace(job, answer=b""))
 
     async def apply(self, entries: Sequence[Entry[AnyEvent]]) -> Applied[Subject, AnyEvent]:
         """Apply events, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -53,18 +53,34 @@ class ScriptedJudge(Unlimited):
         return Verdict("A", 3.0, "because", "test", "scripted", Usage(self.used, 0), 0.5, "raw")
 
 
+async def _at_once() -> None:
+    """Take no time."""
+
+
 class Rig:
     """``published`` are the answers; ``now`` is the broker's clock."""
 
-    def __init__(self, judge: Judge, *, at_once: int = 4, attempts: int = 3, call_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        *,
+        at_once: int = 4,
+        attempts: int = 3,
+        call_seconds: float = 5.0,
+        after: Rig | None = None,
+    ) -> None:
         self.now = 1000.0
-        self.published: list[bytes] = []
-        self.log: list[AnyEvent] = []
-        self.table = MemoryTable()
+        self.dead = False
+        self.published: list[bytes] = [] if after is None else after.published
+        self.log: list[AnyEvent] = [] if after is None else after.log
+        self.table = MemoryTable() if after is None else after.table
+        self.pause: Callable[[], Awaitable[None]] = _at_once if after is None else after.pause
+        """What happens on the way to the broker and back."""
         self.rows = JobRows(cast("Any", self.table))
         self.home = JobHome(PARTITION, self.rows)
         self.budget = Budget(judge.limits or Limits(), 1.0)
         self.judge = judge
+        self.at_once = at_once
         self.applying = asyncio.Lock()
         settings = LineSettings(at_once, failures_to_open=3, recovery_seconds=0.2)
         self.lines = Lines(settings, self._budget, lambda: asyncio.get_running_loop().time())
@@ -76,10 +92,10 @@ class Rig:
         )
         self.metrics = Metrics(self._lines, lambda: (0, 0))
         patience = Patience(call_seconds, attempts)
-        carry_out = CarryOut(
+        self.carry_out = CarryOut(
             cast("Any", engine), self.rows, self.lines, lambda _: judge, patience, self._pause, self.metrics
         )
-        self.dispatcher = JobDispatcher(JobWork(), carry_out.execute, self._report, self.lines)
+        self.dispatcher = JobDispatcher(JobWork(), self.carry_out.execute, self._report, self.lines)
 
     def _lines(self) -> Iterator[Any]:
         return iter(self.lines)
@@ -88,16 +104,39 @@ class Rig:
         paused = self.home.scopes.get(scope)
         return self.budget if paused is None else self.budget._replace(paused_seconds=paused.paused_until - self.now)
 
+    def killed(self) -> Rig:
+        """Be killed; return the one that is started afterwards, on the same log and table."""
+        self.dead = True
+        tasks = [job.task for job in self.dispatcher._in_hand if job.task is not None]
+        for task in (*tasks, *self.carry_out._running.values(), *self.carry_out._left):
+            task.cancel()
+        started = Rig(self.judge, at_once=self.at_once, after=self)
+        subjects = list(started.home.subjects())
+        asyncio.get_running_loop().call_soon(started.dispatcher.committed, PARTITION, len(self.log), subjects)
+        return started
+
     async def tell(self, event: AnyEvent) -> int:
         """Put an event into the log; it is applied and committed at once. Return its offset."""
+        await self._alive()
         async with self.applying:
             offset = len(self.log)
             self.log.append(event)
             applied = await self.home.apply([Entry(event, Record("log", PARTITION, offset, self.now, None, b""))])
             assert not applied.undecided
             await self.table.write(cast("Any", None), PARTITION, applied.puts)
-        asyncio.get_running_loop().call_soon(self.dispatcher.committed, PARTITION, offset + 1, applied.changed)
+        asyncio.get_running_loop().call_soon(self._committed, offset + 1, applied.changed)
+        await self._alive()
         return offset
+
+    async def _alive(self) -> None:
+        """Take the time that it takes; whoever is dead by then gets no further."""
+        await self.pause()
+        if self.dead:
+            raise asyncio.CancelledError
+
+    def _committed(self, position: int, subjects: Any) -> None:
+        if not self.dead:
+            self.dispatcher.committed(PARTITION, position, subjects)
 
     async def ask(self, name: str, batch: str = "b", **metadata: Any) -> str:
         """Ask for a comparison about an essay; return its id."""
@@ -128,7 +167,9 @@ class Rig:
 
     async def _publish(self, _topic: str, *, key: bytes | None, value: bytes) -> None:
         assert key is None
+        await self._alive()
         self.published.append(value)
+        await self._alive()
 
     async def _pause(self, scope: str, seconds: float, why: str) -> None:
         await self.tell(ScopePaused(scope=scope, until=self.now + seconds, why=why))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from cj_stream.domain.batch import Batch, Progress
+from cj_stream.domain.batch import NANO, Batch, Progress, Spending
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
 from cj_stream.domain.events import Event
@@ -27,6 +27,18 @@ def recount(batch: Batch) -> Progress:
         exhausted=sum(row.attempt >= limit for row in failed),
         judged=len(judged),
         judged_in_iteration=sum(index >= first for index in judged),
+        spending=_recounted_spending(list(rows)),
+    )
+
+
+def _recounted_spending(rows: list[Comparison]) -> Spending:
+    """Count anew what the answers have cost."""
+    receipts = [(row, row.receipt) for row in rows if row.receipt is not None]
+    return Spending(
+        nanodollars=sum(round((paid.cost or 0) * NANO) + round(paid.earlier_cost * NANO) for _, paid in receipts),
+        input_tokens=sum(paid.input_tokens + paid.earlier_tokens[0] for _, paid in receipts),
+        output_tokens=sum(paid.output_tokens + paid.earlier_tokens[1] for _, paid in receipts),
+        priced=sum(row.status is ComparisonStatus.JUDGED and paid.cost is not None for row, paid in receipts),
     )
 
 
@@ -34,8 +46,9 @@ def check_batch(batch: Batch) -> None:
     """Assert what holds of every batch at every moment."""
     assert batch.progress == recount(batch)
     assert [row.index for row in batch.comparisons] == list(range(batch.total_comparisons))
-    awaited = [row.submitted_at or 0.0 for row in batch.comparisons if row.status is ComparisonStatus.ACCEPTED]
-    assert batch.comparisons.oldest_submission() == min(awaited, default=inf)
+    deadline = batch.roster.policy.comparison_deadline
+    awaited = [row.due_at(deadline) for row in batch.comparisons if row.status is ComparisonStatus.ACCEPTED]
+    assert batch.comparisons.first_due(deadline) == min(awaited, default=inf)
     assert (batch.control.iteration, batch.control.fits) == (len(batch.plans), len(batch.scores))
     if batch.state is BatchState.WAITING_CALLBACKS:
         assert batch.progress.planned or batch.progress.accepted, "waits for nothing"

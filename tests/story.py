@@ -28,6 +28,7 @@ from cj_stream.domain.events import (
     Event,
     OutcomePublished,
     OutcomeRefused,
+    ProviderTold,
     SubmissionAccepted,
     TimeoutDue,
 )
@@ -35,7 +36,18 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, is_done, still_wanted, todo
+from cj_stream.domain.todo import (
+    Effect,
+    LoadContent,
+    PlanPairs,
+    Publish,
+    Score,
+    Submit,
+    TellProvider,
+    is_done,
+    still_wanted,
+    todo,
+)
 from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.tables.batch_rows import BatchRows, Unstored
 
@@ -97,6 +109,8 @@ class Story:
         self.policy = policy or Policy()
         self.unusable = unusable or {}
         self.published: list[str] = []
+        self.told_provider: list[int] = []
+        """The runs of which the provider knows that nothing is wanted any more."""
         self.refusing: set[str] = set()
         """Outcomes that their topic will never take, by name."""
         self.log: list[tuple[float, tuple[Event, ...]]] = []
@@ -151,7 +165,7 @@ class Story:
 
     def finish(self) -> Batch:
         """Carry out everything but submissions, and return the batch as the table has it."""
-        self.carry_out(LoadContent, PlanPairs, Score, Publish)
+        self.carry_out(LoadContent, PlanPairs, Score, Publish, TellProvider)
         return self.batch
 
     def report(self, batch: Batch, effect: Effect) -> Event:
@@ -167,6 +181,9 @@ class Story:
             case Publish():
                 self.published.append(effect.outcome.name)
                 return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name)
+            case TellProvider():
+                self.told_provider.append(batch.run)
+                return ProviderTold(batch_id=batch.batch_id, run=batch.run)
             case _:
                 return ContentLoaded(batch_id=batch.batch_id, run=batch.run, unusable=self.unusable)
 

@@ -81,6 +81,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "batch_timeout_hours",
         "batch_max_age_hours",
         "comparison_deadline_minutes",
+        "slowest_judge_hours",
         "max_attempts",
         "retry_pool_size",
         "min_success_rate_threshold",

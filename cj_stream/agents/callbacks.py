@@ -69,4 +69,5 @@ def answered(callback: Callback) -> CallbackReceived:
         model=callback.model,
         error_code=callback.error_code,
         error_message=callback.error_message,
+        receipt=callback.receipt,
     )

@@ -31,9 +31,10 @@ from cj_stream.contracts.fields import (
     readable_identifier,
     readable_uuid,
 )
+from cj_stream.contracts.receipts import read_receipt
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, slot_or_error
-from cj_stream.domain.records import Slot
+from cj_stream.domain.records import Receipt, Slot
 from cj_stream.engine.texts import clip
 
 JUSTIFICATION_KEPT = 2_000
@@ -64,6 +65,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     essay_b_id: str | None
     batch_id: str | None
     published_at: datetime | None
+    receipt: Receipt | None = None
 
 
 def _short_code(value: object) -> object:
@@ -152,6 +154,7 @@ def _normal_form(message: _Message) -> Callback:
         essay_b_id=echo.essay_b_id,
         batch_id=echo.batch_id,
         published_at=message.event_timestamp,
+        receipt=read_receipt(message.data, failed=outcome.error_code is not None),
     )
 
 
@@ -290,6 +293,7 @@ def read_plain(document: Mapping[str, Any]) -> Callback | None:
         essay_b_id=echo.essay_b_id,
         batch_id=echo.bos_batch_id,
         published_at=published_at,
+        receipt=read_receipt(document["data"], failed=error is not None),
     )
 
 

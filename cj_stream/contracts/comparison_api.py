@@ -22,9 +22,10 @@ from cj_stream.contracts.fields import (
     readable_uuid,
 )
 from cj_stream.contracts.message_limits import CALLBACK_LIMIT
+from cj_stream.contracts.receipts import read_receipt
 from cj_stream.contracts.refusal import Refused, validated
 from cj_stream.contracts.winners import JUDGE_GAVE_NO_WINNER, slot_or_error
-from cj_stream.domain.records import Slot
+from cj_stream.domain.records import Receipt, Slot
 from cj_stream.engine.texts import clip
 
 PROVIDERS = ("anthropic", "openai", "google", "openrouter", "mock")
@@ -77,6 +78,7 @@ class ImmediateVerdict(Struct, frozen=True, kw_only=True):
     justification: str
     provider: str
     model: str
+    receipt: Receipt | None = None
 
 
 class NotAccepted(Struct, frozen=True, kw_only=True):
@@ -95,9 +97,25 @@ class NotAccepted(Struct, frozen=True, kw_only=True):
 ComparisonAnswer: TypeAlias = Accepted | ImmediateVerdict | NotAccepted
 
 
-def echo_metadata(*, essay_a_id: str, essay_b_id: str, batch_id: str, job_id: str, retry: bool) -> dict[str, Any]:
-    """Return the metadata that the platform's own client sends, for ``ComparisonRequest.metadata``."""
+def echo_metadata(
+    *,
+    essay_a_id: str,
+    essay_b_id: str,
+    batch_id: str,
+    job_id: str,
+    retry: bool,
+    priority: int = 0,
+    batching_mode: str | None = None,
+) -> dict[str, Any]:
+    """Return the metadata that the platform's own client sends, for ``ComparisonRequest.metadata``.
+
+    Beyond it a priority, where it is not the normal 0: the platform's provider passes over what it does not know.
+    """
+    wishes: dict[str, Any] = {"priority": priority} if priority else {}
+    if batching_mode is not None:
+        wishes["cj_llm_batching_mode"] = batching_mode
     return {
+        **wishes,
         "essay_a_id": essay_a_id,
         "essay_b_id": essay_b_id,
         "bos_batch_id": batch_id,
@@ -188,6 +206,7 @@ def _verdict(document: Mapping[str, Any]) -> ComparisonAnswer:
         justification=justification,
         provider=verdict.provider or "unknown",
         model=verdict.model or "unknown",
+        receipt=read_receipt(document, failed=False),
     )
 
 

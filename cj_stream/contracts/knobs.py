@@ -16,6 +16,9 @@ from cj_stream.scoring.quality.stopping import StopRule
 
 BatchingMode = Literal["per_request", "serial_bundle", "provider_batch_api"]
 _MODES: tuple[BatchingMode, ...] = get_args(BatchingMode)
+PRIORITIES = 10
+"""The highest priority of a batch at the provider; the lowest is as far below the normal 0."""
+MOST_DOLLARS = 1e6
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -23,7 +26,8 @@ class Knobs(Struct, frozen=True, kw_only=True):
     """What the requester wants of this one batch; ``None`` leaves it to the service's settings.
 
     ``completion_threshold`` is a share, 0.5-1.0. ``traceparent`` is a W3C trace context. A grade boundary is a point on
-    the centred scale, logits, or the id of the essay that marks it.
+    the centred scale, logits, or the id of the essay that marks it. ``max_cost`` is in US dollars; of ``priority`` the
+    highest goes first.
     """
 
     max_comparisons: int | None = None
@@ -36,6 +40,8 @@ class Knobs(Struct, frozen=True, kw_only=True):
     stop_rules: tuple[StopRule, ...] | None = None
     reliability_target: float | None = None
     grade_boundaries: tuple[float | str, ...] = ()
+    max_cost: float | None = None
+    priority: int = 0
 
 
 def _lower(value: object) -> object:
@@ -54,6 +60,8 @@ class _BatchConfig(WireModel):
     ) = None
     reliability_target: Annotated[Number, Field(ge=0, le=1)] | None = None
     grade_boundaries: Annotated[list[Number | Identifier], Field(max_length=100)] | None = None
+    max_cost: Annotated[Number, Field(gt=0, le=MOST_DOLLARS)] | None = None
+    priority: Annotated[Integer, Field(ge=-PRIORITIES, le=PRIORITIES)] | None = None
 
 
 class _Metadata(WireModel):
@@ -80,6 +88,8 @@ def read_knobs(metadata: Mapping[str, Any]) -> Knobs:
         stop_rules=None if config.stop_rules is None else tuple(config.stop_rules),
         reliability_target=config.reliability_target,
         grade_boundaries=tuple(config.grade_boundaries or ()),
+        max_cost=config.max_cost,
+        priority=config.priority or 0,
     )
 
 

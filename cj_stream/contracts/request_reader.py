@@ -90,6 +90,8 @@ class AssessmentRequest(Struct, frozen=True, kw_only=True):
     stop_rules: tuple[StopRule, ...] | None = None
     reliability_target: float | None = None
     grade_boundaries: tuple[float | str, ...] = ()
+    max_cost: float | None = None
+    priority: int = 0
     traceparent: str | None = None
     requested_at: datetime | None = None
 

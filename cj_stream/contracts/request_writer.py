@@ -85,6 +85,8 @@ def _metadata(request: AssessmentRequest) -> dict[str, Any]:
         "stop_rules": None if request.stop_rules is None else list(request.stop_rules),
         "reliability_target": request.reliability_target,
         "grade_boundaries": list(request.grade_boundaries) or None,
+        "max_cost": request.max_cost,
+        "priority": request.priority or None,
     }
     knobs = {
         "max_comparisons": request.max_comparisons,

@@ -37,7 +37,7 @@ def _internal(settings: Settings) -> tuple[TopicSpec, ...]:
         topics.changelog_topic(
             settings.changelog_topic,
             partitions,
-            longest_life_ms=int(settings.batch_max_age_hours * HOUR_MS + settings.retention_days * DAY_MS),
+            longest_life_ms=int(settings.age_limit_hours * HOUR_MS + settings.retention_days * DAY_MS),
         ),
         TopicSpec(
             settings.batch_timeouts_topic,

@@ -21,13 +21,45 @@ from cj_stream.domain.records import (
     Content,
     Control,
     Plan,
+    Receipt,
     Roster,
     Row,
     Scores,
 )
 from cj_stream.domain.states import TERMINAL, BatchState
 
+NANO = 1_000_000_000
+
 _first_index = attrgetter("first_index")
+
+
+class Spending(msgspec.Struct, frozen=True, gc=False):
+    """What the answers of a batch have cost, all attempts together. Derived from the rows, never stored.
+
+    Money is counted in whole billionths of a dollar, so that sums do not depend on their order.
+    """
+
+    nanodollars: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    priced: int = 0
+    """Verdicts whose price is known."""
+
+    @property
+    def dollars(self) -> float:
+        """US dollars, as far as prices are known."""
+        return self.nanodollars / NANO
+
+    def with_receipt(self, receipt: Receipt, *, judged: bool, step: int) -> Spending:
+        """Return the sum with a receipt more (``step`` 1) or less (-1)."""
+        cost = round((receipt.cost or 0.0) * NANO) + round(receipt.earlier_cost * NANO)
+        earlier_in, earlier_out = receipt.earlier_tokens
+        return Spending(
+            self.nanodollars + step * cost,
+            self.input_tokens + step * (receipt.input_tokens + earlier_in),
+            self.output_tokens + step * (receipt.output_tokens + earlier_out),
+            self.priced + step * (judged and receipt.cost is not None),
+        )
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +73,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     """Failed, with no attempt left."""
     judged: int = 0
     judged_in_iteration: int = 0
+    spending: Spending = Spending()
 
     @property
     def failed(self) -> int:
@@ -209,7 +242,7 @@ def _with_comparisons(batch: Batch, rows: Sequence[Comparison]) -> Batch:
 class _Tally:
     """Moves comparisons between the sets and counts of a `Progress`."""
 
-    __slots__ = ("_exhausted", "_first", "_judged", "_judged_in_iteration", "_max_attempts", "_sets")
+    __slots__ = ("_exhausted", "_first", "_judged", "_judged_in_iteration", "_max_attempts", "_sets", "_spending")
 
     def __init__(self, batch: Batch) -> None:
         before = batch.progress
@@ -220,6 +253,7 @@ class _Tally:
         self._exhausted = before.exhausted
         self._judged = before.judged
         self._judged_in_iteration = before.judged_in_iteration
+        self._spending = before.spending
 
     def move(self, old: Comparison, new: Comparison) -> None:
         self._count(old, -1)
@@ -235,7 +269,12 @@ class _Tally:
         else:
             # In the set, or out of it again.
             self._sets[status] = self._sets[status].toggled(row.index)
+        if row.receipt is not None:
+            judged = status is ComparisonStatus.JUDGED
+            self._spending = self._spending.with_receipt(row.receipt, judged=judged, step=step)
 
     def progress(self) -> Progress:
         planned, accepted, retry_pool = self._sets
-        return Progress(planned, accepted, retry_pool, self._exhausted, self._judged, self._judged_in_iteration)
+        return Progress(
+            planned, accepted, retry_pool, self._exhausted, self._judged, self._judged_in_iteration, self._spending
+        )

@@ -1,7 +1,7 @@
 """The comparisons of a batch, in pages: a change copies one page and the list of pages, whatever the batch's size.
 
-After every commit it is asked when the oldest attempt that awaits its callback was submitted. Each page remembers that
-of its own rows, so only pages that have changed since are looked through.
+After every commit it is asked when the first attempt that awaits its callback falls due. Each page remembers that of
+its own rows, so only pages that have changed since are looked through.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ PAGE = 64
 
 
 class _Page(msgspec.Struct, eq=False, gc=False):
-    """Some comparisons in a row. ``oldest`` is found when it is first asked for; the rows never change."""
+    """Some comparisons in a row. ``due`` is found when it is first asked for; the rows never change."""
 
     rows: tuple[Comparison, ...]
-    oldest: float | None = None
+    due: float | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Page) and self.rows == other.rows
@@ -29,11 +29,11 @@ class _Page(msgspec.Struct, eq=False, gc=False):
     def __hash__(self) -> int:
         return hash(self.rows)
 
-    def oldest_submission(self) -> float:
-        if self.oldest is None:
+    def first_due(self, deadline: float) -> float:
+        if self.due is None:
             accepted = ComparisonStatus.ACCEPTED
-            self.oldest = min([row.submitted_at or 0.0 for row in self.rows if row.status is accepted], default=inf)
-        return self.oldest
+            self.due = min([row.due_at(deadline) for row in self.rows if row.status is accepted], default=inf)
+        return self.due
 
 
 class ComparisonList(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +75,9 @@ class ComparisonList(msgspec.Struct, frozen=True, gc=False):
             pages[number] = _Page(tuple(changed))
         return ComparisonList(tuple(pages), self.count)
 
-    def oldest_submission(self) -> float:
-        """Return when the oldest attempt that awaits its callback was submitted, infinity when none does."""
-        return min([page.oldest_submission() for page in self.pages], default=inf)
+    def first_due(self, deadline: float) -> float:
+        """Return when the first attempt that awaits its callback falls due, infinity when none does.
+
+        ``deadline`` in seconds is that of the batch, the same at every call.
+        """
+        return min([page.first_due(deadline) for page in self.pages], default=inf)

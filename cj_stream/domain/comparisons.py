@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ComparisonFailed, SubmissionAccepted, VerdictReceived
-from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.domain.records import Comparison, ComparisonStatus, Receipt
 
 TIMEOUT = "TIMEOUT"
 """Error code of an attempt that was accepted and never answered."""
@@ -25,10 +25,20 @@ def accept(draft: Draft, event: SubmissionAccepted) -> None:
     if row.attempt != event.attempt or not (row.status is ComparisonStatus.PLANNED or _refused(row)):
         draft.note(NoteKind.EVENT_STALE)
         return
+    slow = event.expected_wait > draft.batch.roster.policy.comparison_deadline
     draft.put(
-        replace(row, status=ComparisonStatus.ACCEPTED, submitted_at=draft.at, error_code=None, error_message=None)
+        replace(
+            row,
+            status=ComparisonStatus.ACCEPTED,
+            submitted_at=draft.at,
+            error_code=None,
+            error_message=None,
+            expected_wait=event.expected_wait if slow else None,
+        )
     )
     draft.touch()
+    if slow:
+        draft.control(awaited_until=max(draft.batch.control.awaited_until, draft.at + event.expected_wait))
 
 
 def fail(draft: Draft, event: ComparisonFailed) -> None:
@@ -49,6 +59,7 @@ def fail(draft: Draft, event: ComparisonFailed) -> None:
         error_code=event.error_code,
         error_message=event.error_message,
         answered=event.answered,
+        receipt=_after(row.receipt, event.receipt),
     )
     _put_failed(draft, [failed])
     draft.touch()
@@ -73,6 +84,8 @@ def judge(draft: Draft, event: VerdictReceived) -> None:
         error_code=None,
         error_message=None,
         answered=True,
+        # An error that came before it was paid for as well.
+        receipt=_after(_carried(row.receipt) if row.status is ComparisonStatus.FAILED else row.receipt, event.receipt),
     )
     draft.put(judged)
     draft.touch()
@@ -83,8 +96,7 @@ def fail_overdue(draft: Draft) -> None:
     """Fail every accepted attempt whose deadline has passed: some providers accept and never call back."""
     deadline = draft.batch.roster.policy.comparison_deadline
     accepted = (draft.batch.comparisons[index] for index in draft.batch.progress.accepted)
-    overdue = [row for row in accepted if (row.submitted_at or 0.0) + deadline <= draft.at]
-    message = f"accepted, but not answered within {deadline:g} s"
+    overdue = [row for row in accepted if row.due_at(deadline) <= draft.at]
     _put_failed(
         draft,
         (
@@ -93,7 +105,7 @@ def fail_overdue(draft: Draft) -> None:
                 status=ComparisonStatus.FAILED,
                 completed_at=draft.at,
                 error_code=TIMEOUT,
-                error_message=message,
+                error_message=f"accepted, but not answered within {max(deadline, row.expected_wait or 0.0):g} s",
                 answered=True,
             )
             for row in overdue
@@ -104,7 +116,25 @@ def fail_overdue(draft: Draft) -> None:
 def renew(draft: Draft, indexes: Iterable[int]) -> None:
     """Plan another attempt of these failed comparisons."""
     rows = [draft.batch.comparisons[index] for index in sorted(indexes)]
-    draft.put(*(Comparison(index=row.index, attempt=row.attempt + 1) for row in rows))
+    draft.put(*(Comparison(index=row.index, attempt=row.attempt + 1, receipt=_carried(row.receipt)) for row in rows))
+
+
+def _carried(receipt: Receipt | None) -> Receipt | None:
+    """Return what is kept of an attempt's receipt when another is planned: what has been paid."""
+    if receipt is None:
+        return None
+    tokens_in, tokens_out = receipt.earlier_tokens
+    return Receipt(
+        earlier_cost=receipt.earlier_cost + (receipt.cost or 0.0),
+        earlier_tokens=(tokens_in + receipt.input_tokens, tokens_out + receipt.output_tokens),
+    )
+
+
+def _after(before: Receipt | None, receipt: Receipt | None) -> Receipt | None:
+    """Return the receipt of an answer, with what the attempts before it cost."""
+    if before is None or not (before.earlier_cost or any(before.earlier_tokens)):
+        return receipt
+    return replace(receipt or Receipt(), earlier_cost=before.earlier_cost, earlier_tokens=before.earlier_tokens)
 
 
 def _refused(row: Comparison) -> bool:

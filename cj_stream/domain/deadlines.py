@@ -45,15 +45,15 @@ class Deadline(NamedTuple):
 
 
 def next_due(batch: Batch, opened_at: float = 0.0) -> Deadline | None:
-    """Return what falls due next, or None while a finished batch still has outcomes to publish.
+    """Return what falls due next, or None while a finished batch still has something to tell.
 
     ``opened_at``: since when the batch's partition is served; what was idle before does not count.
     """
     policy, control = batch.roster.policy, batch.control
     if batch.finished:
         kept_until = (control.finished_at or control.state_since) + policy.retention
-        return None if unpublished(batch) else Deadline(DeadlineKind.RETENTION, kept_until)
-    overdue = batch.comparisons.oldest_submission() + policy.comparison_deadline
+        return None if control.provider_untold or unpublished(batch) else Deadline(DeadlineKind.RETENTION, kept_until)
+    overdue = batch.comparisons.first_due(policy.comparison_deadline)
     idle, age = _idle_until(batch, opened_at), _old_at(batch, opened_at)
     if overdue < min(idle, age.at):
         return Deadline(DeadlineKind.COMPARISON, overdue)
@@ -80,7 +80,9 @@ def expire(draft: Draft, event: TimeoutDue) -> None:
 
 def _idle_until(batch: Batch, opened_at: float) -> float:
     # A state has the whole time to itself: a fit begun by a timeout is not over time already.
-    since = max(batch.control.activity_at, batch.control.state_since, opened_at)
+    control = batch.control
+    awaited = control.awaited_until if batch.state is BatchState.WAITING_CALLBACKS else 0.0
+    since = max(control.activity_at, control.state_since, opened_at, awaited)
     return since + batch.roster.policy.batch_timeout
 
 

@@ -30,6 +30,7 @@ from cj_stream.domain.events import (
     OutcomePublished,
     OutcomeRefused,
     PairsPlanned,
+    ProviderTold,
     ScoresComputed,
     SubmissionAccepted,
     TimeoutDue,
@@ -60,7 +61,7 @@ def decide(batch: Batch | None, event: Event, policy: Policy, at: float) -> Chan
     draft = Draft(batch, at)
     if batch.finished and isinstance(event, VerdictReceived | ComparisonFailed):
         draft.note(NoteKind.CALLBACK_LATE)
-    elif not batch.finished or isinstance(event, OutcomePublished | OutcomeRefused | OperatorCommand):
+    elif not batch.finished or isinstance(event, OutcomePublished | OutcomeRefused | ProviderTold | OperatorCommand):
         HANDLERS[type(event)](draft, event)
         advance(draft)
     else:
@@ -81,6 +82,11 @@ def _outcome_refused(draft: Draft, event: OutcomeRefused) -> None:
         draft.note(NoteKind.OUTCOME_REFUSED, outcome.kind)
 
 
+def _provider_told(draft: Draft, _event: ProviderTold) -> None:
+    if draft.batch.control.provider_untold:
+        draft.control(provider_untold=False)
+
+
 def _poisoned(draft: Draft, event: BatchPoisoned) -> None:
     fail_batch(draft, FailureReason.INTERNAL_ERROR, {"error": event.error})
 
@@ -94,6 +100,7 @@ HANDLERS: dict[type[Event], Callable[[Draft, Any], None]] = {
     ScoresComputed: scores_computed,
     OutcomePublished: _published,
     OutcomeRefused: _outcome_refused,
+    ProviderTold: _provider_told,
     TimeoutDue: expire,
     OperatorCommand: command,
     BatchPoisoned: _poisoned,

@@ -11,6 +11,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import renew
 from cj_stream.domain.draft import Draft, NoteKind
 from cj_stream.domain.events import ContentLoaded, PairsPlanned, ScoresComputed
+from cj_stream.domain.money import is_spent, price_is_unknown
 from cj_stream.domain.records import Content, Plan
 from cj_stream.domain.states import BatchState, Decision, FailureReason
 from cj_stream.scoring.quality.stopping import Figures, StopReason, settled, spent
@@ -22,7 +23,7 @@ def advance(draft: Draft) -> None:
         _retry_failed(draft)
         decision = decide_waiting(draft.batch)
         if decision is Decision.PUBLISH_FAILURE:
-            fail_low_success_rate(draft)
+            _fail(draft)
         elif decision is Decision.TRIGGER_FINAL_SCORING and (reason := _spent(draft.batch)):
             trigger_final_scoring(draft, reason)
         elif decision is Decision.TRIGGER_PARTIAL_SCORING:
@@ -39,7 +40,9 @@ def decide_waiting(batch: Batch) -> Decision:
     policy, progress = batch.roster.policy, batch.progress
     if progress.settled >= policy.success_rate_from and _success_rate(batch) < policy.min_success_rate:
         return Decision.PUBLISH_FAILURE
-    if not iteration_closed(batch):
+    if price_is_unknown(batch):
+        return Decision.PUBLISH_FAILURE
+    if not iteration_closed(batch) and not is_spent(batch):
         return Decision.WAIT
     if _spent(batch) is None:
         return Decision.TRIGGER_PARTIAL_SCORING if _round_came(batch) else Decision.GENERATE_ADAPTIVE_PAIRS
@@ -78,6 +81,8 @@ def _retry_failed(draft: Draft) -> None:
 
 def _spent(batch: Batch) -> StopReason | None:
     policy = batch.roster.policy
+    if is_spent(batch):
+        return StopReason.MONEY_SPENT
     return spent(
         planned=batch.total_comparisons,
         unused_pairs=batch.unused_pairs,
@@ -152,6 +157,15 @@ def trigger_final_scoring(draft: Draft, reason: StopReason) -> None:
         _score(draft)
 
 
+def _fail(draft: Draft) -> None:
+    if price_is_unknown(draft.batch):
+        judging, spending = draft.batch.roster.policy.judging, draft.batch.progress.spending
+        details = {"max_cost": judging.max_cost or 0.0, "known_cost": spending.dollars, **_counts(draft.batch)}
+        fail_batch(draft, FailureReason.PRICE_UNKNOWN, details)
+    else:
+        fail_low_success_rate(draft)
+
+
 def fail_low_success_rate(draft: Draft) -> None:
     """End the batch as failed: too few of its settled comparisons have a verdict."""
     fail_batch(draft, FailureReason.LOW_SUCCESS_RATE, _counts(draft.batch))
@@ -177,7 +191,8 @@ def _score(draft: Draft) -> None:
 
 def _finish(draft: Draft, state: BatchState) -> None:
     draft.become(state)
-    draft.control(finished_at=draft.at)
+    progress = draft.batch.progress
+    draft.control(finished_at=draft.at, provider_untold=bool(progress.accepted or progress.planned))
 
 
 def _settled(batch: Batch) -> StopReason | None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from cj_stream.domain.records import Context, Essay, Origin, Scores, Slot
+from cj_stream.domain.records import Context, Essay, Origin, Receipt, Scores, Slot
 from cj_stream.scoring.pairing.pairing import PairingPolicy
 from cj_stream.scoring.quality.stopping import StopRule
 
@@ -39,6 +39,9 @@ class BatchRequested(Event, frozen=True):
     stop_rules: tuple[StopRule, ...] | None = None
     reliability_target: float | None = None
     grade_boundaries: tuple[float | str, ...] = ()
+    max_cost: float | None = None
+    priority: int = 0
+    batching_mode: str | None = None
 
 
 class CallbackReceived(Event, frozen=True, tag="Callback"):
@@ -58,6 +61,7 @@ class CallbackReceived(Event, frozen=True, tag="Callback"):
     model: str = ""
     error_code: str | None = None
     error_message: str | None = None
+    receipt: Receipt | None = None
 
 
 RunNumber = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
@@ -84,10 +88,14 @@ class PairsPlanned(RunEvent, frozen=True):
 
 
 class SubmissionAccepted(RunEvent, frozen=True):
-    """The provider has accepted an attempt; its callback is to come."""
+    """The provider has accepted an attempt; its callback is to come.
+
+    ``expected_wait``: seconds within which it expects to answer, with a margin; 0 where it does not say.
+    """
 
     index: int
     attempt: int
+    expected_wait: float = 0.0
 
 
 class ComparisonFailed(RunEvent, frozen=True):
@@ -101,6 +109,7 @@ class ComparisonFailed(RunEvent, frozen=True):
     model: str = ""
     answered: bool = False
     """True for an error that came as a callback, False for a refusal at submission."""
+    receipt: Receipt | None = None
 
 
 class VerdictReceived(RunEvent, frozen=True):
@@ -113,6 +122,7 @@ class VerdictReceived(RunEvent, frozen=True):
     justification: str | None = None
     provider: str = ""
     model: str = ""
+    receipt: Receipt | None = None
 
 
 class ScoresComputed(RunEvent, frozen=True):
@@ -135,6 +145,13 @@ class OutcomeRefused(RunEvent, frozen=True):
     outcome: str
     """Its `Outcome.name`."""
     why: str
+
+
+class ProviderTold(RunEvent, frozen=True):
+    """The provider knows that nothing of this run is wanted any more, or does not take such a message."""
+
+    why_not: str = ""
+    """Why it could not be told; empty when it was."""
 
 
 class TimeoutDue(RunEvent, frozen=True):
@@ -178,6 +195,7 @@ AnyEvent = (
     | ScoresComputed
     | OutcomePublished
     | OutcomeRefused
+    | ProviderTold
     | TimeoutDue
     | OperatorCommand
     | BatchPoisoned

@@ -119,6 +119,7 @@ class PartitionBatches:
                 justification=callback.justification,
                 provider=callback.provider,
                 model=callback.model,
+                receipt=callback.receipt,
             )
         return ComparisonFailed(
             batch_id=batch.batch_id,
@@ -130,6 +131,7 @@ class PartitionBatches:
             provider=callback.provider,
             model=callback.model,
             answered=True,
+            receipt=callback.receipt,
         )
 
     def _locate(self, callback: CallbackReceived) -> tuple[Batch, int, int] | None:

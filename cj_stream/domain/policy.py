@@ -20,6 +20,12 @@ class Judging(msgspec.Struct, frozen=True, array_like=True):
     """Expected share of right grades that ends a batch with boundaries."""
     grade_boundaries: tuple[float | str, ...] = ()
     """Each a point on the centred scale, logits, or the id of the essay that marks it."""
+    max_cost: float | None = None
+    """US dollars that the verdicts may cost; None: no limit."""
+    priority: int = 0
+    """Of its comparisons at the provider, -10 to 10, the highest first."""
+    batching_mode: str | None = None
+    """How the provider is asked to group them; passed on as it is."""
 
 
 class Policy(msgspec.Struct, frozen=True, array_like=True):
@@ -68,5 +74,7 @@ UNITS = {
     "wave_size": "pairs",
     "judgements_per_pair": "judgements",
     "certainty_target": "(share, 0 to 1)",
+    "max_cost": "US dollars",
+    "priority": "(-10 to 10)",
 }
 """The unit of each figure of a policy, as people are told it; what is not here is no figure."""

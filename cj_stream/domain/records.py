@@ -112,6 +112,28 @@ class ComparisonStatus(IntEnum):
     """There is a verdict. Nothing changes a judged comparison."""
 
 
+class Receipt(Row, frozen=True):
+    """What came with an answer besides the verdict or the error: what it cost, and where it came from."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None where the price is unknown."""
+    raw_llm_response: str | None = None
+    flags: tuple[str, ...] = ()
+    """What was noticed, such as a text that speaks to the judge."""
+    error_service: str | None = None
+    error_timestamp: str | None = None
+    error_correlation_id: str | None = None
+    """The error's own; no comparison is found by it."""
+    error_details: str | None = None
+    """As JSON."""
+    earlier_cost: float = 0.0
+    """US dollars of the attempts before this one; what was unknown of them counts as nothing."""
+    earlier_tokens: tuple[int, int] = (0, 0)
+    """Tokens of the attempts before this one, in and out."""
+
+
 class Comparison(Row, frozen=True):
     """One planned comparison and what became of it. Written when first accepted or settled."""
 
@@ -129,11 +151,18 @@ class Comparison(Row, frozen=True):
     error_message: str | None = None
     answered: bool = False
     """Whether a failed attempt was answered by the provider; if not, it was never accepted."""
+    expected_wait: float | None = None
+    """Seconds within which the provider expects to answer, with a margin, where that is longer than the deadline."""
+    receipt: Receipt | None = None
 
     @property
     def number(self) -> int:
         """The index of the comparison."""
         return self.index
+
+    def due_at(self, deadline: float) -> float:
+        """Return until when an accepted attempt is waited for; ``deadline`` in seconds is that of its batch."""
+        return (self.submitted_at or 0.0) + max(deadline, self.expected_wait or 0.0)
 
 
 class Scores(Row, frozen=True):
@@ -219,3 +248,7 @@ class Control(Row, frozen=True):
     origins: tuple[Origin, ...] = ()
     """The last request for this batch id, of any run, from each partition of the request topic."""
     unpublishable: tuple[Unpublishable, ...] = ()
+    awaited_until: float = 0.0
+    """Until when a provider expects to answer that takes longer than a deadline: waiting for it is no idleness."""
+    provider_untold: bool = False
+    """Whether the provider is still to be told that nothing of this run is wanted any more."""

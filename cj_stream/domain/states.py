@@ -41,6 +41,8 @@ class FailureReason(StrEnum):
     NO_USABLE_ESSAYS = "no_usable_essays"
     NO_PAIRS = "no_pairs"
     """No pair was left to compare, and there were too few verdicts for a ranking."""
+    PRICE_UNKNOWN = "price_unknown"
+    """The batch has a budget in money, and nobody knows what its verdicts cost."""
     INTERNAL_ERROR = "internal_error"
     """An event of the batch could not be decided: a bug."""
     CANCELLED = "cancelled"

@@ -13,6 +13,7 @@ import msgspec
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.due_outcomes import Outcome, unpublished
+from cj_stream.domain.money import affordable
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
 
@@ -47,6 +48,10 @@ class Score(Effect, frozen=True):
     scoring_round: int
 
 
+class TellProvider(Effect, frozen=True):
+    """Tell the provider that nothing of a run that has ended is wanted any more. Answered by `ProviderTold`."""
+
+
 class Publish(Effect, frozen=True):
     """Publish an outcome event. Answered by `OutcomePublished`."""
 
@@ -69,6 +74,8 @@ def duties(batch: Batch) -> list[Effect]:
             effects.append(PlanPairs(*key, batch.control.iteration + 1))
         case BatchState.SCORING:
             effects.append(Score(*key, batch.control.scoring_round))
+    if batch.control.provider_untold:
+        effects.append(TellProvider(*key))
     return effects
 
 
@@ -83,7 +90,8 @@ def submissions_allowed(batch: Batch) -> int:
     """Return how many planned comparisons may be submitted now, those included whose acceptance is on its way."""
     if batch.state is not BatchState.WAITING_CALLBACKS:
         return 0
-    return max(batch.roster.policy.max_concurrent_comparisons - len(batch.progress.accepted), 0)
+    at_once, paid_for = batch.roster.policy.max_concurrent_comparisons, affordable(batch)
+    return max((at_once if paid_for is None else min(at_once, paid_for)) - len(batch.progress.accepted), 0)
 
 
 def still_wanted(batch: Batch, effect: Effect) -> bool:
@@ -98,4 +106,4 @@ def still_wanted(batch: Batch, effect: Effect) -> bool:
 
 def is_done(batch: Batch) -> bool:
     """Return whether the batch has ended and everybody has been told."""
-    return batch.finished and not unpublished(batch)
+    return batch.finished and not batch.control.provider_untold and not unpublished(batch)

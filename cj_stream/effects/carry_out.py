@@ -22,11 +22,12 @@ from cj_stream.domain.events import (
     Event,
     OutcomePublished,
     OutcomeRefused,
+    ProviderTold,
     SubmissionAccepted,
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TellProvider
 from cj_stream.effects.computing import ComputationLostError, Computing
 from cj_stream.effects.outcomes import outcome_message
 from cj_stream.effects.patience import Patience
@@ -39,7 +40,7 @@ from cj_stream.engine.texts import (
 )
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.provider.client import ProviderClient, Submission
+from cj_stream.provider.client import ProviderClient, ProviderUntold, Submission
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -49,6 +50,10 @@ log = structlog.get_logger(__name__)
 CONTENT_PAUSE = 5.0
 BUSY_PAUSE = 2.0
 COMPUTING_PAUSE = 1.0
+UNTOLD_PAUSE = 10.0
+WAIT_MARGIN = 1.5
+"""How much longer than the provider expects an answer is waited for."""
+REASON_KEPT = 500
 LOADS_AT_ONCE = 16
 
 
@@ -87,6 +92,7 @@ class Effects:
             Score: self._score,
             Submit: self._submit,
             Publish: self._publish,
+            TellProvider: self._tell_provider,
         }
 
     async def __call__(self, effect: Effect, batch: Batch, partition: int) -> Event:
@@ -148,10 +154,7 @@ class Effects:
         if not isinstance(answer, NotAccepted):
             self._patience.over(effect)
         if isinstance(answer, Accepted):
-            self._metrics.submissions.labels("accepted").inc()
-            return SubmissionAccepted(
-                batch_id=effect.batch_id, run=effect.run, index=effect.index, attempt=effect.attempt
-            )
+            return await self._accepted(effect, submission, answer)
         if isinstance(answer, ImmediateVerdict):
             self._metrics.submissions.labels("judged").inc()
             return _judged(effect, answer)
@@ -160,6 +163,40 @@ class Effects:
             self._wait_or_give_up(effect, answer, batch.roster.policy.comparison_deadline)
         self._patience.over(effect)
         return _failed(effect, answer.code, answer.message)
+
+    async def _accepted(self, effect: Submit, submission: Submission, answer: Accepted) -> Event:
+        wait, longest = 60 * (answer.estimated_wait_minutes or 0.0), self._settings.slowest_judge_seconds
+        if wait <= longest:
+            self._metrics.submissions.labels("accepted").inc()
+            return SubmissionAccepted(
+                batch_id=effect.batch_id,
+                run=effect.run,
+                index=effect.index,
+                attempt=effect.attempt,
+                expected_wait=wait * WAIT_MARGIN,
+            )
+        self._metrics.submissions.labels("refused").inc()
+        try:
+            await self._provider.cancel_comparison(submission.correlation_id)
+        except ProviderUntold as untold:
+            log.warning("an answer that would take too long is not called off", why=str(untold))
+        why = (
+            f"the provider expects to answer after {wait / 3600:.1f} h, and a judge may take {longest / 3600:g} h: "
+            "raise CJ_SLOWEST_JUDGE_HOURS for batches that start then, or ask a faster judge"
+        )
+        return _failed(effect, "JUDGE_TOO_SLOW", why)
+
+    async def _tell_provider(self, effect: TellProvider, batch: Batch, _partition: int) -> ProviderTold:
+        why_not = ""
+        try:
+            await self._provider.cancel_run(job_id(batch))
+        except ProviderUntold as untold:
+            if untold.passes and self._patience.refused_for(effect) < batch.roster.policy.comparison_deadline:
+                raise PostponedError(str(untold), UNTOLD_PAUSE) from untold
+            why_not = str(untold)
+            log.warning("the provider is not told that a batch has ended", run=effect.run, why=why_not)
+        self._patience.over(effect)
+        return ProviderTold(batch_id=effect.batch_id, run=effect.run, why_not=clip(why_not, REASON_KEPT))
 
     def _wait_or_give_up(self, effect: Submit, answer: NotAccepted, patience: float) -> None:
         """Raise `PostponedError` unless the submission has been refused as busy for as long as an answer may take."""
@@ -188,6 +225,9 @@ class Effects:
             instructions=context.instructions or await self._task_text(context.prompt_storage_id),
             overrides=context.overrides,
             is_retry=effect.attempt > 1,
+            priority=batch.roster.policy.judging.priority,
+            batching_mode=batch.roster.policy.judging.batching_mode,
+            traceparent=context.traceparent,
         )
 
     async def _task_text(self, storage_id: str | None) -> str | None:
@@ -249,4 +289,5 @@ def _judged(effect: Submit, verdict: ImmediateVerdict) -> VerdictReceived:
         justification=verdict.justification,
         provider=verdict.provider,
         model=verdict.model,
+        receipt=verdict.receipt,
     )

@@ -10,7 +10,7 @@ def policy_of(settings: Settings) -> Policy:
     """Return the policy that batches starting now are judged by."""
     return Policy(
         batch_timeout=settings.batch_timeout_hours * 3600,
-        max_age=settings.batch_max_age_hours * 3600,
+        max_age=settings.age_limit_hours * 3600,
         comparison_deadline=settings.comparison_deadline_minutes * 60,
         max_attempts=settings.max_attempts,
         retry_pool_size=settings.retry_pool_size,

@@ -100,6 +100,11 @@ class Settings(EngineSettings):
     comparison_deadline_minutes: Positive = Field(
         _POLICY.comparison_deadline / 60, description="Minutes an accepted comparison may stay unanswered."
     )
+    slowest_judge_hours: Hours | None = Field(
+        None,
+        description="Longest time in which a judge may say that it will answer, hours; unset: half of "
+        "CJ_BATCH_MAX_AGE_HOURS. A batch may become twice as old, whatever CJ_BATCH_MAX_AGE_HOURS says.",
+    )
     max_attempts: Annotated[Count, Field(le=MAX_ATTEMPTS)] = Field(
         _POLICY.max_attempts, description="Attempts per comparison before it counts as failed."
     )
@@ -227,6 +232,16 @@ class Settings(EngineSettings):
     def outcome_topics(self) -> dict[OutcomeKind, str]:
         """The topic that each kind of outcome is published to."""
         return {kind: getattr(self, field) for kind, field in _OUTCOME_TOPICS.items()}
+
+    @property
+    def slowest_judge_seconds(self) -> float:
+        """How long a judge may say that it will take, seconds."""
+        return 3600 * (self.slowest_judge_hours or self.batch_max_age_hours / 2)
+
+    @property
+    def age_limit_hours(self) -> float:
+        """How old a batch may become: as the setting says, and at least twice what the slowest judge may take."""
+        return max(self.batch_max_age_hours, 2 * (self.slowest_judge_hours or 0.0))
 
     @property
     def log_topic(self) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
+from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
 import stamina
 from msgspec import structs
+from yarl import URL
 
 from cj_stream.contracts.comparison_api import (
     ANSWER_LIMIT,
@@ -49,7 +51,9 @@ LONGEST_RETRY_AFTER_SECONDS = 600.0
 """A provider that asks for a longer wait is not taken at its word."""
 SERVER_ERROR = 500
 SETTING = "CJ_LLM_PROVIDER_SERVICE_URL"
-_REDIRECTION = 3
+_SUCCESS, _REDIRECTION = 2, 3
+_NOT_TAKEN = frozenset({404, 405, 501})
+"""Statuses of a provider that knows no such thing, or takes no such message."""
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
@@ -70,6 +74,15 @@ class Submission:
     instructions: str | None = None
     overrides: Overrides = field(default_factory=Overrides)
     is_retry: bool = False
+    priority: int = 0
+    batching_mode: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the HTTP headers that let the provider's traces and logs be found again."""
+        headers = {"Content-Type": "application/json", "X-Correlation-ID": str(self.correlation_id)}
+        return headers if self.traceparent is None else {**headers, "traceparent": self.traceparent}
 
 
 class ProviderClient:
@@ -129,7 +142,7 @@ class ProviderClient:
         again helps; "busy" includes a provider that could not be reached and an open circuit breaker.
         """
         body = self._body(submission)
-        call = _Call(self.scope(submission.overrides), submission.batch_id)
+        call = _Call(self.scope(submission.overrides), submission.batch_id, submission.headers)
         try:
             async for attempt in stamina.retry_context(
                 on=_wait_before_retry,
@@ -178,6 +191,8 @@ class ProviderClient:
                 batch_id=submission.batch_id,
                 job_id=submission.job_id,
                 retry=submission.is_retry,
+                priority=submission.priority,
+                batching_mode=submission.batching_mode,
             ),
         )
         return json.dumps(comparison_request(request) | {"prompt_blocks": prompt.blocks()}).encode()
@@ -187,7 +202,7 @@ class ProviderClient:
         if wait > 0 and (held := self.breakers.held_up(call.scope)) is not None:
             return _not_sent(held, wait)
         try:
-            status, answer = await self._post(body)
+            status, answer = await self._post(call.headers, body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             answer = _not_delivered(error)
             self.breakers.failed(call.scope, call.batch_id, answer.message, remedy_of(error, SETTING))
@@ -215,8 +230,29 @@ class ProviderClient:
             raise _PassingError(self._url, answer)
         return answer
 
-    async def _post(self, body: bytes) -> tuple[int, ComparisonAnswer]:
-        headers = {"Content-Type": "application/json"}
+    async def cancel_run(self, job_id: str) -> None:
+        """Tell the provider that no answer for this run is wanted any more. Raises `ProviderUntold`.
+
+        Whether it takes such a message at all is its own affair: 404, 405 and 501 are no error.
+        """
+        await self._delete("batch", job_id)
+
+    async def cancel_comparison(self, correlation_id: UUID) -> None:
+        """Tell the provider that the answer to one comparison is not wanted any more. Raises `ProviderUntold`."""
+        await self._delete("comparison", str(correlation_id))
+
+    async def _delete(self, what: str, name: str) -> None:
+        url = f"{self._url.removesuffix('/comparison')}/{what}/{quote(name, safe='')}"
+        try:
+            # The id is escaped already: a second time would name another one.
+            async with self._open().delete(URL(url, encoded=True), allow_redirects=False) as response:
+                status = response.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ProviderUntold(f"DELETE {url} failed: {type(error).__name__} {error}".rstrip()) from error
+        if status // 100 != _SUCCESS and status not in _NOT_TAKEN:
+            raise ProviderUntold(f"DELETE {url} was answered with status {status}", passes=status in _RETRIED_STATUSES)
+
+    async def _post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, ComparisonAnswer]:
         asking = self._open().post(self._url, data=body, headers=headers, allow_redirects=False)
         async with asking as response:
             answer = await _answer(response)
@@ -267,6 +303,15 @@ class _Call(NamedTuple):
 
     scope: str
     batch_id: str
+    headers: Mapping[str, str]
+
+
+class ProviderUntold(Exception):  # noqa: N818 -- a state of the provider rather than a mistake
+    """The provider could not be told that something is not wanted any more; ``passes``: another try may succeed."""
+
+    def __init__(self, why: str, *, passes: bool = True) -> None:
+        super().__init__(why)
+        self.passes = passes
 
 
 class _PassingError(Exception):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.records import Comparison, ComparisonStatus
+from cj_stream.domain.records import Comparison, ComparisonStatus, Receipt
 from cj_stream.engine.times import iso_time_or_none
 
 
@@ -58,8 +58,25 @@ def _comparison(row: Comparison, iteration: int, pair: tuple[str, str], request:
         "winner": None if row.winner is None else f"Essay {row.winner}",
         "confidence": row.confidence,
         "justification": row.justification,
+        "expected_wait_seconds": row.expected_wait,
         "provider": row.provider,
         "model": row.model,
         "error_code": row.error_code,
         "error_message": row.error_message,
+        **_receipt(row.receipt or Receipt()),
+    }
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "error_service": receipt.error_service,
+        "error_timestamp": receipt.error_timestamp,
+        "error_correlation_id": receipt.error_correlation_id,
+        "error_details": receipt.error_details,
+        "raw_llm_response": receipt.raw_llm_response,
+        "flags": list(receipt.flags),
+        "input_tokens": receipt.input_tokens,
+        "output_tokens": receipt.output_tokens,
+        "cost": receipt.cost,
+        "earlier_cost": receipt.earlier_cost,
     }

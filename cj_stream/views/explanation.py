@@ -10,7 +10,7 @@ from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
 from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, todo
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TellProvider, todo
 from cj_stream.engine.times import (
     iso_time,
     iso_time_or_none,
@@ -131,6 +131,8 @@ def _what(effect: Effect, batch: Batch) -> str:
             return f"submit comparison {effect.index}, attempt {effect.attempt}: {first} and {second}"
         case Score():
             return f"fit the scores to {batch.progress.judged} verdicts"
+        case TellProvider():
+            return "tell the provider that nothing of this run is wanted any more"
         case Publish():
             return f"publish the {effect.outcome.kind} event of request {effect.outcome.correlation_id}"
     raise TypeError(f"no words for the effect {effect!r}")

@@ -23,6 +23,8 @@ _AFTER_FAILURE = {
     FailureReason.STUCK: "Nothing moved for too long: check that the LLM provider calls back on the callback topic. ",
     FailureReason.NO_USABLE_ESSAYS: "No essay has a readable text: see the failed essays and the content service. ",
     FailureReason.NO_PAIRS: "No pair of essays was left to compare and too few had a verdict: see the last errors. ",
+    FailureReason.PRICE_UNKNOWN: "The budget in money cannot be kept: nobody knows what the verdicts cost. Ask a model "
+    "whose price is known, give the gateway its price, or leave the budget out. ",
     FailureReason.INTERNAL_ERROR: "This is a bug of the service: the event is in the dead letters, please report it. ",
     FailureReason.CANCELLED: "",
 }

@@ -9,8 +9,9 @@ from cj_stream.domain.ranking import RankedEssay, ranking
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.verdict_sources import judged_by
 from cj_stream.scoring.quality.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
+from cj_stream.views.flags import flagged_essays
 from cj_stream.views.judged_by import cautions, shown_judges
-from cj_stream.views.summary import failed_essays
+from cj_stream.views.summary import failed_essays, spending
 
 Z_95 = 1.959964
 """0.975 quantile of the standard normal distribution."""
@@ -41,7 +42,9 @@ def result(batch: Batch) -> dict[str, Any] | None:
         "comparisons": batch.total_comparisons,
         "iterations": batch.iteration,
         "components": newest.components if newest else 1,
+        **spending(batch),
         "ranking": [_line(essay) for essay in ranked],
+        "flagged_essays": flagged_essays(batch),
         "failed_essays": failed_essays(batch),
         "scores_by_iteration": [
             {"iteration": fit.iteration, "verdicts": fit.verdicts, "reliability": fit.reliability}

@@ -57,6 +57,7 @@ def summary(batch: Batch, place: Place) -> dict[str, Any]:
         "progress_pct": round(batch.progress_pct, 1),
         "expected_comparisons": expected_comparisons(batch),
         "budget_pct": _budget_pct(batch),
+        **spending(batch),
         "reliability": scores[-1].reliability if scores else None,
         "failure": control.failure,
         "stop_reason": control.stop_reason,
@@ -99,6 +100,22 @@ def expected_comparisons(batch: Batch) -> int:
     policy, n = batch.roster.policy, len(batch.usable if batch.content else batch.roster.essays)
     wanted = policy.max_iterations * (n * policy.comparisons_per_essay // 2)
     return min(wanted, n * (n - 1) // 2 * policy.judging.judgements_per_pair, policy.max_comparisons)
+
+
+def spending(batch: Batch) -> dict[str, Any]:
+    """Return what a batch has cost so far, in US dollars and tokens, and what it may cost.
+
+    ``cost_known`` says whether the price of every verdict is known; where it is not, ``cost`` is a part of the cost.
+    """
+    progress = batch.progress
+    spent = progress.spending
+    return {
+        "cost": spent.dollars,
+        "cost_known": progress.judged <= spent.priced,
+        "max_cost": batch.roster.policy.judging.max_cost,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+    }
 
 
 def _budget_pct(batch: Batch) -> float:

@@ -43,6 +43,7 @@ from cj_stream.contracts.request_writer import write_request
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.domain.events import Action, BatchPoisoned, ComparisonFailed, OperatorCommand, SubmissionAccepted
+from cj_stream.domain.records import Receipt
 from cj_stream.engine.messages import encode_message
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.operations.settings import Settings
@@ -92,6 +93,8 @@ class Provider(CountingProvider):
     async def _in_its_own_way(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        if request.method == "DELETE":
+            return web.Response(status=400 if request.path.endswith("/cancelled-1") else 404)
         body = await request.json()
         match body["metadata"]["bos_batch_id"]:
             case "failed":
@@ -113,8 +116,26 @@ class Provider(CountingProvider):
                         "metadata": {},
                     }
                 )
+            case "slow":
+                answer = await handler(request)
+                assert isinstance(answer, web.Response)
+                assert isinstance(answer.body, bytes)
+                return web.json_response(
+                    json.loads(answer.body) | {"estimated_wait_minutes": 2.5 * 60 * YEAR_HOURS}, status=202
+                )
             case _:
                 return await handler(request)
+
+    async def say(self, value: bytes) -> None:
+        """Publish a callback; those of one batch have a price and whatever else goes with an answer."""
+        callback = Callback(value)
+        if batch_of(callback) not in ("completed", "partial"):
+            return await super().say(value)
+        metadata = callback.document["data"]["request_metadata"]
+        wanted = {"raw_llm_response": '{"winner": "A"}', "flags": ["instruction_in_first"], "cost_known": True}
+        usage = {"prompt_tokens": 1700, "completion_tokens": 250, "total_tokens": 1950}
+        told = {"token_usage": usage, "cost_estimate": 0.0125, "request_metadata": metadata | wanted}
+        return await super().say(callback.changed(**told))
 
 
 def batch_of(callback: Callback) -> str:
@@ -274,7 +295,7 @@ class Story:
 
     async def what_goes_on(self, worker: WorkerProcess) -> None:
         """Batches that live: waiting, partly judged, joined, to be tried again, loading."""
-        for batch_id in ("waiting", "partial", "joined", "to-cancel"):
+        for batch_id in ("waiting", "partial", "joined", "to-cancel", "slow"):
             await self.ask_and_hold(batch_id, 4, accepted=4)
         await self.ask_and_hold("retried", 3, accepted=3)
         await self.provider.release_some("partial", 2)
@@ -306,7 +327,10 @@ class Story:
         await self.log("undecidable", encode_message([b"no event", encode_event(beyond)]))
         # No worker sends this one: it is what a callback becomes inside.
         answered = {"error_code": "TIMEOUT", "error_message": "too late", "provider": "openai", "model": "judge-1"}
-        failed = ComparisonFailed(batch_id="poisoned", run=1, index=0, attempt=1, answered=True, **answered)
+        receipt = Receipt(cost=0.5, error_service="llm")
+        failed = ComparisonFailed(
+            batch_id="poisoned", run=1, index=0, attempt=1, answered=True, receipt=receipt, **answered
+        )
         await self.log("poisoned", encode_message([encode_event(failed)]))
         await self.log("poisoned", encode_message([encode_event(BatchPoisoned(batch_id="poisoned", error="a bug"))]))
         await self.log("poisoned", b"no message")
@@ -419,6 +443,9 @@ def everything_asked_for(batch_id: str) -> AssessmentRequest:
         stop_rules=(StopRule.RELIABILITY,),
         reliability_target=0.99,
         grade_boundaries=(-1.0, "essay-3"),
+        max_cost=1_000.0,
+        priority=3,
+        batching_mode="serial_bundle",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 

@@ -17,7 +17,7 @@ from cj_stream.contracts.comparison_api import Accepted, ComparisonAnswer, Immed
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.records import Slot
 from cj_stream.provider.breakers import Breakers
-from cj_stream.provider.client import Submission
+from cj_stream.provider.client import ProviderUntold, Submission
 
 if TYPE_CHECKING:
     from simulation.process import Process
@@ -81,6 +81,7 @@ class ProviderModel:
         self.genuine: dict[str, Answer] = {}
         """The callbacks that tell of a submission of ours, by their tags."""
         self._callbacks = 0
+        self._cancelled: set[str] = set()
 
     def go_away(self, seconds: float) -> None:
         """Be out of reach for a while."""
@@ -111,6 +112,14 @@ class ProviderModel:
         if self._world.chance.random() < 0.3:
             await asyncio.sleep(self._world.chance.random())
         return answer
+
+    async def cancel_run(self, process: Process, job_id: str) -> None:
+        """Hear that nothing of a run is wanted any more: what is not yet answered is not answered."""
+        if self._away_until > self._world.scheduler.clock.now:
+            raise ProviderUntold("away")
+        if self._world.chance.random() < self._manners.busy:
+            raise ProviderUntold("not like this", passes=False)
+        await process.ask_provider(self._cancelled.add, job_id)
 
     async def text(self, storage_id: str) -> str:
         if self._world.chance.random() < 0.1:
@@ -177,6 +186,8 @@ class ProviderModel:
     def _send(self, submission: Submission, correlation_id: UUID, winner: Slot | None) -> None:
         if self._world.broker.away:
             self._later(self._world.broker.away, submission, correlation_id, winner)
+            return
+        if submission.job_id in self._cancelled:
             return
         tag = f"callback {self._callbacks}"
         self._callbacks += 1

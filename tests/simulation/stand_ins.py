@@ -68,6 +68,9 @@ class _Outside:
     async def submit(self, submission: Any) -> Any:
         return await World.current.provider.submit(self._process, self.breakers, submission)
 
+    async def cancel_run(self, job_id: str) -> None:
+        await World.current.provider.cancel_run(self._process, job_id)
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cj_stream.cli.shared.degraded import degraded_lines
-from cj_stream.cli.shared.rendering import number, plain, state_text
+from cj_stream.cli.shared.rendering import cost_text, number, plain, state_text
 from cj_stream.cli.shared.views_client import NOT_FOUND, ViewError, ViewsClient
 
 TERMINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -143,6 +143,8 @@ def _line(detail: dict[str, Any]) -> str:
         f"{detail['completed_comparisons']} verdicts of at most {detail['expected_comparisons']}",
         f"reliability {number(detail['reliability'])}",
     ]
+    if told := cost_text(detail):
+        parts.append(told)
     why = detail["failure"] or detail["stop_reason"]
     return ", ".join(parts) + (f": {why}" if why else "")
 
@@ -167,4 +169,6 @@ def _row(batch: Watched) -> tuple[RenderableType, ...]:
     expected = verdicts if detail["state"] == "COMPLETED" else detail["expected_comparisons"]
     bar = ProgressBar(total=max(expected, 1), completed=verdicts if expected else 1, width=30)
     note = detail["failure"] or f"reliability {number(detail['reliability'])}"
+    if told := cost_text(detail):
+        note = f"{note}, {told}"
     return plain(batch.batch_id), state_text(detail["state"]), bar, f"{verdicts}/{expected} verdicts", plain(note)

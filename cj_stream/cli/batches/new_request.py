@@ -41,6 +41,8 @@ class Wishes(NamedTuple):
     model: str | None = None
     max_comparisons: int | None = None
     threshold: float | None = None
+    max_cost: float | None = None
+    priority: int = 0
 
 
 def read_texts(path: Path) -> list[EssayText]:
@@ -139,5 +141,7 @@ def _request(wishes: Wishes, essays: tuple[RequestedEssay, ...], task_id: str | 
         user_id=USER,
         max_comparisons=wishes.max_comparisons,
         completion_threshold=wishes.threshold,
+        max_cost=wishes.max_cost,
+        priority=wishes.priority,
         requested_at=datetime.now(UTC),
     )

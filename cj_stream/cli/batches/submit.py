@@ -20,6 +20,7 @@ from cj_stream.cli.shared.options import ask, load_settings, program, secret, st
 from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, note
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.errors import ContentError
+from cj_stream.contracts.knobs import MOST_DOLLARS, PRIORITIES
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import AssessmentRequest
 
@@ -32,6 +33,7 @@ A CSV names in its first line the columns essay_id and text, or essay_id and sto
 Examples:
   cj-stream submit examples/essays --task examples/essays/task.md --wait
   cj-stream submit essays.csv --batch-id spring-2026 --max-comparisons 400
+  cj-stream submit examples/essays --model mine --budget 2.50 --priority 3
 """
 
 
@@ -44,6 +46,19 @@ Examples:
 )
 @click.option("--model", help="Model that judges; with `cj-stream gateway`, the name of a judge.")
 @click.option("--max-comparisons", type=click.IntRange(min=1), help="Budget of comparisons.")
+@click.option(
+    "--budget",
+    "max_cost",
+    type=click.FloatRange(min=0, min_open=True, max=MOST_DOLLARS),
+    help="US dollars that the verdicts may cost; needs a judge whose price is known.",
+)
+@click.option(
+    "--priority",
+    type=click.IntRange(-PRIORITIES, PRIORITIES),
+    default=0,
+    show_default=True,
+    help="Of its comparisons at the provider: the highest goes first.",
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0.5, 1.0),
@@ -62,6 +77,8 @@ def submit(  # noqa: PLR0913 -- one parameter per option
     task: Path | None,
     model: str | None,
     max_comparisons: int | None,
+    max_cost: float | None,
+    priority: int,
     threshold: float | None,
     language: str,
     course: str,
@@ -87,6 +104,8 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         task=task_text,
         model=model,
         max_comparisons=max_comparisons,
+        max_cost=max_cost,
+        priority=priority,
         threshold=threshold,
     )
     request, what_becomes = _send(texts, wishes, urls)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cj_stream.cli.shared.rendering import cost_text
 from cj_stream.cli.shared.views_client import ViewsClient
 from cj_stream.domain.policy import SECONDS, UNITS
 from cj_stream.scoring.estimation.data import Comparisons, Judges
@@ -78,6 +79,8 @@ def _facts(result: Answer, detail: Answer) -> list[tuple[str, str]]:
         ("EAP reliability of the batch's newest fit", "-" if reliability is None else f"{reliability:.2f}"),
         ("verdicts in that fit", str(result["verdicts"])),
         ("judged by", "; ".join(judge["name"] for judge in result["judged_by"]) or "nobody"),
+        ("cost", cost_text(result) or "unknown"),
+        ("tokens, in and out", f"{result.get('input_tokens', 0)}, {result.get('output_tokens', 0)}"),
     ]
 
 
@@ -110,6 +113,11 @@ def _warnings(result: Answer, verdicts: int) -> list[str]:
             f"The scores rest on {verdicts} verdicts, those of the batch's newest fit on {result['verdicts']}: "
             "theirs may differ a little."
         )
+    told += [
+        f"Judges noticed {str(essay['flag']).replace('_', ' ')} in the essay {essay['essay_id']}, "
+        f"in {essay['verdicts']} verdict(s): read it before you trust its rank."
+        for essay in result.get("flagged_essays", ())
+    ]
     return told + [
         f"The essay {essay['essay_id']} could not be ranked: {essay['reason']}" for essay in result["failed_essays"]
     ]

@@ -37,6 +37,15 @@ def number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def cost_text(answer: Answer) -> str:
+    """Return what a batch has cost so far, in US dollars, and of what budget; empty where nothing is known of it."""
+    cost, budget, known = answer.get("cost") or 0.0, answer.get("max_cost"), answer.get("cost_known", True)
+    if not cost and budget is None:
+        return ""
+    limit = "" if budget is None else f" of ${budget:.2f}"
+    return f"cost ${cost:.4f}{limit}{'' if known else ' and what verdicts of unknown price cost'}"
+
+
 def ranking_table(result: Answer) -> Table:
     """Return the ranking, best essay first; theta, standard error and interval in logits."""
     table = Table()
@@ -65,9 +74,10 @@ def _headline(result: Answer) -> Text:
     reliability = result["reliability"]
     kind = "final" if result["final"] else "provisional"
     stopped = f", stopped: {result['stop_reason']}" if result["stop_reason"] else ""
+    cost = f", {told}" if (told := cost_text(result)) else ""
     return plain(
         f"{result['batch_id']}: {kind} ranking, {result['verdicts']} verdicts, {result['iterations']} iterations, "
-        f"reliability {number(reliability['eap'])} (EAP){stopped}"
+        f"reliability {number(reliability['eap'])} (EAP){cost}{stopped}"
     )
 
 
@@ -116,6 +126,9 @@ def print_result(console: Console, result: Answer) -> None:
     console.print(ranking_table(result))
     if result["components"] > 1:
         console.print(f"The verdicts leave {result['components']} groups of essays that were never compared.")
+    if result.get("flagged_essays"):
+        columns = ("essay_id", "flag", "verdicts")
+        console.print(rows_table("Essays that judges noticed something about", columns, result["flagged_essays"]))
     if result["failed_essays"]:
         console.print(rows_table("Essays that could not be ranked", ("essay_id", "reason"), result["failed_essays"]))
 
@@ -123,6 +136,8 @@ def print_result(console: Console, result: Answer) -> None:
 def print_failure(console: Console, detail: Answer, error_counts: Mapping[str, int]) -> None:
     """Print how a batch ended that has no ranking: the reason, and the counts behind it."""
     console.print(plain(detail["batch_id"] + ":"), state_text(detail["state"]), plain(detail["failure"] or ""))
+    if told := cost_text(detail):
+        console.print(plain(f"  {told}"), soft_wrap=True)
     for name, value in detail["failure_details"].items():
         console.print(plain(f"  {name.replace('_', ' ')}: {value}"), soft_wrap=True)
     if error_counts:

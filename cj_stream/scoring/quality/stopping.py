@@ -38,6 +38,7 @@ class StopReason(StrEnum):
     PAIRS_EXHAUSTED = "pairs_exhausted"
     ITERATIONS_SPENT = "iterations_spent"
     BUDGET_SPENT = "budget_spent"
+    MONEY_SPENT = "money_spent"
     TIMED_OUT = "timed_out"
     FINALIZED_BY_OPERATOR = "finalized_by_operator"
     SINGLE_ESSAY = "single_essay"

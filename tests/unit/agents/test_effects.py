@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fake_producer import FakeProducer, ProcessEndedError, no_exit
@@ -20,19 +21,20 @@ from cj_stream.domain.events import (
     ContentLoaded,
     Event,
     OutcomePublished,
+    ProviderTold,
     SubmissionAccepted,
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.records import Context, Overrides
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit, TellProvider
 from cj_stream.effects import outcomes
 from cj_stream.effects.carry_out import Effects
 from cj_stream.engine.dispatcher import PostponedError
 from cj_stream.engine.fence import Fence
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.provider.client import Submission
+from cj_stream.provider.client import ProviderUntold, Submission
 
 IDS = CorrelationIds(b"a key")
 ATTEMPT: dict[str, Any] = {"batch_id": BATCH, "run": 1, "index": 3, "attempt": 2}
@@ -45,6 +47,8 @@ class Outside:
         self.answer = answer
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
+        self.cancelled: list[str] = []
+        self.untold: ProviderUntold | None = None
         self.silence = 0.0
         self.missing: dict[str, Exception] = {}
         self.trouble: str | None = None
@@ -59,6 +63,14 @@ class Outside:
     async def submit(self, submission: Submission) -> Any:
         self.submissions.append(submission)
         return self.answer
+
+    async def cancel_run(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+        if self.untold is not None:
+            raise self.untold
+
+    async def cancel_comparison(self, correlation_id: UUID) -> None:
+        self.cancelled.append(str(correlation_id))
 
     def effects(self) -> Effects:
         parts: Any = {"content": self, "provider": self, "publisher": None}
@@ -261,3 +273,54 @@ async def test_an_attempt_whose_text_is_missing_fails_without_being_submitted(ba
 def test_every_effect_can_be_carried_out() -> None:
     parts: Any = dict.fromkeys(("content", "provider", "publisher", "correlation_ids", "fence", "metrics"))
     assert set(Effects(Settings(), **parts)._handlers) == set(Effect.__subclasses__())
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(None, 0.0), (10.0, 900.0), (24 * 60.0, 36 * 3600.0)])
+async def test_the_wait_that_the_provider_expects_is_reported_with_a_margin(
+    batch: Batch, minutes: float | None, seconds: float
+) -> None:
+    outside = Outside(Accepted("q", minutes))
+    accepted = await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
+    assert isinstance(accepted, SubmissionAccepted)
+    assert accepted.expected_wait == seconds
+    assert outside.cancelled == []
+
+
+async def test_a_judge_slower_than_allowed_is_refused_with_the_setting_named_and_called_off(batch: Batch) -> None:
+    outside = Outside(Accepted("q", 24 * 60 + 1))
+    failed = await outside.carry_out(Submit(batch.batch_id, 1, 0, 1), batch)
+    assert isinstance(failed, ComparisonFailed)
+    assert failed.error_code == "JUDGE_TOO_SLOW"
+    assert "CJ_SLOWEST_JUDGE_HOURS" in failed.error_message
+    assert outside.cancelled == [str(outside.submissions[0].correlation_id)]
+
+
+async def test_the_provider_is_told_which_run_has_ended(batch: Batch) -> None:
+    outside = Outside()
+    told = await outside.carry_out(TellProvider(batch.batch_id, 1), batch)
+    assert told == ProviderTold(batch_id=batch.batch_id, run=1)
+    assert outside.cancelled == [f"{batch.batch_id}-1"]
+
+
+async def test_a_provider_that_is_away_is_told_later_and_given_up_after_a_deadline(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("cj_stream.effects.patience.time.monotonic", lambda: now)
+    outside = Outside()
+    outside.untold = ProviderUntold("out of order")
+    effects = outside.effects()
+    tell = TellProvider(batch.batch_id, 1)
+    for _ in range(6):
+        with pytest.raises(PostponedError, match="out of order"):
+            await effects(tell, batch, PARTITION)
+        now += 600
+    told = await effects(tell, batch, PARTITION)
+    assert told == ProviderTold(batch_id=batch.batch_id, run=1, why_not="out of order")
+
+
+async def test_a_provider_that_refuses_to_be_told_is_told_once(batch: Batch) -> None:
+    outside = Outside()
+    outside.untold = ProviderUntold("status 400", passes=False)
+    told = await outside.carry_out(TellProvider(batch.batch_id, 1), batch)
+    assert told == ProviderTold(batch_id=batch.batch_id, run=1, why_not="status 400")

@@ -38,6 +38,7 @@ CALLBACK = Callback(
     essay_b_id="e2",
     batch_id="batch-1",
     published_at=datetime(2026, 3, 4, tzinfo=UTC),
+    receipt=records.Receipt(input_tokens=7, cost=0.5),
 )
 REQUEST = AssessmentRequest(
     batch_id="batch-1",
@@ -66,6 +67,9 @@ REQUEST = AssessmentRequest(
     stop_rules=(StopRule.STABILITY,),
     reliability_target=0.7,
     grade_boundaries=(0.5, "e2"),
+    max_cost=2.5,
+    priority=3,
+    batching_mode="serial_bundle",
     traceparent="trace",
 )
 NOT_ASKED_FOR = {
@@ -75,6 +79,7 @@ NOT_ASKED_FOR = {
     "batch_size",
     "max_concurrent_batches",
     "batching_mode",
+    "priority",
 }
 """What may differ between two requests for the same."""
 
@@ -91,6 +96,7 @@ def test_a_callback_says_what_the_provider_said() -> None:
         model="judge-1",
         error_code="TIMEOUT",
         error_message="too late",
+        receipt=records.Receipt(input_tokens=7, cost=0.5),
     )
 
 
@@ -122,6 +128,7 @@ def test_a_request_says_what_upstream_asked_for() -> None:
     assert (event.max_comparisons, event.completion_threshold_pct) == (30, 85)
     assert (event.pairing, event.stop_rules) == (PairingPolicy.RANDOM, (StopRule.STABILITY,))
     assert (event.reliability_target, event.grade_boundaries) == (0.7, (0.5, "e2"))
+    assert (event.max_cost, event.priority, event.batching_mode) == (2.5, 3, "serial_bundle")
 
 
 @pytest.mark.parametrize("field", AssessmentRequest.__struct_fields__)

@@ -42,9 +42,11 @@ TURNED: dict[str, Any] = {
     "stop_rules": (StopRule.STABILITY,),
     "reliability_target": 0.5,
     "grade_boundaries": (-1.0, "e1"),
+    "max_cost": 2.5,
+    "priority": -3,
 }
 """Each knob, turned to something that is not the default."""
-READ_AND_NO_MORE = {"batch_size", "max_concurrent_batches", "batching_mode"}
+READ_AND_NO_MORE = {"batch_size", "max_concurrent_batches"}
 """The platform's own, about how its service sent comparisons. They are checked, and mean nothing here."""
 
 

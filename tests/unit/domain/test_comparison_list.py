@@ -15,12 +15,15 @@ rows_of_a_change = st.tuples(
 )
 
 
+DEADLINE = 60.0
+
+
 def planned(count: int) -> list[Comparison]:
     return [Comparison(index=index) for index in range(count)]
 
 
-def oldest(rows: list[Comparison]) -> float:
-    return min((row.submitted_at or 0.0 for row in rows if row.status is ComparisonStatus.ACCEPTED), default=inf)
+def first(rows: list[Comparison]) -> float:
+    return min((row.due_at(DEADLINE) for row in rows if row.status is ComparisonStatus.ACCEPTED), default=inf)
 
 
 @given(waves=st.lists(st.integers(1, 2 * PAGE), min_size=1, max_size=4), changes=st.lists(rows_of_a_change))
@@ -42,23 +45,23 @@ def test_a_list_in_pages_is_a_list_and_what_was_held_before_stays_as_it_was(
     for known, expected in held:
         assert (list(known), len(known)) == (expected, len(expected))
         assert list(reversed(known)) == expected[::-1]
-        assert known.oldest_submission() == oldest(expected)
+        assert known.first_due(DEADLINE) == first(expected)
 
 
-def test_the_oldest_submission_is_known_after_each_of_many_answers_in_any_order() -> None:
+def test_what_is_due_first_is_known_after_each_of_many_answers_in_any_order() -> None:
     rows = [Comparison(index=i, status=ComparisonStatus.ACCEPTED, submitted_at=float(i % 77)) for i in range(500)]
     found = ComparisonList().extended(500).replaced(rows)
     order = list(range(500))
     Random(1).shuffle(order)
     for index in order:
-        assert found.oldest_submission() == oldest(list(found))
+        assert found.first_due(DEADLINE) == first(list(found))
         found = found.replaced([Comparison(index=index, status=ComparisonStatus.JUDGED)])
-    assert found.oldest_submission() == inf
+    assert found.first_due(DEADLINE) == inf
 
 
-def test_lists_are_equal_when_their_rows_are_whether_or_not_they_were_asked_for_the_oldest() -> None:
+def test_lists_are_equal_when_their_rows_are_whether_or_not_they_were_asked_what_is_due() -> None:
     asked = ComparisonList().extended(3)
-    asked.oldest_submission()
+    asked.first_due(DEADLINE)
     assert asked == ComparisonList().extended(3)
     assert hash(asked) == hash(ComparisonList().extended(3))
     assert asked != ComparisonList().extended(4)

@@ -11,7 +11,7 @@ from story import Story
 from cj_stream.domain.decider import HANDLERS
 from cj_stream.domain.due_outcomes import Outcome, OutcomeKind
 from cj_stream.domain.events import AnyEvent, BatchRequested, CallbackReceived, Event, RunEvent, VerdictReceived
-from cj_stream.domain.records import Comparison
+from cj_stream.domain.records import Comparison, Receipt
 from cj_stream.domain.states import TRANSITIONS, BatchState
 
 ELSEWHERE = {BatchRequested, CallbackReceived}
@@ -46,7 +46,8 @@ def test_every_outcome_is_found_again_by_its_name(kind: OutcomeKind) -> None:
 def test_what_a_callback_says_arrives_in_the_row_of_its_comparison() -> None:
     story = Story()
     story.start(3)
-    said = msgspec.structs.replace(story.verdict(0, "B"), justification="clearer", provider="p", model="m")
+    told = {"justification": "clearer", "provider": "p", "model": "m", "receipt": Receipt(cost=0.5)}
+    said = msgspec.structs.replace(story.verdict(0, "B"), **told)
     shared = set(CallbackReceived.__struct_fields__) & set(VerdictReceived.__struct_fields__) - {"batch_id"}
     verdict = story.batches.resolve(said)
     assert isinstance(verdict, VerdictReceived)

@@ -35,8 +35,8 @@ OTHERS = Settings(
     retention_days=8,
 )
 """Every setting that batches are judged by, with another value than its default."""
-NO_SETTING = {"success_rate_from", "grade_boundaries"}
-"""What a batch is judged by that no setting says: the first is fixed, the second comes with the request."""
+NO_SETTING = {"success_rate_from", "grade_boundaries", "max_cost", "priority", "batching_mode"}
+"""What a batch is judged by that no setting says: the first is fixed, the others come with the request."""
 
 
 def figures(policy: Policy) -> Iterator[tuple[str, object]]:
@@ -61,5 +61,5 @@ def test_times_arrive_in_seconds() -> None:
 
 
 def test_every_figure_of_the_policy_has_its_unit() -> None:
-    no_figures = {"pairing", "stop_rules", "grade_boundaries"}
+    no_figures = {"pairing", "stop_rules", "grade_boundaries", "batching_mode"}
     assert set(UNITS) == {name for name, _ in figures(Policy())} - no_figures

@@ -27,6 +27,7 @@ from cj_stream.provider.breakers import BreakerChange
 from cj_stream.provider.client import (
     LONGEST_RETRY_AFTER_SECONDS,
     ProviderClient,
+    ProviderUntold,
     Submission,
     _PassingError,
     _wait_before_retry,
@@ -62,11 +63,13 @@ class FakeProvider:
         self.answers = list(answers)
         self.headers = headers or {}
         self.requests: list[tuple[str, bytes]] = []
+        self.headers_sent: list[dict[str, str]] = []
         self.changes: list[BreakerChange] = []
         self.hanging, self.released = asyncio.Event(), asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append((request.path, await request.read()))
+        self.requests.append((request.raw_path if request.method == "DELETE" else request.path, await request.read()))
+        self.headers_sent.append(dict(request.headers))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer == HANG:
             self.hanging.set()
@@ -83,6 +86,7 @@ class FakeProvider:
     ) -> AsyncIterator[ProviderClient]:
         app = web.Application()
         app.router.add_post("/{path:.*}", self.handle)
+        app.router.add_delete("/{path:.*}", self.handle)
         async with TestServer(app) as server:
             base = str(server.make_url("/api/v1"))
             made = ProviderClient(
@@ -406,3 +410,38 @@ async def test_an_answer_that_cannot_change_by_itself_names_the_setting_in_the_e
     answer = await answer_to(FakeProvider((status, b"{}")))
     assert answer.kind == "refused"
     assert "CJ_LLM_PROVIDER_SERVICE_URL" in answer.message
+
+
+async def test_priority_batching_mode_and_traces_go_along() -> None:
+    provider = FakeProvider(ACCEPTED)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    wishes = replace(SUBMISSION, priority=-3, batching_mode="serial_bundle", traceparent=trace)
+    await answer_to(provider, wishes)
+    metadata = read_comparison_request(provider.requests[0][1]).metadata
+    assert (metadata["priority"], metadata["cj_llm_batching_mode"]) == (-3, "serial_bundle")
+    (headers,) = provider.headers_sent
+    assert headers["traceparent"] == trace
+    assert headers["X-Correlation-ID"] == str(SUBMISSION.correlation_id)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, 404, 405, 501])
+async def test_the_provider_is_told_of_the_end_of_a_run_whether_it_knows_such_a_message_or_not(status: int) -> None:
+    provider = FakeProvider((status, b""))
+    async with provider.client() as client:
+        await client.cancel_run("a/batch?-1")
+        await client.cancel_comparison(SUBMISSION.correlation_id)
+    assert [path for path, _ in provider.requests] == [
+        "/api/v1/batch/a%2Fbatch%3F-1",
+        f"/api/v1/comparison/{SUBMISSION.correlation_id}",
+    ]
+
+
+@pytest.mark.parametrize(("status", "passes"), [(503, True), (500, True), (400, False), (401, False), (301, False)])
+async def test_a_provider_that_does_not_hear_of_it_is_told_again_only_where_that_may_help(
+    status: int, *, passes: bool
+) -> None:
+    async with FakeProvider((status, b"")).client() as client:
+        with pytest.raises(ProviderUntold) as untold:
+            await client.cancel_run("batch-1")
+    assert untold.value.passes is passes
+    assert "/api/v1/batch/batch-1" in str(untold.value)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cj_stream.domain.policy import Policy
+from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import (
     Comparison,
     ComparisonStatus,
@@ -16,6 +18,7 @@ from cj_stream.domain.records import (
     Origin,
     Overrides,
     Plan,
+    Receipt,
     RefusedRequest,
     Roster,
     Row,
@@ -71,17 +74,17 @@ GOLDEN: list[tuple[Row, str, str]] = [
                 org_id="o",
                 traceparent="tp",
             ),
-            policy=Policy(),
+            policy=Policy(judging=Judging(max_cost=2.5, priority=-3, batching_mode="serial_bundle")),
             seed=2**62 + 1,
         ),
         "7262617463682dc3a5000000000200000000",
         (
-            "01000000000012d68798a862617463682dc3a502d92431313131313131312d313131312d343131312d383131312d3131313131313131"
-            "31313131a264319292a26531a2733192a26532a2733299a27376a4454e4735a170a7636f6d7061726598a66f70656e6169a16dcb3fb9"
-            "99999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0012cb40cc200000000000cb4105180000"
-            "000000cb40ac2000000000000314cb3fe999999999999a0acb40540000000000005fcb3fa999999999999acb3feccccccccccccd0504"
-            "01cd4e2064cb412275000000000096a86164617074697665c00193ab72656c696162696c697479a973746162696c697479a964656369"
-            "73696f6e73cb3feccccccccccccd90cf4000000000000001"
+            "01000000000012d68798a862617463682dc3a502d92431313131313131312d313131312d343131312d383131312d31313131313131"
+            "3131313131a264319292a26531a2733192a26532a2733299a27376a4454e4735a170a7636f6d7061726598a66f70656e6169a16dcb"
+            "3fb999999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0012cb40cc200000000000cb4105"
+            "180000000000cb40ac2000000000000314cb3fe999999999999a0acb40540000000000005fcb3fa999999999999acb3feccccccccc"
+            "cccd050401cd4e2064cb412275000000000099a86164617074697665c00193ab72656c696162696c697479a973746162696c697479"
+            "a96465636973696f6e73cb3feccccccccccccd90cb4004000000000000fdad73657269616c5f62756e646c65cf4000000000000001"
         ),
     ),
     (
@@ -109,11 +112,27 @@ GOLDEN: list[tuple[Row, str, str]] = [
             error_code="E",
             error_message="why",
             answered=True,
+            expected_wait=7200.0,
+            receipt=Receipt(
+                input_tokens=1700,
+                output_tokens=250,
+                cost=0.0125,
+                raw_llm_response="{}",
+                flags=("instruction_in_first",),
+                error_service="llm",
+                error_timestamp="2026-01-31T00:00:00Z",
+                error_correlation_id="c9",
+                error_details="{}",
+                earlier_cost=0.5,
+                earlier_tokens=(1, 2),
+            ),
         ),
         "6d62617463682dc3a500000000020000012c",
         (
-            "01000000000012d6879dcd012c0302cb41d954fc40200000cb41d954fc4f100000a142cb4012000000000000a7636c6561726572a66f"
-            "70656e6169a16da145a3776879c3"
+            "01000000000012d6879fcd012c0302cb41d954fc40200000cb41d954fc4f100000a142cb4012000000000000a7636c6561726572a6"
+            "6f70656e6169a16da145a3776879c3cb40bc2000000000009bcd06a4ccfacb3f8999999999999aa27b7d91b4696e73747275637469"
+            "6f6e5f696e5f6669727374a36c6c6db4323032362d30312d33315430303a30303a30305aa26339a27b7dcb3fe00000000000009201"
+            "02"
         ),
     ),
     (
@@ -159,7 +178,45 @@ GOLDEN: list[tuple[Row, str, str]] = [
             published=("failed:c1",),
             origins=(Origin(partition=3, offset=70_000, at=1700000005.0),),
             unpublishable=(Unpublishable(outcome="result:c1", why="too large", at=1700000006.0),),
+            awaited_until=1700000007.0,
+            provider_untold=True,
         ),
+        "6362617463682dc3a5000000000200000000",
+        (
+            "01000000000012d687dc0013a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a97469"
+            "6d65645f6f7574b06c6f775f737563636573735f7261746583ac737563636573735f72617465cb3fe0000000000000b5636f6d706c"
+            "657465645f636f6d70617269736f6e7307a6726561736f6ea172cb41d954fc40c0000091a263329193a26333a46c697665cb41d954"
+            "fc4100000091a96661696c65643a6331919303ce00011170cb41d954fc414000009193a9726573756c743a6331a9746f6f206c6172"
+            "6765cb41d954fc41800000cb41d954fc41c00000c3"
+        ),
+    ),
+]
+
+SINCE: dict[str, Any] = {"awaited_until": 0.0, "provider_untold": False}
+# What version 1 wrote before fields were added at the end, which then have their defaults.
+OLDER: list[tuple[Row, str, str]] = [
+    (
+        msgspec.structs.replace(GOLDEN[0][0], policy=Policy()),
+        "7262617463682dc3a5000000000200000000",
+        (
+            "01000000000012d68798a862617463682dc3a502d92431313131313131312d313131312d343131312d383131312d3131313131313131"
+            "31313131a264319292a26531a2733192a26532a2733299a27376a4454e4735a170a7636f6d7061726598a66f70656e6169a16dcb3fb9"
+            "99999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0012cb40cc200000000000cb4105180000"
+            "000000cb40ac2000000000000314cb3fe999999999999a0acb40540000000000005fcb3fa999999999999acb3feccccccccccccd0504"
+            "01cd4e2064cb412275000000000096a86164617074697665c00193ab72656c696162696c697479a973746162696c697479a964656369"
+            "73696f6e73cb3feccccccccccccd90cf4000000000000001"
+        ),
+    ),
+    (
+        msgspec.structs.replace(GOLDEN[3][0], expected_wait=None, receipt=None),
+        "6d62617463682dc3a500000000020000012c",
+        (
+            "01000000000012d6879dcd012c0302cb41d954fc40200000cb41d954fc4f100000a142cb4012000000000000a7636c6561726572a66f"
+            "70656e6169a16da145a3776879c3"
+        ),
+    ),
+    (
+        msgspec.structs.replace(GOLDEN[-1][0], awaited_until=0.0, provider_untold=False),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d687dc0011a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d"
@@ -169,12 +226,8 @@ GOLDEN: list[tuple[Row, str, str]] = [
             "00"
         ),
     ),
-]
-
-# What version 1 wrote before fields were added at the end, which then have their defaults.
-OLDER: list[tuple[Row, str, str]] = [
     (
-        msgspec.structs.replace(GOLDEN[-1][0], unpublishable=()),
+        msgspec.structs.replace(GOLDEN[-1][0], unpublishable=(), **SINCE),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d687dc0010a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d"
@@ -184,7 +237,7 @@ OLDER: list[tuple[Row, str, str]] = [
         ),
     ),
     (
-        msgspec.structs.replace(GOLDEN[-1][0], origins=(), unpublishable=()),
+        msgspec.structs.replace(GOLDEN[-1][0], origins=(), unpublishable=(), **SINCE),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d6879fa64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d6564"
@@ -239,7 +292,7 @@ def test_a_row_from_before_a_field_was_added_at_the_end_gets_its_default() -> No
     header, fields = value[:9], msgspec.msgpack.decode(value[9:])
     older = decode_row(key, header + msgspec.msgpack.encode(fields[:-1]))
     assert isinstance(older, Comparison)
-    assert (older.error_message, older.answered) == ("why", False)
+    assert (older.error_message, older.answered, older.receipt) == ("why", True, None)
 
 
 @pytest.mark.parametrize(("number", "added"), [(0, 1), (4, 3)])
@@ -252,7 +305,7 @@ def test_rows_from_before_the_rules_of_judging_were_stored_get_the_defaults(numb
         assert (older.previous_reliability, older.largest_change, older.grade_certainty) == (None, None, None)
         assert older.position_bias == 0.125
     else:
-        assert older == row
+        assert older == msgspec.structs.replace(row, policy=Policy())
 
 
 def test_a_heartbeat_is_a_position_and_nothing_else() -> None:

@@ -85,6 +85,10 @@ def test_every_effect_is_explained() -> None:
         seen |= {effect["kind"] for effect in found}
         effect = todo(story.batch)[0]
         story.tell(story.verdict(effect.index) if isinstance(effect, Submit) else story.report(story.batch, effect))
+    cancelled = Story()
+    cancelled.start(3)
+    cancelled.tell(OperatorCommand(batch_id=BATCH, action=Action.CANCEL))
+    seen |= {effect["kind"] for effect in explained(cancelled.batch)["effects_to_do"]}
     assert seen == {kind.__name__ for kind in Effect.__subclasses__()}
 
 

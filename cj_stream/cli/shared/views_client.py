@@ -102,7 +102,7 @@ class ViewsClient:
         """
         query = {"limit": str(limit), **wanted} | ({"state": state} if state else {})
         query |= {"after": after} if after else {}
-        return await self._ask("GET", f"/batches?{URL.build(query=query).query_string}")
+        return await self._ask("GET", f"/batches?{URL.build(query=query).raw_query_string}")
 
     async def all_batches(self, state: str | None = None, **wanted: str) -> Answer:
         """Return every page of `batches` as one: complete when each of them was."""

@@ -46,12 +46,12 @@ from kit import (
 )
 from recovery import fill
 
-from cj_stream.contracts.topics import registry
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.operations.topic_registry import registry
 
 AFTERWARDS_SECONDS = 2.0
 QUIET_SECONDS = 10.0

@@ -21,13 +21,13 @@ from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.contracts.comparison_api import REQUEST_LIMIT
 from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.topics import (
-    registry,
-)
 from cj_stream.domain.records import Slot
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.engine.topics import TopicSpec
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import (
+    registry,
+)
 
 _TEXTS = 50
 Offsets = dict[TopicPartition, int]

@@ -13,8 +13,8 @@ import time
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from scene import PARTITIONS, SESSION_SECONDS, AlteredWorker, Scene
 
-from cj_stream.contracts.topics import registry
 from cj_stream.domain.events import CallbackReceived, PairsPlanned, SubmissionAccepted
+from cj_stream.operations.topic_registry import registry
 
 
 async def _verdicts_held(scene: Scene, essays: int = 20, workers: int = 1) -> None:

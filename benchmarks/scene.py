@@ -23,7 +23,6 @@ from kit import ROOT, BenchmarkError, WorkerProcess, until
 from cj_stream.contracts.event_log import decode_event
 from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request
-from cj_stream.contracts.topics import registry
 from cj_stream.domain.events import CallbackReceived, SubmissionAccepted
 from cj_stream.domain.records import Comparison, ComparisonStatus
 from cj_stream.engine.clients import Kafka
@@ -31,6 +30,7 @@ from cj_stream.engine.messages import decode_message
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.operations.topic_registry import registry
 from cj_stream.tables.codec import KINDS, decode_row
 
 sys.path.append(str(ROOT / "tests"))

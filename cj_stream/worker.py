@@ -13,7 +13,6 @@ from cj_stream.agents.requests import RequestsAgent
 from cj_stream.agents.timeouts import BatchDeadlines, Watched
 from cj_stream.content.client import ContentClient
 from cj_stream.contracts.event_log import EVENTS
-from cj_stream.contracts.topics import registry
 from cj_stream.dead_letters.input_watch import InputWatch
 from cj_stream.dead_letters.invalid_share import InvalidShare
 from cj_stream.dead_letters.letter import envelope
@@ -43,11 +42,13 @@ from cj_stream.operations.batch_policy import policy_of
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.reachability import Reachability, services
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import ROW_KEYS
 from cj_stream.views.pages import pages
+from cj_stream.views.worker_parts import WorkerParts
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +121,7 @@ class Worker(Service):
             Timer(KNOCK_EVERY_SECONDS, self._reachability().knock),
             Timer(FORGET_EVERY_SECONDS, self._forget_texts),
         ]
-        self.gets, self.posts = pages(self)
+        self.gets, self.posts = pages(self._seen_by_pages())
 
     def _told_of(self, kind: Away, what: str) -> Callable[[Trouble | None], None]:
         def told(trouble: Trouble | None) -> None:
@@ -152,6 +153,19 @@ class Worker(Service):
         self.answers.close()
         await self.provider.close()
         await self.content.close()
+
+    def _seen_by_pages(self) -> WorkerParts:
+        return WorkerParts(
+            settings=self.settings,
+            engine=self.engine,
+            rows=self.rows,
+            partitions=self.batches.partitions,
+            dispatcher=self.dispatcher,
+            provider=self.provider,
+            content=self.content,
+            correlation_ids=self.correlation_ids,
+            metrics=self.metrics,
+        )
 
     def _effects(self) -> Effects:
         return Effects(

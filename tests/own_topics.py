@@ -11,9 +11,9 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 _TOPIC_SETTINGS = [name for name in Settings.model_fields if name.endswith("_topic")]
 

@@ -66,7 +66,8 @@ class Served:
         async with self._client.session.get(self.url + path, **sent) as answer:
             return dict(answer.headers), await answer.text()
 
-    def _gather(self, partition: int, event: Event, *, awaited: bool = False) -> asyncio.Future[None]:  # noqa: ARG002 (the forwarder says it)
+    def _gather(self, partition: int, event: Event, *, awaited: bool = False) -> asyncio.Future[None]:
+        assert awaited, "a command waits for the broker"
         self.commands.append((partition, event))
         self.sent.append(asyncio.get_running_loop().create_future())
         if self.acknowledges:

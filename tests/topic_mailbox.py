@@ -14,12 +14,12 @@ from typing import Any, Self, TypeAlias
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from cj_stream.contracts.topics import registry
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
 from cj_stream.engine.clients import READ_COMMITTED
 from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.overrides.fetch_guard import FetchGuard
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 OUTAGE_MILLISECONDS = 180_000
 Record: TypeAlias = ConsumerRecord[bytes | None, bytes | None]

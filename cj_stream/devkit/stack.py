@@ -15,7 +15,6 @@ from typing import IO, Any, NoReturn, Self, TypeVar
 
 import aiohttp
 
-from cj_stream.contracts.topics import registry
 from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.jars import JarError, ensure_jars
 from cj_stream.devkit.kafka import LocalKafka
@@ -27,6 +26,7 @@ from cj_stream.engine.provisioning import ProvisioningError, create_topics
 from cj_stream.gateway.gateway_service import topics
 from cj_stream.gateway.gateway_settings import GATEWAY, SEPARATOR, GatewaySettings
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 Result = TypeVar("Result")
 

@@ -28,13 +28,13 @@ from cj_stream.report.tables import (
     signed,
 )
 from cj_stream.scoring.estimation.fit import Estimator
-from cj_stream.scoring.estimation.width import SCEPTICAL
-from cj_stream.scoring.quality.ranks import DRAWS
-from cj_stream.scoring.quality.reliability import (
+from cj_stream.scoring.estimation.reliability import (
     EAP_RELIABILITY_FORMULA,
     SEPARATION_RATIO_FORMULA,
     SEPARATION_RELIABILITY_FORMULA,
 )
+from cj_stream.scoring.estimation.width import SCEPTICAL
+from cj_stream.scoring.quality.ranks import DRAWS
 from cj_stream.scoring.quality.residuals import HIGHEST_USUAL, LOWEST_USUAL
 from cj_stream.scoring.quality.split_half import SPLITS
 from cj_stream.scoring.quality.stopping import MIN_COMPARISONS_PER_ESSAY

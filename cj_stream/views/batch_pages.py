@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -28,9 +27,7 @@ from cj_stream.views.place_in_list import PlaceInList
 from cj_stream.views.result import result
 from cj_stream.views.routing import HOP_SECONDS, Routing
 from cj_stream.views.summary import Place, detail
-
-if TYPE_CHECKING:
-    from cj_stream.worker import Worker
+from cj_stream.views.worker_parts import WorkerParts
 
 LARGEST_PAGE = 1000
 LARGEST_OFFSET = 10**8
@@ -52,11 +49,11 @@ class _Found:
 class BatchPages:
     """The pages about the batches of one worker; ``routing`` finds the worker of the others."""
 
-    def __init__(self, worker: Worker, routing: Routing) -> None:
+    def __init__(self, worker: WorkerParts, routing: Routing) -> None:
         self._worker = worker
         self._routing = routing
         self._conditions = worker.engine.conditions
-        self._listing = Listing(routing, worker.batches, worker.rows, self._conditions)
+        self._listing = Listing(routing, worker.partitions, worker.rows, self._conditions)
 
     async def list(self, request: web.Request) -> web.Response:
         """Answer with a page of the batches, of all workers or with ``scope=local`` of this one."""
@@ -140,7 +137,7 @@ class BatchPages:
         self._listing.forget()
 
     def _newest(self, batch_id: str) -> Batch:
-        batch = self._worker.batches.partitions[self._routing.home(batch_id)].newest(batch_id)
+        batch = self._worker.partitions[self._routing.home(batch_id)].newest(batch_id)
         if batch is None:
             message = f"There is no batch {batch_id!r}: check the id, or whether its retention period is over."
             raise ApiError(404, "no_such_batch", message)

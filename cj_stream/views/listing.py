@@ -14,8 +14,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from cj_stream.agents.batches import Batches
 from cj_stream.domain.batch import Batch
+from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import Conditions
 from cj_stream.engine.health import degraded
@@ -66,9 +66,11 @@ class Wanted(NamedTuple):
 class Listing:
     """Lists batches: those that live first, then those that have ended, each the newest first."""
 
-    def __init__(self, routing: Routing, batches: Batches, rows: BatchRows, conditions: Conditions) -> None:
+    def __init__(
+        self, routing: Routing, partitions: Mapping[int, PartitionBatches], rows: BatchRows, conditions: Conditions
+    ) -> None:
         self._routing = routing
-        self._batches = batches
+        self._partitions = partitions
         self._rows = rows
         self._conditions = conditions
         self._finished: dict[tuple[str, int, float], Answer] = {}
@@ -115,7 +117,7 @@ class Listing:
             # A partition may be taken away at any await; reading it then would open its database again.
             if not self._routing.is_open(partition):
                 continue
-            live = {batch.key: batch for batch in self._batches.partitions[partition]}
+            live = {batch.key: batch for batch in self._partitions[partition]}
             for batch in live.values():
                 yield partition, batch
             for number, head in enumerate(self._rows.heads(partition)):
@@ -133,7 +135,7 @@ class Listing:
         await asyncio.sleep(0)
         if not self._routing.is_open(partition):
             return None
-        live = {batch.key: batch for batch in self._batches.partitions[partition]}
+        live = {batch.key: batch for batch in self._partitions[partition]}
         batch = live.get(head.key) or self._rows.load(partition, *head.key)
         if batch is None:
             return None

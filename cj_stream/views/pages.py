@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cj_stream.domain.events import Action
 from cj_stream.engine.web_answers import (
     Page,
@@ -14,9 +12,7 @@ from cj_stream.views.dashboard import dashboard_page
 from cj_stream.views.metrics_page import metrics_page
 from cj_stream.views.partition_pages import PartitionPages
 from cj_stream.views.routing import Routing
-
-if TYPE_CHECKING:
-    from cj_stream.worker import Worker
+from cj_stream.views.worker_parts import WorkerParts
 
 BATCH = "/batches/{batch_id:[^/]+}"
 """A slash within the id is sent as %2F."""
@@ -24,7 +20,7 @@ BATCH = "/batches/{batch_id:[^/]+}"
 PARTITION = "/partitions/{topic:[^/]+}/{partition:[^/]+}"
 
 
-def pages(worker: Worker) -> tuple[dict[str, Page], dict[str, Page]]:
+def pages(worker: WorkerParts) -> tuple[dict[str, Page], dict[str, Page]]:
     """Return what is served about the batches of ``worker``: the pages to be read, and those of the commands."""
     settings, engine = worker.settings, worker.engine
     access = Access(settings)

@@ -6,7 +6,7 @@ Only the worker that has a partition knows that it stands there now; who is aske
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,9 +21,7 @@ from cj_stream.engine.web_answers import (
 )
 from cj_stream.views.parameters import check_token
 from cj_stream.views.routing import ROUTED, Routing
-
-if TYPE_CHECKING:
-    from cj_stream.worker import Worker
+from cj_stream.views.worker_parts import WorkerParts
 
 _MOST_DIGITS = 9
 
@@ -42,7 +40,7 @@ class StepOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PartitionPages:
     """The pages about partitions."""
 
-    def __init__(self, worker: Worker, routing: Routing) -> None:
+    def __init__(self, worker: WorkerParts, routing: Routing) -> None:
         self._worker = worker
         self._routing = routing
 

@@ -8,7 +8,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.ranking import RankedEssay, ranking
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.verdict_sources import judged_by
-from cj_stream.scoring.quality.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
+from cj_stream.scoring.estimation.reliability import EAP_RELIABILITY_FORMULA, SEPARATION_RELIABILITY_FORMULA
 from cj_stream.views.flags import flagged_essays
 from cj_stream.views.judged_by import cautions, shown_judges
 from cj_stream.views.summary import failed_essays, spending

@@ -10,10 +10,10 @@ from command_runs import run_command
 from fleet import WorkerProcess, environment
 from stage import Stage, batches_everywhere, new_request, staged
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = pytest.mark.kafka
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from stage import staged
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = pytest.mark.kafka
 

@@ -7,12 +7,12 @@ import pytest
 from fleet import SAFE_EXIT, Fleet
 from relay import relay
 
-from cj_stream.contracts.topics import registry
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.soak]  # most of it is the silence of a client that is not answered
 

@@ -16,9 +16,9 @@ from counting_provider import judge_of
 from oracle import expected_batch
 from stage import Stage, document_of, new_request, staged
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = pytest.mark.kafka
 

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from cj_stream.cli.main import main
-from cj_stream.contracts.topics import registry
 from cj_stream.devkit.kafka_config import free_port
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.provisioning import ProvisioningError, create_topics, partition_counts, topic_problems
 from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = pytest.mark.kafka
 

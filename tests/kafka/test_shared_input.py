@@ -7,10 +7,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from fleet import Fleet
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 pytestmark = pytest.mark.kafka
 

@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from recorded.recording import CHANGELOG, Recording
 
-from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 
 async def play(recording: Recording, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from cj_stream.cli.dead_letters.letter_output import full_row, letter_row, letters_table, print_letter
+from cj_stream.cli.dead_letters.selection import Filters, Moment, filter_options, one, select
 from cj_stream.cli.shared.broker import reporting_kafka
 from cj_stream.cli.shared.options import load_settings
 from cj_stream.cli.shared.output import (
@@ -27,7 +28,6 @@ from cj_stream.cli.shared.output import (
 )
 from cj_stream.cli.shared.rendering import plain
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter
-from cj_stream.dead_letters.selection import Filters, Moment, filter_options, one, select
 from cj_stream.dead_letters.sending import Replayed, replay_all
 from cj_stream.engine.dead_letter_topic import (
     DeadLetterError,

@@ -17,8 +17,8 @@ from cj_stream.report.analysis import Marking
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.fit import Fit
 from cj_stream.scoring.estimation.graph import components, strong_components
+from cj_stream.scoring.estimation.reliability import SEPARATION_RELIABILITY_FORMULA, separation
 from cj_stream.scoring.quality.marks import rounded
-from cj_stream.scoring.quality.reliability import SEPARATION_RELIABILITY_FORMULA, separation
 from cj_stream.scoring.quality.residuals import item_misfit
 
 CSV_COLUMNS = ("rank", "id", "theta", "se", "ci95_low", "ci95_high", "comparisons", "wins", "infit", "outfit")

@@ -11,8 +11,8 @@ from rich.console import Console
 from cj_stream.cli.shared.rendering import plain
 from cj_stream.scoring.estimation.data import Booleans, Floats
 from cj_stream.scoring.estimation.existence import listed
+from cj_stream.scoring.estimation.reliability import SEPARATION_RATIO_FORMULA
 from cj_stream.scoring.quality.quality import JudgeReport, Order, Quality
-from cj_stream.scoring.quality.reliability import SEPARATION_RATIO_FORMULA
 from cj_stream.scoring.quality.residuals import HIGHEST_USUAL, LOWEST_USUAL, Misfit
 
 _CURVE_POINTS = 6

@@ -25,12 +25,12 @@ from cj_stream.cli.shared.output import console, end_with_error
 from cj_stream.cli.shared.rendering import plain, result_csv, rows_table
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.errors import ContentError
-from cj_stream.contracts.topics import registry
 from cj_stream.devkit.endings import of_system
 from cj_stream.devkit.processes import Interrupted, run_until_signal
 from cj_stream.devkit.stack import Stack, StackError, own_bootstrap, prepare
 from cj_stream.gateway.gateway_service import topics
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 
 OUTPUT = Path("var/demo")
 LATENCY_SECONDS = 0.6

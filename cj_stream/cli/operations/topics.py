@@ -11,9 +11,9 @@ from rich.table import Table
 from cj_stream.cli.shared.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.shared.options import load_settings
 from cj_stream.cli.shared.output import console, echo_json, end_with_error, json_option, progress, warn
-from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
 from cj_stream.engine.topics import TopicSpec
+from cj_stream.operations.topic_registry import registry
 
 
 @click.group(epilog="Example:  CJ_KAFKA_BOOTSTRAP=localhost:9092 cj-stream topics create")

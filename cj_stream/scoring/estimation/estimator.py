@@ -12,8 +12,8 @@ from cj_stream.scoring.estimation.fit import Estimator, Fit, PositionBias
 from cj_stream.scoring.estimation.graph import components, strong_components
 from cj_stream.scoring.estimation.likelihood import Likelihood
 from cj_stream.scoring.estimation.newton import Mode, maximize
+from cj_stream.scoring.estimation.reliability import eap_reliability, separation_reliability
 from cj_stream.scoring.estimation.width import Width, find_width
-from cj_stream.scoring.quality.reliability import eap_reliability, separation_reliability
 
 # A prior narrower than this pulls chain-like graphs too close together; as a floor it cost least in replications.
 PRIOR_SD_FLOOR = 2.0

@@ -10,9 +10,9 @@ import numpy as np
 from cj_stream.scoring.estimation.data import Comparisons, Floats, Integers, Judges, sum_per_item
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit, PositionBias
+from cj_stream.scoring.estimation.reliability import separation, separation_ratio_reliability, strata
 from cj_stream.scoring.quality.agreement import Agreement, judge_agreement, reverse_consistency
 from cj_stream.scoring.quality.ranks import rank_intervals
-from cj_stream.scoring.quality.reliability import separation, separation_ratio_reliability, strata
 from cj_stream.scoring.quality.residuals import Misfit, item_misfit, judge_misfit
 from cj_stream.scoring.quality.rounds import Round, reliability_by_round
 from cj_stream.scoring.quality.split_half import SplitHalf, split_half

@@ -12,9 +12,9 @@ from command_runs import run_command
 from rich.console import Console
 
 from cj_stream.cli.dead_letters.letter_output import full_row, letter_row, letters_table, print_letter, visible
+from cj_stream.cli.dead_letters.selection import Filters, Moment
 from cj_stream.contracts.refusal import Refused
 from cj_stream.dead_letters.letter import StoredDeadLetter, dead_letter, read_dead_letter
-from cj_stream.dead_letters.selection import Filters, Moment
 from cj_stream.engine.dead_letter_topic import KeptLetter
 
 MOMENT = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)

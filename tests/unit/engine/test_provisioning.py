@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from aiokafka.errors import TopicAlreadyExistsError
 
-from cj_stream.contracts.topics import registry
 from cj_stream.engine import provisioning
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.limits import DEFAULT_TOPIC_LIMIT
 from cj_stream.engine.provisioning import ProvisioningError, create_topics, topic_problems
 from cj_stream.operations.settings import NAMES, Settings
+from cj_stream.operations.topic_registry import registry
 
 OWN = next(spec for spec in registry(Settings()) if not spec.external)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from cj_stream.contracts.topics import registry
 from cj_stream.operations.settings import Settings
+from cj_stream.operations.topic_registry import registry
 from cj_stream.worker import own_input
 
 

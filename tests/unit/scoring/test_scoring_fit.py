@@ -9,7 +9,7 @@ import pytest
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit
-from cj_stream.scoring.quality.reliability import eap_reliability, separation_reliability
+from cj_stream.scoring.estimation.reliability import eap_reliability, separation_reliability
 
 
 def fit_of(theta: list[float], covariance: Any) -> Fit:

@@ -12,15 +12,15 @@ from cj_stream.scoring.estimation.data import Comparisons, Judges
 from cj_stream.scoring.estimation.estimates import estimate
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Estimator
-from cj_stream.scoring.quality.agreement import judge_agreement, reverse_consistency
-from cj_stream.scoring.quality.quality import assess
-from cj_stream.scoring.quality.ranks import rank_intervals
-from cj_stream.scoring.quality.reliability import (
+from cj_stream.scoring.estimation.reliability import (
     separation,
     separation_ratio_reliability,
     separation_reliability,
     strata,
 )
+from cj_stream.scoring.quality.agreement import judge_agreement, reverse_consistency
+from cj_stream.scoring.quality.quality import assess
+from cj_stream.scoring.quality.ranks import rank_intervals
 from cj_stream.scoring.quality.residuals import expected_first_wins, item_misfit, judge_misfit
 from cj_stream.scoring.quality.rounds import reliability_by_round
 from cj_stream.scoring.quality.split_half import split_half

@@ -60,9 +60,10 @@ soak: $(INSTALLED) ## Send more hostile messages, and simulate and commit more f
 	@PYTHONPATH=tests $(BIN)/python -m kills.run $(FROM) --runs $(KILLS)
 	@$(BIN)/pytest $(TEST_FOLDERS) -m soak
 
-check: $(INSTALLED) ## Lint, formatting and types
+check: $(INSTALLED) ## Lint, formatting, layers and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 docs: $(INSTALLED) ## Write docs/settings.md from the settings

@@ -136,7 +136,7 @@ async def _ask(stage: Scene, count: int) -> None:
 def _standstill(stage: Scene) -> float:
     records = stage.mailbox.records[stage.settings.changelog_topic]
     times = sorted(record.timestamp / 1000 for record in records)
-    return max(after - before for before, after in pairwise(times))
+    return float(max(after - before for before, after in pairwise(times)))
 
 
 def main() -> None:

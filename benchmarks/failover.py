@@ -270,7 +270,7 @@ def main() -> None:
     arguments = options.parse_args()
     cases = [Case(session, way) for session in arguments.sessions for way in arguments.ways]
     checkouts = {checkout.name: checkout for checkout in arguments.checkout}
-    rows = []
+    rows: list[list[str]] = []
     with local_broker() as (bootstrap, folder):
         for number, case in enumerate(cases):
             found = in_turns(

@@ -111,7 +111,7 @@ async def loop(bootstrap: str, folder: Path, options: Namespace, checkout: Check
         await asyncio.gather(*(stage.request(f"batch-{number}", options.essays) for number in range(options.batches)))
 
         async def all_answered() -> bool:
-            return len(stage.answered) == count
+            return bool(len(stage.answered) == count)
 
         patience = 60 + count / LOOP_SLOWEST_PER_SECOND
         await until(all_answered, f"{count} answered comparisons", [worker], poll=POLL_SECONDS, patience=patience)

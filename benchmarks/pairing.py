@@ -29,7 +29,7 @@ from cj_stream.domain.policy import Judging, Policy
 from cj_stream.domain.records import Context, Essay
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Score, Submit, todo
 from cj_stream.effects.computing import Computing
-from cj_stream.scoring.estimation.data import Comparisons, Floats
+from cj_stream.scoring.estimation.data import Comparisons, Floats, Integers
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.pairing.matching import Pair
 from cj_stream.scoring.pairing.pairing import plan_pairs
@@ -60,7 +60,7 @@ def saving(adaptive: Floats, other: Floats) -> str:
     rng = np.random.default_rng(SEED)
     rho = Accuracy._fields.index("spearman")
 
-    def once(chosen: Floats) -> float:
+    def once(chosen: Integers) -> float:
         target = other[chosen, -1, rho].mean()
         return 100.0 * (1.0 - needed(adaptive[chosen, :, rho].mean(axis=0), target) / COMPARISONS[-1])
 

@@ -132,7 +132,11 @@ class Scene:
         await self.admin.start()
         watching = asyncio.create_task(self._supervise())
         stack.callback(watching.cancel)
-        stack.callback(lambda: [worker.kill() for worker in self.workers])
+        stack.callback(self._kill_all)
+
+    def _kill_all(self) -> None:
+        for worker in self.workers:
+            worker.kill()
 
     async def _supervise(self) -> None:
         while True:

@@ -32,8 +32,9 @@ from cj_stream.engine.local_store import LocalStore
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
 from cj_stream.engine.overrides.drain import DrainingConsumer
-from cj_stream.engine.overrides.faust_app import HardenedApp, IdempotentProducer
+from cj_stream.engine.overrides.faust_app import HardenedApp
 from cj_stream.engine.overrides.membership import MembershipWatch
+from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.reading import Reading
@@ -142,7 +143,7 @@ def reading() -> None:
 def releases() -> None:
     """Start effects as soon as an event has been handled."""
 
-    def hold(self: Releases, partition: int, offset: int, batches: Iterable[Batch]) -> None:
+    def hold(self: Releases[Batch], partition: int, offset: int, batches: Iterable[Batch]) -> None:
         self._release(partition, offset + 1, list(batches))
 
     replace(Releases, "hold", hold)
@@ -175,7 +176,8 @@ def drain() -> None:
         self.engine.opener.revoked()
         self.engine.releases.drop(partitions)
         await worker.dispatcher.drop(partitions, 0)
-        worker.windows.drop(partitions)
+        if worker.windows is not None:
+            worker.windows.drop(partitions)
         for partition in partitions:
             worker.log.homes.pop(partition, None)
         await worker.revoked(partitions)

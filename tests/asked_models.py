@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID, uuid4
 
 from fake_endpoint import FakeEndpoint, Family
@@ -22,7 +23,7 @@ def judge_at(endpoint: FakeEndpoint, family: Family = "chat", **options: object)
     address = f"{endpoint.url}/v1" if family == "chat" else endpoint.url
     chosen = {"model": "a-model", "base_url": address} | options
     text = ",".join(f"{name}={value}" for name, value in chosen.items())
-    kind = "openai" if family == "chat" else "anthropic"
+    kind: Literal["openai", "anthropic"] = "openai" if family == "chat" else "anthropic"
     return model_judge(kind, Options(text, OPTIONS, 0), ENVIRONMENT)
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from math import inf
 
 from cj_stream.domain.batch import NANO, Batch, Progress, Spending
 from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
 from cj_stream.domain.events import Event
+from cj_stream.domain.index_set import IndexSet
 from cj_stream.domain.records import Comparison, ComparisonStatus, Control
 from cj_stream.domain.states import BatchState
+
+
+def _set(indexes: Iterable[int]) -> IndexSet:
+    return IndexSet(sum(1 << index for index in set(indexes)))
 
 
 def recount(batch: Batch) -> Progress:
@@ -21,9 +27,9 @@ def recount(batch: Batch) -> Progress:
     judged = [row.index for row in rows if row.status is ComparisonStatus.JUDGED]
     first = batch.plans[-1].first_index if batch.plans else 0
     return Progress(
-        planned=frozenset(row.index for row in rows if row.status is ComparisonStatus.PLANNED),
-        accepted=frozenset(row.index for row in rows if row.status is ComparisonStatus.ACCEPTED),
-        retry_pool=frozenset(row.index for row in failed if row.attempt < limit),
+        planned=_set(row.index for row in rows if row.status is ComparisonStatus.PLANNED),
+        accepted=_set(row.index for row in rows if row.status is ComparisonStatus.ACCEPTED),
+        retry_pool=_set(row.index for row in failed if row.attempt < limit),
         exhausted=sum(row.attempt >= limit for row in failed),
         judged=len(judged),
         judged_in_iteration=sum(index >= first for index in judged),

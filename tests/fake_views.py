@@ -30,7 +30,7 @@ class FakeViews:
         """Set the answers to a path, query included, as (status, JSON or text)."""
         self._answers[path] = list(answers)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         self.asked.append((request.method, request.raw_path))
         self.headers.append(dict(request.headers))
         self.bodies.append(await request.text())

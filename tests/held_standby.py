@@ -45,9 +45,9 @@ async def _seek_until_something_is_there(consumer: Any) -> None:
                 await _fetched.wait()
 
 
-SeekFirstRecovery.on_recovery_completed = _complete_while_held  # type: ignore[method-assign]
-SeekFirstRecovery.take = _take_when_allowed  # type: ignore[method-assign]
-BarrierConsumer.perform_seek = _seek_until_something_is_there  # type: ignore[method-assign]
+SeekFirstRecovery.on_recovery_completed = _complete_while_held  # type: ignore[assignment]  # of any recovery
+SeekFirstRecovery.take = _take_when_allowed  # type: ignore[assignment]  # of any recovery
+BarrierConsumer.perform_seek = _seek_until_something_is_there  # type: ignore[assignment]  # of any recovery
 
 from cj_stream.app import app  # noqa: E402 (the worker is built with it)
 

@@ -76,7 +76,7 @@ class Ingress:
         )
         answers = Answers(publisher, deliveries, settings.assessment_failed_topic, METRICS)
         forwarder = Forwarder(self.sender, settings.batch_events_topic, settings.accumulate_milliseconds / 1000, EVENTS)
-        self._agents = {
+        self._agents: dict[str, RequestsAgent | CallbacksAgent] = {
             settings.assessment_request_topic: RequestsAgent(settings, forwarder, answers, letters, {}),
             settings.llm_provider_callback_topic: CallbacksAgent(settings.partitions, forwarder, letters, METRICS),
         }
@@ -132,7 +132,7 @@ class _Handled:
 
 def _orphans() -> float:
     METRICS.exposition()  # what was noted is counted when somebody looks
-    return METRICS.callbacks_ignored.labels("orphan")._value.get()
+    return float(METRICS.callbacks_ignored.labels("orphan")._value.get())
 
 
 def _written(record: Produced) -> tuple[object, ...]:

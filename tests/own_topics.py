@@ -32,7 +32,7 @@ async def own_topics(bootstrap: str, folder: Path, **changes: Any) -> AsyncItera
         "batch_monitor_interval_minutes": 1 / 60,
         "data_dir": folder / "worker",
     }
-    topics = {name: f"{prefix}.{Settings.model_fields[name].default}" for name in _TOPIC_SETTINGS}
+    topics: dict[str, Any] = {name: f"{prefix}.{Settings.model_fields[name].default}" for name in _TOPIC_SETTINGS}
     settings = Settings(kafka_bootstrap=bootstrap, app_id=prefix, **topics, **{**defaults, **changes})
     specs = registry(settings)
     await create_topics(settings.kafka, specs, 1)

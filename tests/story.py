@@ -274,16 +274,16 @@ class Story:
 
     def _next(self) -> None:
         dues = [(due.at, batch) for batch in self.batches if (due := next_due(batch, self.opened_at)) is not None]
-        due, batch = min(dues, key=lambda item: item[0], default=(None, None))
-        if self._queue and (due is None or self._queue[0][0] <= due):
+        first = min(dues, key=lambda item: item[0], default=None)
+        if self._queue and (first is None or self._queue[0][0] <= first[0]):
             self.now, _, event, effect = heapq.heappop(self._queue)
             self.deliver(event)
             self._in_hand -= {effect} if effect else set()
         else:
-            assert due is not None, "nothing is under way and nothing falls due"
-            assert batch is not None
-            self.now = max(self.now, due)
-            self.deliver(TimeoutDue(batch_id=batch.batch_id, run=batch.run, due_at=due, opened_at=self.opened_at))
+            assert first is not None, "nothing is under way and nothing falls due"
+            at, batch = first
+            self.now = max(self.now, at)
+            self.deliver(TimeoutDue(batch_id=batch.batch_id, run=batch.run, due_at=at, opened_at=self.opened_at))
 
     def _start_effects(self, judge: Judge, pause: float) -> None:
         for batch in self.batches:

@@ -283,9 +283,10 @@ def _several(kind: Any) -> str:
 
 
 def _range(kind: type, limits: list[Any]) -> str:
-    lowest = [mark.ge for mark in limits if isinstance(mark, Ge)]
-    above = [mark.gt for mark in limits if isinstance(mark, Gt)]
-    most = [mark.le for mark in limits if isinstance(mark, Le) and mark.le < LARGEST]
+    lowest: list[Any] = [mark.ge for mark in limits if isinstance(mark, Ge)]
+    above: list[Any] = [mark.gt for mark in limits if isinstance(mark, Gt)]
+    highest: list[Any] = [mark.le for mark in limits if isinstance(mark, Le)]
+    most = [limit for limit in highest if limit < LARGEST]
     if kind is int:
         lowest += [limit + 1 for limit in above]
         above = []

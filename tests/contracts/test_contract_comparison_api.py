@@ -201,7 +201,7 @@ def test_a_body_that_is_no_json_is_answered_with_500_and_an_empty_object_with_40
 
 
 def test_metadata_that_nests_too_deeply_to_be_echoed_is_refused() -> None:
-    deep = "x"
+    deep: object = "x"
     for _ in range(20):
         deep = {"level": deep}
     assert refusal_answer(refused(changed_sample(FULL, "metadata", deep)))[0] == 400

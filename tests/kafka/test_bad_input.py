@@ -49,10 +49,10 @@ async def test_bad_input_of_every_kind_becomes_a_dead_letter_and_harms_nobody(
             stage.check_outcome(await expected_batch(request, stage.settings, judge_of()))
 
         assert _letters(stage) == sent
-        for letter in stage.mailbox.dead_letters:
-            assert letter.reason
-            assert letter.detail
-            assert letter.is_whole
+        for stored in stage.mailbox.dead_letters:
+            assert stored.reason
+            assert stored.detail
+            assert stored.is_whole
         assert _told(stage) == _to_be_told()
         assert sorted(await stage.fleet.batches()) == [request.batch_id for request in requests]
         expected = float(sent.total())

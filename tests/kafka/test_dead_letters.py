@@ -25,7 +25,7 @@ from cj_stream.operations.settings import Settings
 pytestmark = pytest.mark.kafka
 
 BAD_INPUT = 65
-LIMIT = {"invalid_input_window": 50, "invalid_input_minimum": 10}
+LIMIT: dict[str, Any] = {"invalid_input_window": 50, "invalid_input_minimum": 10}
 
 Command = Callable[..., Result]
 

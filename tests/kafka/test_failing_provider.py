@@ -13,13 +13,18 @@ pytestmark = pytest.mark.kafka
 
 
 def asks_the_ill_model(body: dict[str, Any]) -> bool:
-    return body["llm_config_overrides"].get("model_override") == "ill"
+    return bool(body["llm_config_overrides"].get("model_override") == "ill")
 
 
 async def test_a_model_that_fails_holds_up_no_batch_of_another_and_fails_its_own(
     settings: Settings, tmp_path: Path
 ) -> None:
-    timings = {"comparison_deadline_minutes": 5 / 60, "max_attempts": 1, "breaker_failures": 3, "breaker_seconds": 1}
+    timings: dict[str, Any] = {
+        "comparison_deadline_minutes": 5 / 60,
+        "max_attempts": 1,
+        "breaker_failures": 3,
+        "breaker_seconds": 1,
+    }
     async with staged(settings, tmp_path, submission_workers=4, **timings) as stage:
         stage.provider.refuses = asks_the_ill_model
         await stage.fleet.start()

@@ -84,7 +84,7 @@ async def test_a_flush_lies_in_the_log_as_one_in_order_also_beside_records_that_
             size = random.choice((10, 10, 10, 2_000))
             await sender.send(*at[:1], key=b"alone", value=b"%d alone" % flush, partition=at.partition)
             rows = _rows(flush, counts[flush], size)
-            await sender.flush(*at, rows, on_ack=lambda metadata: offsets.append(metadata.offset))
+            await sender.flush(at.topic, at.partition, rows, on_ack=lambda metadata: offsets.append(metadata.offset))
         assert await sender.settled(30)
         found = await _read(settings, at, FLUSHES + sum(counts.values()))
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from copies import copies_in, damage
@@ -93,7 +94,7 @@ def _damage(stage: Stage, worker: WorkerProcess) -> dict[int, tuple[int, int]]:
 
     Return how many rows each of them lacks, and how many are outdated.
     """
-    lacking = {}
+    lacking: dict[Any, Any] = {}
     for copy in copies_in(worker.data_dir):
         history = _history(stage, copy.partition)
         changed = [key for key in history if key[:1] == KINDS[Comparison] and len(history[key]) > 1]

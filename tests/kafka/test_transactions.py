@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -17,7 +18,7 @@ from cj_stream.operations.settings import Settings
 pytestmark = pytest.mark.kafka
 
 HALF_SECOND = 0.5 / 60
-TIMINGS = {
+TIMINGS: dict[str, Any] = {
     "comparison_deadline_minutes": HALF_SECOND,
     "batch_monitor_interval_minutes": HALF_SECOND,
     "max_attempts": 1,

@@ -59,7 +59,7 @@ def commits(ledger: Ledger, stage: Stage, committed: Committed) -> Iterator[str]
     settings = stage.settings
 
     def is_read(record: Record) -> bool:
-        return record.offset < committed.get(TopicPartition(record.topic, record.partition), 0)
+        return bool(record.offset < committed.get(TopicPartition(record.topic, record.partition), 0))
 
     for key, count in ledger.inputs(is_read).items():
         if ledger.forwarded[key] < count:

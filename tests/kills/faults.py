@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,7 +171,8 @@ class Outage:
     async def happen(self, trial: Trial) -> None:
         kafka, start = trial.kafka, time.monotonic()
         before = {worker: _effort(worker) for worker in trial.supervised}
-        await asyncio.to_thread({"stop": kafka.stop, "kill": kafka.kill, "pause": kafka.pause}[self.how])
+        ways: dict[str, Callable[[], object]] = {"stop": kafka.stop, "kill": kafka.kill, "pause": kafka.pause}
+        await asyncio.to_thread(ways[self.how])
         trial.history.note("broker away", how=self.how)
         try:
             await trial.until(lambda: _nobody_ready(trial), "no worker says that it is ready")

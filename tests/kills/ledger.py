@@ -171,7 +171,7 @@ class Ledger:
                 partition.events.append((record.offset, record.timestamp / 1000, event))
                 self._note(partition, record, event)
 
-    def _note(self, partition: Partition, record: Record, event: Event) -> None:
+    def _note(self, partition: Partition, record: Record, event: Event | PartitionOpened) -> None:
         match event:
             case PartitionOpened():
                 partition.opened.append(record.offset)

@@ -34,7 +34,7 @@ def _commit_without_waiting() -> None:
     settled = Sender.settled
 
     async def committed(self: Any, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        Sender.settled = _at_once
+        Sender.settled = _at_once  # type: ignore[assignment]  # whatever it is asked
         try:
             return await commit(self, offsets, start_new_transaction)
         finally:
@@ -76,7 +76,7 @@ def _keep_the_clean_mark() -> None:
 
 
 def _trust_the_local_store() -> None:
-    LocalStore._empty = lambda _: None
+    LocalStore._empty = lambda self: None  # noqa: ARG005 - the name is the signature
 
 
 def _start_before_the_marker_is_read() -> None:
@@ -92,7 +92,7 @@ def _start_before_the_marker_is_read() -> None:
         for partition in partitions:
             apps[0].released(partition, 0, list(apps[0].service.log._home(partition).subjects()))
 
-    App.__init__ = built
+    App.__init__ = built  # type: ignore[assignment]  # for the app of one service
     Opener.assigned = started
 
 

@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
+
+from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 
 from cj_stream.agents import callbacks, requests
 from cj_stream.agents.callbacks import CallbacksAgent
@@ -34,7 +36,6 @@ from cj_stream.engine.log import Log
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.changelog_runs import RunRecovery
 from cj_stream.engine.overrides.consumer import BarrierConsumer, FencedConsumerThread
-from cj_stream.engine.overrides.drain import FaustConsumer
 from cj_stream.engine.overrides.producer import IdempotentProducer
 from cj_stream.engine.overrides.recovery import SeekFirstRecovery
 from cj_stream.engine.overrides.table import Table
@@ -171,7 +172,7 @@ _write = Table.write
 
 async def _write_and_pass(self: Table, sender: Sender, partition: int, puts: Any) -> None:
     if _is_due("put"):
-        await _write(self, _NothingSent(), partition, puts)
+        await _write(self, cast("Sender", _NothingSent()), partition, puts)
     if len(puts) > 1 and _is_due("torn"):
         await _write(self, sender, partition, puts[:-1])
         await sender.settled(10)
@@ -306,13 +307,13 @@ def arm() -> None:
     computing.SMALL_ESSAYS = SMALL_ESSAYS
     RunRecovery.most_at_once = SMALL_RUN
     IdempotentProducer.send = _send_or_hold
-    IdempotentProducer.append = _append_or_hold
+    IdempotentProducer.append = _append_or_hold  # type: ignore[assignment]  # hands on whatever it is given
     Log.handle = _handle_and_flush
     for module in (requests, callbacks, engine_log):
-        module.in_portions = _in_portions_and_pass
+        module.in_portions = _in_portions_and_pass  # type: ignore[attr-defined]  # where each has imported it
     Table.write = _write_and_pass
     ProviderClient.submit = _submit_and_pass
-    Reports.send = _report_and_pass
+    Reports.send = _report_and_pass  # type: ignore[assignment]  # for the events of this service
     LocalStore._empty = _empty_or_half
     for agent in (RequestsAgent, CallbacksAgent, Log):
         _handle_or_hold(agent)

@@ -253,11 +253,11 @@ def regress(old: Row, new: Row, same_event: bool, torn: bool) -> str | None:
     Who is cut off between the rows of an event may leave its control row behind those of the successor, to whom the
     event was a repeat. A batch's last activity is not promised then, see ``docs/guarantees.md``.
     """
-    compared = isinstance(old, Comparison) and isinstance(new, Comparison)
-    if compared and (old.status is ComparisonStatus.JUDGED or (not same_event and _standing(new) <= _standing(old))):
-        return f"{old} became {new}"
-    if compared and new.attempt > old.attempt + 1:
-        return f"an attempt was skipped: {old} {new}"
+    if isinstance(old, Comparison) and isinstance(new, Comparison):
+        if old.status is ComparisonStatus.JUDGED or (not same_event and _standing(new) <= _standing(old)):
+            return f"{old} became {new}"
+        if new.attempt > old.attempt + 1:
+            return f"an attempt was skipped: {old} {new}"
     if isinstance(old, Control) and isinstance(new, Control):
         if old.state in TERMINAL and new.state is not old.state:
             return f"{old.state} became {new.state}"
@@ -280,7 +280,7 @@ def request_tag(batch_id: str, correlation_id: str) -> str:
     return f"request {batch_id} {correlation_id}"
 
 
-def events_of(record: Record) -> list[Event]:
+def events_of(record: Record) -> list[Event | PartitionOpened]:
     """Return the events in a record of the events topic; none if it is no message of events."""
     try:
         return [decode_event(data) for data in decode_message(record.value or b"")]

@@ -81,19 +81,21 @@ class ClockLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return False
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # of any callback: a type variable tuple says no more
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # as above
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # as above
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._clock.now + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # as above
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -172,7 +174,7 @@ class Scheduler:
         self.steps = 0
         self.stepping: Any = None
         self._loops: list[ClockLoop] = []
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = itertools.count()
 
     def add(self, loop: ClockLoop) -> None:
@@ -184,7 +186,7 @@ class Scheduler:
         loop.stopped = True
         self._loops = [other for other in self._loops if other is not loop]
 
-    def after(self, delay: float, action: Callable[..., None], *args: Any) -> None:
+    def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
         """Have ``action`` happen outside all processes."""
         heapq.heappush(self._events, (self.clock.now + delay, next(self._order), action, args))
 

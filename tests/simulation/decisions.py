@@ -51,7 +51,7 @@ class Answer(NamedTuple):
     """Names an attempt: what an event tells something of."""
 
     key: Key
-    index: int
+    comparison: int
     attempt: int
 
 
@@ -89,7 +89,7 @@ class Decisions:
         answer = self.answer(event)
         if answer is None or before is None or before.finished or after is None:
             return
-        old, new = before.comparisons[answer.index], after.comparisons[answer.index]
+        old, new = before.comparisons[answer.comparison], after.comparisons[answer.comparison]
         if isinstance(event, VerdictReceived) or (isinstance(event, CallbackReceived) and event.winner):
             if new.status is not ComparisonStatus.JUDGED:
                 yield VERDICTS_COUNT, f"{new}"

@@ -142,11 +142,11 @@ def _check_outcomes(world: World, owed: Owed) -> None:
         # Who asks twice is answered twice, if meanwhile another request for the batch id was heard.
         if not answers or not (known or world.upstream.sent[request.correlation_id] > 1):
             world.history.violated(ONE_OUTCOME, f"{request.batch_id} {request.correlation_id}: {answers}")
-        events = set().union(*answers.values())
+        heard: set[str] = set().union(*answers.values())
         expected = owed.get(str(request.correlation_id), set()) - owed.get(REFUSED, set())
-        as_owed = events <= expected if _may_differ(world) else events == expected
+        as_owed = heard <= expected if _may_differ(world) else heard == expected
         if request.essays and not as_owed:
-            world.history.violated(ONE_OUTCOME, f"{request.correlation_id}: told {events}, owed {expected}")
+            world.history.violated(ONE_OUTCOME, f"{request.correlation_id}: told {heard}, owed {expected}")
 
 
 def _check_batch(world: World, batch: Batch, shadow: Batch) -> None:

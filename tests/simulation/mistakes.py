@@ -17,9 +17,10 @@ from simulation.disk import Disk
 from simulation.faust_model import _KafkaConsumer
 from simulation.world import World, owner
 
-from cj_stream.domain import comparisons, decider
+from cj_stream.domain import comparisons
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.deadlines import Deadline, DeadlineKind
+from cj_stream.domain.decisions import advance
 from cj_stream.domain.draft import Change, Draft, RunChange
 from cj_stream.domain.events import (
     Event,
@@ -79,7 +80,7 @@ def first_of_its_partition(*, partition: int, offset: int, at: float) -> Origin:
     return Origin(partition=partition, offset=offset and 0, at=at)
 
 
-_advance = decider.advance
+_advance = advance
 
 
 def only_if_changed(draft: Draft) -> None:
@@ -128,7 +129,7 @@ def begun_is_handled(self: Reading, tp: TP) -> deque[Any]:
 _hold = Releases.hold
 
 
-def release_at_once(self: Releases, partition: int, offset: int, batches: Iterable[Batch]) -> None:
+def release_at_once(self: Releases[Batch], partition: int, offset: int, batches: Iterable[Batch]) -> None:
     _hold(self, partition, offset, batches)
     self.committed({partition: offset + 1})
 
@@ -212,7 +213,7 @@ def _promise_forgotten(_self: Sender, _what: str) -> asyncio.Future[Any]:
 _start = Forwarder._start
 
 
-def start_without_promise(self: Forwarder, partition: int) -> Any:
+def start_without_promise(self: Forwarder[Event], partition: int) -> Any:
     with patch.object(Sender, "promise", _promise_forgotten):
         return _start(self, partition)
 
@@ -220,11 +221,13 @@ def start_without_promise(self: Forwarder, partition: int) -> Any:
 _committed = Dispatcher.committed
 
 
-def kept_in_hand(self: Dispatcher, partition: int, _position: int, batches: Iterable[Batch]) -> None:
+def kept_in_hand(self: Dispatcher[Batch, Any, Event], partition: int, _position: int, batches: Iterable[Batch]) -> None:
     _committed(self, partition, 0, batches)
 
 
-def nothing_in_hand(self: Dispatcher, partition: int, position: int, batches: Iterable[Batch]) -> None:
+def nothing_in_hand(
+    self: Dispatcher[Batch, Any, Event], partition: int, position: int, batches: Iterable[Batch]
+) -> None:
     """Each commit forgets what is under way."""
     for job in [job for job in self._in_hand if not job.task]:
         self._in_hand.let_go(job)
@@ -287,7 +290,7 @@ async def give_up_at_once(self: Effects, effect: Publish, batch: Batch, partitio
 _publish = Effects._publish
 
 
-def all_submissions(self: Dispatcher, _pool: object, batch: Batch) -> list[Submit]:
+def all_submissions(self: Dispatcher[Batch, Any, Event], _pool: object, batch: Batch) -> list[Submit]:
     submits = [effect for effect in todo(batch) if isinstance(effect, Submit)]
     return [effect for effect in submits if effect not in self._in_hand.of(batch.key)]
 

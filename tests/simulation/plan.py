@@ -159,11 +159,11 @@ class Plan:
             outcome = self.settings.assessment_completed_topic
             self.targeted_faults.append(Targeted(outcome, chance.randint(1, 2), steps, "kill"))
         for _ in range(chance.randint(0, 3)):
-            at = chance.random() * 20
+            moment = chance.random() * 20
             if self.manners.loses and chance.random() < 0.3:
-                at += self.settings.comparison_deadline_minutes * 60  # when attempts are overdue
-            self.timed_faults.append((at, chance.choice(kinds)))
-            self.busy_until = max(self.busy_until, at + 1)
+                moment += self.settings.comparison_deadline_minutes * 60  # when attempts are overdue
+            self.timed_faults.append((moment, chance.choice(kinds)))
+            self.busy_until = max(self.busy_until, moment + 1)
 
     def _draw_unreported_submission(self, chance: random.Random) -> None:
         """Kill between a submission and the report of it: what makes the next owner submit again."""

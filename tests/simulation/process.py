@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
 from simulation.broker import Broker, Record, SimProducer
@@ -46,7 +46,8 @@ class Process:
         self.node = node
         self.broker = world.broker
         self.heartbeat = world.settings.heartbeat_seconds
-        self.loop = ClockLoop(world.scheduler.clock, self._unexpected)
+        # It has what the service calls, and of the rest of a loop nothing.
+        self.loop = ClockLoop(world.scheduler.clock, self._unexpected)  # type: ignore[abstract]
         self.loop.owner = self
         self.producer = SimProducer(world.scheduler, world.broker, self.loop, world.plan.slowest_append)
         self.consumer = SimConsumer(self)
@@ -59,7 +60,7 @@ class Process:
         self._fetching = self._fetching_changelogs = False
         self._streams: dict[str, Stream] = {}
         self.worker: Worker = world.build(self)
-        self.app: SimApp = self.worker.engine.faust  # type: ignore[assignment]
+        self.app: SimApp = self.worker.engine.faust
         self.consumer.app = self.app
         self.recovery = SimRecovery(self.app)
         self.producer.cause = lambda partition: self.app.table.causes[partition].popleft()
@@ -239,7 +240,7 @@ class Process:
         """Cut what one fetch brought into runs: of one record, of a few, or of all there is."""
         while records:
             length = min(self.world.chance.choice((1, 3, len(records))), len(records))
-            yield Run.of(records[:length])
+            yield Run.of(cast("list[Any]", records[:length]))
             records = records[length:]
 
     def fetch_changelogs_soon(self, slowest: float = SLOWEST_STANDBY) -> None:

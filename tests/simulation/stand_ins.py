@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -126,7 +126,7 @@ async def _no_limits(*_: Any) -> dict[str, int]:
     return {}
 
 
-def _logged(_logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
+def _logged(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     loop = asyncio._get_running_loop()
     who = loop.owner.name if loop is not None else "-"  # type: ignore[attr-defined]
     what = event.pop("event")

@@ -155,10 +155,12 @@ class World:
         since = self.scheduler.clock.now - START
         for outage in self.plan.topic_outages:
             if topic == outage.topic and outage.at <= since < outage.at + outage.seconds:
-                return outage.error()
+                error: Exception = outage.error()
+                return error
         limit = self.plan.result_limit
         if topic == self.settings.assessment_result_topic and limit is not None and len(value or b"") > limit:
-            return MessageSizeTooLargeError()
+            too_large: Exception = MessageSizeTooLargeError()
+            return too_large
         return None
 
     def _appended(self, record: Record) -> None:

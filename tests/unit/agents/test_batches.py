@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fake_producer import FakeProducer
@@ -33,7 +33,7 @@ from cj_stream.engine.log import Log
 from cj_stream.engine.messages import PartitionOpened, encode_message
 from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.inputs import AppliedUpTo
-from cj_stream.engine.overrides.table import Put
+from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.engine.rows import HEARTBEAT_KEY, row_position
 from cj_stream.engine.runs import Record, Run
@@ -57,7 +57,7 @@ class Owner:
         self.opener = Opener(sender, "events", lambda: START)
         self.opener._nonces[PARTITION] = "ours"
         self.table: Any = table
-        self.rows = BatchRows(self.table)
+        self.rows = BatchRows(cast("Table", table))
         engine: Any = SimpleNamespace(
             fence=SimpleNamespace(check=lambda: None),
             opener=self.opener,
@@ -80,11 +80,11 @@ class Owner:
         """Take over a log that was made anew, and is read from there on."""
         await self.table.write(None, PARTITION, [self.rows.positions.anew(PARTITION, offset)])
 
-    async def read(self, offset: int, *events: Event) -> list[Batch]:
+    async def read(self, offset: int, *events: Event | PartitionOpened) -> list[Batch]:
         """Handle a message; return the batches that its commit will release."""
         return await self.read_run({offset: events})
 
-    async def read_run(self, messages: Mapping[int, Sequence[Event]]) -> list[Batch]:
+    async def read_run(self, messages: Mapping[int, Sequence[Event | PartitionOpened]]) -> list[Batch]:
         """Handle messages, by their offsets, as one run; return the batches that its commit will release."""
         records = [
             Record(

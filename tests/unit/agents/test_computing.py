@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ async def test_pairs_and_scores_are_the_same_wherever_they_are_computed(computin
 
 
 async def test_what_is_asked_for_at_the_same_time_is_answered_each_with_its_own(computing: Computing) -> None:
-    asked = [computing.run(LARGE, lambda text=text: text, str.upper) for text in ("a", "b", "c")]
+    asked = [computing.run(LARGE, partial(str, text), str.upper) for text in ("a", "b", "c")]
     assert await asyncio.gather(*asked) == ["A", "B", "C"]
 
 

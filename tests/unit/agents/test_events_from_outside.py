@@ -180,7 +180,7 @@ async def test_valid_input_counts_against_a_flood_of_bad_input(name: str, monkey
         raise AssertionError(why)
 
     monkeypatch.setattr(invalid_share, "end_for_bad_input", end)
-    limits = {"invalid_input_share": 0.5, "invalid_input_window": 100, "invalid_input_minimum": 5}
+    limits: dict[str, Any] = {"invalid_input_share": 0.5, "invalid_input_window": 100, "invalid_input_minimum": 5}
     ingress = Ingress(Settings(**limits, accumulate_milliseconds=1e-6))
     requests, callbacks = ingress.settings.assessment_request_topic, ingress.settings.llm_provider_callback_topic
     topic = requests if name == "request_current.json" else callbacks

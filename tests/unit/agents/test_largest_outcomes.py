@@ -43,7 +43,7 @@ def test_no_outcome_is_larger_than_what_was_asked_for_before(essays: int) -> Non
     asked_for = requested(essays)
     story.tell(asked_for)
     batch = story.play(judges)
-    largest = {outcome.topic_kind: len(outcome.value) for outcome in largest_outcomes(asked_for)}
+    largest: dict[str, int] = {outcome.topic_kind: len(outcome.value) for outcome in largest_outcomes(asked_for)}
     for kind in (OutcomeKind.COMPLETED, OutcomeKind.RESULT):
         _, event = outcome_message(batch, Outcome(kind, asked_for.correlation_id), SETTINGS, f"{batch.batch_id}-1")
         assert len(event.value) <= largest[kind]

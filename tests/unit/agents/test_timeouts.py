@@ -16,6 +16,7 @@ from cj_stream.domain.deadlines import next_due
 from cj_stream.domain.draft import Change
 from cj_stream.domain.events import (
     Action,
+    Event,
     OperatorCommand,
     TimeoutDue,
 )
@@ -72,7 +73,7 @@ class Timer:
         return list(self.sent)
 
 
-class _Forwarder(Forwarder):
+class _Forwarder(Forwarder[Event]):
     def __init__(self, sent: list[TimeoutDue]) -> None:
         self._sent = sent
 

@@ -8,9 +8,9 @@ from aiokafka import ConsumerRecord
 from command_runs import run_command
 from fake_views import detail, result
 
+import cj_stream
 from cj_stream.cli.batches.ended import Ended
 from cj_stream.cli.batches.new_request import EssayText
-from cj_stream.cli.local import demo_batches as module
 from cj_stream.cli.local.demo_batches import DemoBatch, Scale, demo_batches, find_examples
 from cj_stream.cli.local.demo_outcomes import read_outcomes
 from cj_stream.engine import clients
@@ -59,7 +59,7 @@ def test_what_a_command_writes_is_the_users_own() -> None:
 
 
 def test_outside_a_clone_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module.cj_stream, "__file__", str(tmp_path / "site-packages" / "cj_stream" / "__init__.py"))
+    monkeypatch.setattr(cj_stream, "__file__", str(tmp_path / "site-packages" / "cj_stream" / "__init__.py"))
     with pytest.raises(ValueError, match="in a clone of the repository"):
         find_examples()
 

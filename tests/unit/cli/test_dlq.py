@@ -31,7 +31,7 @@ def kept(
     return KeptLetter(5, MOMENT, read_dead_letter(*written))
 
 
-UNREADABLE = KeptLetter(6, MOMENT, None, "headers.reason: Field required")
+UNREADABLE: KeptLetter[StoredDeadLetter] = KeptLetter(6, MOMENT, None, "headers.reason: Field required")
 
 
 def printed(letter: KeptLetter[StoredDeadLetter], shown: int = 2_000) -> str:

@@ -161,7 +161,7 @@ def test_submit_and_wait_shows_the_ranking_and_succeeds_only_with_one(
 def known_as(views: FakeViews, request: AssessmentRequest, **changes: object) -> None:
     """Have the views know the batch of ``request``."""
     event = requested(request)
-    known = {"correlation_id": event.correlation_id, "processing_metadata": {"digest": event.digest}}
+    known: dict[str, Any] = {"correlation_id": event.correlation_id, "processing_metadata": {"digest": event.digest}}
     views.answer("/batches/b1", (200, detail(**(known | changes))))
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from cj_stream.devkit import endings
 from cj_stream.devkit.endings import full_disk, named, reason, reason_of_kafka
 
 TRACEBACK = """Traceback (most recent call last):
@@ -67,5 +67,5 @@ def test_the_reason_of_kafka_is_its_last_error() -> None:
 
 def test_a_full_disk_is_told_since_nothing_can_be_logged_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert full_disk(tmp_path) is None
-    monkeypatch.setattr(endings.shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
     assert full_disk(tmp_path) == f"the disk of {tmp_path} is full"

@@ -19,7 +19,8 @@ ELSEWHERE = {BatchRequested, CallbackReceived}
 
 
 def subclasses(kind: type) -> set[type]:
-    return {found for child in kind.__subclasses__() for found in ({child} | subclasses(child))}
+    children: list[type] = kind.__subclasses__()
+    return {found for child in children for found in ({child} | subclasses(child))}
 
 
 def test_every_event_that_can_be_in_the_log_has_a_handler() -> None:

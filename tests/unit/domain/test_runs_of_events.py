@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from hypothesis import given, note, settings
@@ -31,8 +32,14 @@ def some_events(story: Story, random: Random) -> list[Event]:
     found: list[Event] = []
     for _ in range(random.randrange(1, 60)):
         index = random.randrange(total[BATCH])
-        kind = random.choice([story.acceptance, story.verdict, story.verdict, story.error, story.refusal])
-        found.append(kind(index))
+        kinds: list[Callable[[int], Event]] = [
+            story.acceptance,
+            story.verdict,
+            story.verdict,
+            story.error,
+            story.refusal,
+        ]
+        found.append(random.choice(kinds)(index))
         if random.random() < 0.3:
             found.append(replace(story.acceptance(random.randrange(total[OTHER])), batch_id=OTHER))
         if random.random() < 0.05:

@@ -29,12 +29,13 @@ class Committing:
         self.released: list[dict[int, int]] = []
         self.accepted = True
         self.app: Any = build_worker(Settings()).faust
-        self.app.engine = SimpleNamespace(
+        engine: Any = SimpleNamespace(
             sender=self.sender,
             fence=self.fence,
             events_topic=EVENTS.topic,
             releases=SimpleNamespace(committed=self.released.append),
         )
+        self.app.engine = engine
         self.consumer: Any = self.app.transport.create_consumer(
             callback=lambda _: None, on_partitions_revoked=None, on_partitions_assigned=None
         )

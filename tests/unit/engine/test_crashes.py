@@ -9,7 +9,6 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 from faust.exceptions import ImproperlyConfigured
 
-from cj_stream.engine import process
 from cj_stream.engine.overrides.crashes import end_for
 from cj_stream.engine.process import EXIT_CODE, NOT_CONFIGURED
 from cj_stream.operations.settings import NAMES
@@ -24,7 +23,7 @@ def _ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def end(code: int) -> None:
         raise Ended(code)
 
-    monkeypatch.setattr(process.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
 
 
 def wrapped(error: Exception) -> Exception:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -61,7 +62,7 @@ class Drain:
         self.got: list[Any] = []
         self.fetches: list[dict[TP, list[Any]]] = []
         self.asked: list[float] = []
-        self.at_fetch = lambda: None
+        self.at_fetch: Callable[[], object] = lambda: None
         self.nothing_left = asyncio.Event()
         app.engine = cast("Any", SimpleNamespace(guard=SimpleNamespace(unmarked=dict)))
         self.consumer: Any = app.transport.create_consumer(

@@ -46,7 +46,9 @@ class Broker:
             return request
         wanted = [TopicPartition(topic, part[0]) for topic, parts in request.topics for part in parts]
         self.asked.append(set(wanted))
-        topics = [(at.topic, [(at.partition, self.errors.get(at, 0), 3, 3, [], self.log.get(at))]) for at in wanted]
+        topics: list[Any] = [
+            (at.topic, [(at.partition, self.errors.get(at, 0), 3, 3, [], self.log.get(at))]) for at in wanted
+        ]
         return SimpleNamespace(topics=topics)
 
     async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
@@ -213,7 +215,7 @@ async def test_an_error_that_the_broker_keeps_answering_makes_the_partition_stan
     await guarded.fetch()
     assert guarded.broker.asked[-1] == {SECOND, CHANGELOG}, "it would be asked for again at once, without end"
     later = time.monotonic() + fetch_guard.REFUSED_SECONDS + 1
-    monkeypatch.setattr(fetch_guard.time, "monotonic", lambda: later)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     await guarded.fetch()
     assert "the broker answers" in guarded.guard.standing()[FIRST].why
 

@@ -207,7 +207,7 @@ async def test_a_flush_fails_when_one_of_its_batches_is_refused() -> None:
 
 def test_a_record_that_is_larger_than_a_batch_is_in_one_alone() -> None:
     kafka = AioKafka()
-    large = (b"large", b"v" * 3 * BATCH_BYTES, [])
+    large: Any = (b"large", b"v" * 3 * BATCH_BYTES, [])
     batches = list(record_batches(kafka, [*rows(2), large, *rows(1)]))
     assert [batch.record_count() for batch in batches] == [2, 1, 1]
     assert batches[1].size() > 3 * BATCH_BYTES

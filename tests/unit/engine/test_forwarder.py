@@ -8,7 +8,7 @@ from fake_producer import FakeProducer, no_exit
 from until import until
 
 from cj_stream.contracts.event_log import EVENTS
-from cj_stream.domain.events import OutcomePublished, VerdictReceived
+from cj_stream.domain.events import Event, OutcomePublished, VerdictReceived
 from cj_stream.engine import forwarder as gathering
 from cj_stream.engine.forwarder import EventTooLargeError, Forwarder
 from cj_stream.engine.limits import (
@@ -35,7 +35,7 @@ def judged(size: int) -> VerdictReceived:
     return VerdictReceived(batch_id="b", run=1, index=0, attempt=1, winner="A", justification="x" * size)
 
 
-def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder:
+def forwarder(sender: Sender, accumulate: float = SOON) -> Forwarder[Event]:
     return Forwarder(sender, "events", accumulate, EVENTS)
 
 
@@ -211,7 +211,7 @@ async def test_a_message_that_waits_for_room_in_the_producer_is_not_overtaken(pr
             await room.wait()
         return await send(*args, **kwargs)
 
-    sender.send = first_waits  # type: ignore[method-assign]
+    sender.send = first_waits
     forwards = forwarder(sender)
     forwards.forward(3, told(0))
     await until(lambda: not forwards._gathering)

@@ -67,7 +67,7 @@ class Accounts(Rules[Account, Paid | Closed, str]):
 
 
 RULES = Accounts()
-CODEC = EventCodec(RULES.events)
+CODEC: EventCodec[Any] = EventCodec(RULES.events)
 
 
 class Owner:
@@ -179,12 +179,14 @@ async def test_what_cannot_be_decided_or_read_fails_alone(owner: Owner) -> None:
 async def test_a_key_whose_event_cannot_be_decided_does_nothing_before_the_next_one(owner: Owner) -> None:
     work, deadlines = KeyedWork(RULES, 1), KeyedDeadlines(RULES)
     (item,) = await owner.read((5, OPENED), (6, message(Paid("a", 100))))
+    assert work.pool is not None
     assert list(work.pool.todo(item)) == ["tell a"]
     (item,) = await owner.read((7, message(Paid("a", -1))))
     assert item == Item("a", Account(100), stopped=True)
     assert work.is_done(item)
     assert deadlines.next_due(item, START) is None
     (item,) = await owner.read((8, message(Paid("a", -1), Paid("a", 1))))
+    assert work.pool is not None
     assert list(work.pool.todo(item)) == ["tell a"]
     assert deadlines.next_due(item, START) == START + 60
 

@@ -110,7 +110,7 @@ def test_an_app_is_complete_when_it_is_built(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("COUNTING_PARTITIONS", "5")
     monkeypatch.setenv("CJ_PARTITIONS", "7")
     settings = CountingSettings()
-    app = App(settings, KEYED, EventCodec(Counting.events), lambda engine: Counters(settings, engine))
+    app: App[Any, Any] = App(settings, KEYED, EventCodec(Counting.events), lambda engine: Counters(settings, engine))
     topics = {spec.name: spec.partitions for spec in app.service.topics if not spec.external}
     assert topics == {"counting.events": 5, "counting-state-changelog": 5, "counting.dead-letters": 1}
     assert app.service.own_input.topics == ("input", "counting.events")

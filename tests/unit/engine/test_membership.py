@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +19,7 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from cj_stream.engine import fence, process
+from cj_stream.engine import process
 from cj_stream.engine.fence import Fence
 from cj_stream.engine.overrides.consumer import FencedConsumerThread
 from cj_stream.engine.overrides.membership import FENCED_INSTANCE_ID, GROUP_MAX_SIZE_REACHED, MembershipWatch
@@ -38,7 +40,7 @@ def _ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def end(code: int) -> None:
         raise Ended(code)
 
-    monkeypatch.setattr(process.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
 
 
 class Coordinator:
@@ -52,7 +54,7 @@ class Coordinator:
         self.watch = MembershipWatch(self._send, self.fence, "worker-1", "the-group", NAMES)
 
     def time(self) -> Any:
-        return patch.object(fence.time, "clock_gettime", lambda _: self.clock)
+        return patch.object(time, "clock_gettime", lambda _: self.clock)
 
     async def _send(self, _request: Any) -> Any:
         self.clock += 3600.0

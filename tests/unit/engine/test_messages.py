@@ -53,7 +53,7 @@ SCORES = Scores(
     wins=(1.0, 0.0),
     components=1,
 )
-EVERY_KIND: list[Event] = [
+EVERY_KIND: list[Event | PartitionOpened] = [
     BatchRequested(
         batch_id="b",
         correlation_id="c",

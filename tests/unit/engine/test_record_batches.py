@@ -61,7 +61,7 @@ def read_on(data: bytes, base_of: dict[int, int], end: int, *, room: int = ROOM)
         behind = position
         memory = MemoryRecords(found.records)
         while memory.has_next():
-            behind = memory.next_batch().next_offset  # type: ignore[union-attr]
+            behind = memory.next_batch().next_offset
         if behind == position:
             break
         position = behind
@@ -277,7 +277,7 @@ def test_what_lies_beyond_what_is_unpacked_of_a_batch_is_one_record_that_says_so
     (_, why) = headers_of(found.records, 1)
     assert "up to offset 2" in why
     assert str(5 * MEGABYTE)[:3] in why
-    assert MemoryRecords(found.records).next_batch().next_offset == 3  # type: ignore[union-attr]
+    assert MemoryRecords(found.records).next_batch().next_offset == 3
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, 3, ZSTD])
@@ -307,7 +307,7 @@ def test_a_record_stands_in_for_a_batch_that_an_operator_gives_up() -> None:
     found = stand_in(6, 12, "its checksum is wrong", b"raw bytes")
     assert entries(found) == [(6, None, b"raw bytes")]
     assert headers_of(found, 0) == (NOT_READ, "its checksum is wrong")
-    assert MemoryRecords(found).next_batch().next_offset == 12  # type: ignore[union-attr]
+    assert MemoryRecords(found).next_batch().next_offset == 12
 
 
 def headers_of(records: bytes, number: int) -> tuple[str, str]:

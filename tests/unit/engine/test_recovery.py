@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,7 +29,8 @@ class FakeCopy:
         self.asked: list[str] = []
         self.found: dict[bytes, bytes] = {}
         self.applied: list[list[int]] = []
-        self.at_run = self.at_sum = lambda: None
+        self.at_run: Callable[[], object] = lambda: None
+        self.at_sum: Callable[[], object] = lambda: None
 
     def apply_run(self, tp: TP, records: Sequence[Any]) -> None:
         assert tp.topic == CHANGELOG.topic
@@ -62,7 +63,7 @@ class Recovered:
         self.steps: list[str] = []
         self.resumed: list[set[TP]] = []
         self.assigned: list[set[int]] = []
-        self.at_seek = lambda: None
+        self.at_seek: Callable[[], object] = lambda: None
         self.begins: list[set[int]] = []
         app: Any = built.faust
         consumer = SimpleNamespace(

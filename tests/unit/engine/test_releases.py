@@ -23,12 +23,12 @@ def released() -> Released:
 
 
 @pytest.fixture
-def releases(released: Released) -> Releases:
+def releases(released: Released) -> Releases[Batch]:
     return Releases(lambda partition, position, batches: released.append((partition, position, batches)))
 
 
 def test_a_batch_is_held_until_the_offset_that_changed_it_is_committed(
-    story: Story, releases: Releases, released: Released
+    story: Story, releases: Releases[Batch], released: Released
 ) -> None:
     releases.hold(0, 7, [story.batch])
     assert released == []
@@ -39,7 +39,7 @@ def test_a_batch_is_held_until_the_offset_that_changed_it_is_committed(
 
 
 def test_a_commit_releases_every_batch_as_it_was_last_before_it(
-    story: Story, releases: Releases, released: Released
+    story: Story, releases: Releases[Batch], released: Released
 ) -> None:
     first = story.batch
     story.tell(story.acceptance(0))
@@ -57,7 +57,7 @@ def test_a_commit_releases_every_batch_as_it_was_last_before_it(
     assert released[1:] == [(0, 8, [third])]
 
 
-def test_nothing_is_released_twice(story: Story, releases: Releases, released: Released) -> None:
+def test_nothing_is_released_twice(story: Story, releases: Releases[Batch], released: Released) -> None:
     releases.hold(0, 7, [story.batch])
     releases.committed({0: 8})
     releases.committed({0: 9})
@@ -65,7 +65,7 @@ def test_nothing_is_released_twice(story: Story, releases: Releases, released: R
 
 
 def test_the_offsets_of_partitions_have_nothing_to_do_with_each_other(
-    story: Story, releases: Releases, released: Released
+    story: Story, releases: Releases[Batch], released: Released
 ) -> None:
     releases.hold(0, 7, [story.batch])
     releases.hold(1, 2, [story.batch])
@@ -75,7 +75,9 @@ def test_the_offsets_of_partitions_have_nothing_to_do_with_each_other(
     assert released[1:] == [(0, 8, [story.batch]), (1, 101, [])]
 
 
-def test_runs_of_one_batch_are_released_side_by_side(story: Story, releases: Releases, released: Released) -> None:
+def test_runs_of_one_batch_are_released_side_by_side(
+    story: Story, releases: Releases[Batch], released: Released
+) -> None:
     run_1 = story.batch
     run_2 = Batch(roster=replace(run_1.roster, run=2), control=run_1.control)
     releases.hold(0, 1, [run_1])
@@ -84,7 +86,9 @@ def test_runs_of_one_batch_are_released_side_by_side(story: Story, releases: Rel
     assert [batch.run for batch in released[0][2]] == [1, 2]
 
 
-def test_what_is_held_for_a_lost_partition_is_forgotten(story: Story, releases: Releases, released: Released) -> None:
+def test_what_is_held_for_a_lost_partition_is_forgotten(
+    story: Story, releases: Releases[Batch], released: Released
+) -> None:
     releases.hold(0, 7, [story.batch])
     releases.hold(1, 7, [story.batch])
     releases.drop([0, 5])

@@ -159,7 +159,7 @@ async def test_a_topic_that_acknowledges_nothing_for_long_is_named_until_it_does
     conditions = producer.conditions
     await sender.send("the log", key=None, value=b"1")
     sender.look(conditions)
-    assert conditions.current == ()
+    assert not conditions.current
     monkeypatch.setattr(sender_module, "LATE_SECONDS", -1.0)
     sender.look(conditions)
     (condition,) = conditions.current

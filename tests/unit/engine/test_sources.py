@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def other_faust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the file with Faust's consumer, which is looked at instead."""
-    real = sources.find_spec
+    real = find_spec
 
     def find(module: str) -> object:
         return SimpleNamespace(origin=str(copy)) if module == "faust.transport.consumer" else real(module)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
+from cj_stream.engine.opening import Opener
 from cj_stream.engine.overrides.lag import Read
 from cj_stream.engine.windows import AT_ONCE, Due, Windows
 
@@ -30,15 +31,15 @@ class Timer:
         self.told: list[Due[bool]] = []
         self.counts: list[int] = []
         self.read = Read(everything=True)
-        self.opener = SimpleNamespace(opened_at={PARTITION: OPENED_AT})
+        self.opener: Any = SimpleNamespace(opened_at={PARTITION: OPENED_AT})
         forwarder: Any = SimpleNamespace(deliver=self._deliver)
         self.windows: Windows[Task, bool, str] = Windows(
             10,
             self,
-            self.opener,
+            cast("Opener", self.opener),
             forwarder,
             self._read,
-            self.counts.append,  # type: ignore[arg-type]  # a stand-in
+            self.counts.append,
         )
 
     def next_due(self, subject: Task, _opened_at: float) -> float | None:
@@ -99,7 +100,12 @@ async def test_a_subject_that_moved_meanwhile_is_left_alone(timer: Timer) -> Non
 async def test_whoever_changes_often_is_asked_once_when_windows_are_closed(timer: Timer) -> None:
     asked: list[str] = []
     next_due = timer.next_due
-    timer.next_due = lambda subject, at: asked.append(subject.key) or next_due(subject, at)  # type: ignore[method-assign, func-returns-value]
+
+    def noted(subject: Task, _opened_at: float) -> float | None:
+        asked.append(subject.key)
+        return next_due(subject, _opened_at)
+
+    timer.next_due = noted
     for due in range(100):
         timer.windows.watch(PARTITION, [Task("a", 1_015.0 + due / 100)])
     assert asked == []

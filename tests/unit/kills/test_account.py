@@ -40,7 +40,7 @@ class Remains:
         story = Story()
         story.start(essays=4)
         self.batch: Batch = story.play(judges)
-        self.events: list[tuple[Event, ...]] = [events for _, events in story.log]
+        self.events: list[tuple[Event | PartitionOpened, ...]] = [events for _, events in story.log]
         self.rows = [*story.table.data.items()]
         ids = [str(self._id(index)) for index in range(self.batch.total_comparisons)]
         self.submissions = Counter(ids)

@@ -219,6 +219,7 @@ async def test_the_way_of_a_callback_is_measured_and_never_negative(monkeypatch:
     ingress = Ingress()
     callbacks = ingress.settings.llm_provider_callback_topic
     sent = with_value(document("callback_success.json"), "event_timestamp", "2026-03-04T09:12:00Z")
+    moment = 0.0
     monkeypatch.setattr("cj_stream.agents.callbacks.time.time", lambda: moment)
     seconds, count = (value(METRICS, f"cj_callback_latency_seconds_{kind}") for kind in ("sum", "count"))
     moment = 1772615520.0 + 7  # seven seconds later

@@ -10,7 +10,7 @@ import pytest
 from cj_stream.engine.foreign_answers import RedirectedError
 from cj_stream.operations.troubles import PATIENCE_SECONDS, SOMEBODY_HAS_TO, LastTrouble, Trouble, remedy_for, remedy_of
 
-KEY: Any = aiohttp.client_reqrep.ConnectionKey("host", 443, True, None, None, None, None, None)
+KEY: Any = aiohttp.client_reqrep.ConnectionKey("host", 443, True, True, None, None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -261,15 +261,22 @@ def test_a_short_wait_is_kept_between_tries_and_a_long_one_is_handed_back(
     assert (type(made), made) == (type(decision), decision)
 
 
+async def refused(client: ProviderClient, submission: Submission = SUBMISSION) -> NotAccepted:
+    """Submit, and return why it was not accepted."""
+    answer = await client.submit(submission)
+    assert isinstance(answer, NotAccepted)
+    return answer
+
+
 async def test_five_failures_in_a_row_open_the_breaker_and_nothing_more_is_sent() -> None:
     provider = FakeProvider((500, b"{}"))
     async with provider.client() as client:
-        assert (await client.submit(SUBMISSION)).code == "HTTP_500"
-        answer = await client.submit(SUBMISSION)
+        assert (await refused(client)).code == "HTTP_500"
+        answer = await refused(client)
         assert (answer.kind, answer.code, answer.retry_after_seconds) == ("busy", "CIRCUIT_BREAKER_OPEN", 60)
         assert len(provider.requests) == 5
         provider.now += 20
-        assert (await client.submit(SUBMISSION)).retry_after_seconds == 40
+        assert (await refused(client)).retry_after_seconds == 40
     assert len(provider.requests) == 5
 
 
@@ -282,7 +289,7 @@ async def test_after_a_minute_one_submission_probes_and_its_success_closes_the_b
         provider.answers = [HANG]
         probe = asyncio.create_task(client.submit(SUBMISSION))
         await provider.hanging.wait()
-        assert (await client.submit(SUBMISSION)).code == "CIRCUIT_BREAKER_OPEN"
+        assert (await refused(client)).code == "CIRCUIT_BREAKER_OPEN"
         provider.answers = [ACCEPTED]
         provider.released.set()
         assert await probe == Accepted("q-1")
@@ -355,7 +362,7 @@ async def test_a_model_that_fails_holds_up_no_other() -> None:
         provider.answers = [ACCEPTED]
         assert await client.submit(replace(SUBMISSION, overrides=Overrides(model="well"))) == Accepted("q-1")
         assert await client.submit(replace(SUBMISSION, overrides=Overrides(provider="google"))) == Accepted("q-1")
-        assert (await client.submit(replace(SUBMISSION, overrides=Overrides(model="ill")))).kind == "busy"
+        assert (await refused(client, replace(SUBMISSION, overrides=Overrides(model="ill")))).kind == "busy"
 
 
 async def test_an_open_breaker_says_whose_failures_they_are_and_when_it_is_probed_next() -> None:

@@ -31,7 +31,7 @@ def integrated(data: Comparisons, spread: float, position: bool) -> float:
     weight = np.exp(-(difference**2) / (4.0 * spread**2)) * np.exp(-(order**2) / 2.0)
     weight /= weight.sum()
 
-    def log_likelihood(apart: np.ndarray) -> np.ndarray:  # type: ignore[type-arg] # floats
+    def log_likelihood(apart: np.ndarray) -> np.ndarray:
         total = np.zeros(np.broadcast_shapes(apart.shape, order.shape))
         for first, share in zip(data.first, data.first_wins, strict=True):
             logit = (apart if first == 0 else -apart) + order

@@ -194,7 +194,7 @@ def test_anchors_stay_and_place_the_others(kind: Estimator) -> None:
         )
 
 
-def conditional_variance(covariance: np.ndarray, held: np.ndarray) -> np.ndarray:  # type: ignore[type-arg] # floats
+def conditional_variance(covariance: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Variances of the scores relative to the held ones, when these are known."""
     n = len(covariance)
     information = np.linalg.pinv(covariance, rcond=1e-10)

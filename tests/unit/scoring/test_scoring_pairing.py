@@ -59,7 +59,7 @@ def test_every_random_round_holds_every_essay_once(n: int) -> None:
 
 @pytest.mark.parametrize("n", [5, 9, 31])
 def test_with_an_odd_number_sitting_out_is_balanced(n: int) -> None:
-    history = []
+    history: list[tuple[int, int]] = []
     for seed in range(4):
         history += plan_pairs(n, n // 2, history, None, seed)
         counts = appearances(n, history)
@@ -75,7 +75,7 @@ def test_a_plan_cut_short_is_made_up_for_by_the_next() -> None:
 @pytest.mark.parametrize("n", range(2, 17))
 @pytest.mark.parametrize("wave", [1, 3, 1000])
 def test_random_plans_in_the_end_produce_every_pair_once(n: int, wave: int) -> None:
-    history = []
+    history: list[tuple[int, int]] = []
     while plan := plan_pairs(n, wave, history, None, seed=len(history)):
         history += plan
     assert len(history) == n * (n - 1) // 2
@@ -126,7 +126,7 @@ def test_the_same_arguments_give_the_same_plan_and_another_seed_another(n: int) 
 
 @pytest.mark.parametrize("n", [12, 30, 31, 100])
 def test_each_essay_is_first_about_as_often_as_second_in_random_rounds(n: int) -> None:
-    history = []
+    history: list[tuple[int, int]] = []
     for seed in range(5):
         history += plan_pairs(n, 2 * (n // 2), history, None, seed)
         assert imbalance(n, history) <= 2, f"seed {seed}"
@@ -154,7 +154,7 @@ def test_the_first_adaptive_pair_is_the_one_that_tells_most() -> None:
         z, weight = np.polynomial.hermite_e.hermegauss(40)
         difference = fit.theta[pair[0]] - fit.theta[pair[1]] + np.sqrt(variance) * z
         p = 1 / (1 + np.exp(-difference))
-        return np.log1p(variance * (p * (1 - p)) @ weight / weight.sum())
+        return float(np.log1p(variance * (p * (1 - p)) @ weight / weight.sum()))
 
     best = max(information(pair) for pair in combinations(range(20), 2) if frozenset(pair) not in used)
     chosen = plan_pairs(20, 1, history, fit, seed=1)
@@ -170,7 +170,7 @@ def test_a_pick_lowers_the_covariance_by_the_information_it_promises() -> None:
     for first, second, weight in zip(i, j, information, strict=True):
         contrast = np.eye(6)[first] - np.eye(6)[second]
         expected += weight * np.outer(contrast, contrast)
-    assert covariance_after(np.linalg.inv(precision), i, j, information) == pytest.approx(
+    assert covariance_after(np.linalg.inv(precision).astype(np.float64), i, j, information) == pytest.approx(
         np.linalg.inv(expected), abs=1e-12
     )
 
@@ -188,7 +188,7 @@ def test_an_adaptive_plan_takes_pairs_of_similar_essays() -> None:
     history, fit = started(30, rounds=12)
 
     def gap(pairs: Pairs) -> float:
-        return np.mean([abs(fit.theta[i] - fit.theta[j]) for i, j in pairs])
+        return float(np.mean([abs(fit.theta[i] - fit.theta[j]) for i, j in pairs]))
 
     assert gap(plan_pairs(30, 15, history, fit, seed=1)) < 0.5 * gap(plan_pairs(30, 15, history, None, seed=1))
 
@@ -247,20 +247,23 @@ def test_a_repeat_comes_after_all_pairs_and_in_the_other_order(n: int, adaptive:
 
 
 def rank_correlation(a: Floats, b: Floats) -> float:
-    return np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1]
+    return float(np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1])
 
 
 def accuracy(seed: int, *, adaptive: bool) -> float:
     """Rank correlation with the truth after 12 comparisons of each of 30 essays, in waves of one round."""
     rng = np.random.default_rng(seed)
     theta = rng.normal(0, 2, 30)
-    history, triples, fit = [], [], None
+    history: list[tuple[int, int]] = []
+    triples: list[tuple[int, int, float]] = []
+    fit: Fit | None = None
     for wave in range(12):
         pairs = plan_pairs(30, 15, history, fit if adaptive and wave >= 4 else None, seed=100 * seed + wave)
         history += pairs
         triples += [(i, j, float(rng.random() < 1 / (1 + np.exp(theta[j] - theta[i])))) for i, j in pairs]
         if adaptive or wave == 11:
             fit = map_estimate(Comparisons.from_triples(30, triples))
+    assert fit is not None
     return rank_correlation(fit.theta, theta)
 
 
@@ -273,12 +276,15 @@ def test_adaptive_pairs_beat_random_matchings_at_equal_numbers_of_comparisons() 
 def test_coin_flips_under_adaptive_pairing_do_not_report_a_high_reliability() -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        history, triples, fit = [], [], None
+        history: list[tuple[int, int]] = []
+        triples: list[tuple[int, int, float]] = []
+        fit: Fit | None = None
         for wave in range(10):
             pairs = plan_pairs(50, 25, history, fit if wave >= 3 else None, seed=wave)
             history += pairs
             triples += [(i, j, float(rng.integers(2))) for i, j in pairs]
             fit = map_estimate(Comparisons.from_triples(50, triples))
+        assert fit is not None
         assert fit.reliability < 0.55, f"seed {seed}"
 
 

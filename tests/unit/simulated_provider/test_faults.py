@@ -14,7 +14,8 @@ HALF = {Fault.REFUSE: 0.1, Fault.BUSY: 0.15, Fault.SILENT: 0.25}
 def test_every_fault_meets_its_share_of_the_requests() -> None:
     faults = Faults(HALF, seed=4)
     drawn = Counter(faults.draw(pair).fault for pair in PAIRS)
-    for fault, share in {**HALF, None: 0.5}.items():
+    shares: list[tuple[Fault | None, float]] = [*HALF.items(), (None, 0.5)]
+    for fault, share in shares:
         assert drawn[fault] / len(PAIRS) == pytest.approx(share, abs=0.03)
 
 

@@ -25,7 +25,7 @@ from cj_stream.domain.records import (
     Scores,
     Unpublishable,
 )
-from cj_stream.domain.states import BatchState
+from cj_stream.domain.states import BatchState, FailureReason
 from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
     NewerRowError,
@@ -33,6 +33,7 @@ from cj_stream.engine.rows import (
     heartbeat_base,
     row_position,
 )
+from cj_stream.scoring.quality.stopping import StopReason
 from cj_stream.tables.codec import (
     KINDS,
     VERSION,
@@ -169,8 +170,8 @@ GOLDEN: list[tuple[Row, str, str]] = [
             fits=2,
             scoring_round=4,
             partial_scoring_triggered=True,
-            stop_reason="timed_out",
-            failure="low_success_rate",
+            stop_reason=StopReason("timed_out"),
+            failure=FailureReason("low_success_rate"),
             failure_details={"success_rate": 0.5, "completed_comparisons": 7, "reason": "r"},
             finished_at=1700000003.0,
             joined=("c2",),

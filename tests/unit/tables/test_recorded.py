@@ -32,7 +32,7 @@ from cj_stream.domain.records import ComparisonStatus, Row
 from cj_stream.domain.states import BatchState
 from cj_stream.domain.todo import is_done
 from cj_stream.effects.outcomes import outcome_message
-from cj_stream.engine.messages import decode_message
+from cj_stream.engine.messages import PartitionOpened, decode_message
 from cj_stream.engine.overrides.table import Table
 from cj_stream.engine.partitioning import home_partition
 from cj_stream.engine.rows import (
@@ -95,7 +95,7 @@ def written_rows(recording: Recording) -> Iterator[tuple[Record, Row, Any]]:
             yield record, row, msgspec.msgpack.decode(record.value[_HEADER_BYTES:])
 
 
-def logged_events(recording: Recording) -> Iterator[tuple[Event, dict[str, Any]]]:
+def logged_events(recording: Recording) -> Iterator[tuple[Event | PartitionOpened, dict[str, Any]]]:
     """Every event of the log, read, and the bare msgpack of it; what the version could not read is left out."""
     for data in logged(recording):
         try:

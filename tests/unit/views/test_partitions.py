@@ -104,6 +104,7 @@ async def test_a_changelog_is_never_stepped_over_by_a_worker(serve: Serve) -> No
 async def test_a_body_that_is_not_the_commands_is_refused(serve: Serve) -> None:
     served = await serve()
     stepped = stand(served, "requests")
-    for body in ({"offset": "7"}, {"offset": 7, "more": 1}, []):
+    bodies: list[Any] = [{"offset": "7"}, {"offset": 7, "more": 1}, []]
+    for body in bodies:
         assert (await served.command("/partitions/requests/3/step-over", json=body))[0] == 400
     assert stepped == []

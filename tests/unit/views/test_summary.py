@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from scripted_judges import judges
 from story import BATCH, FIRST, SECOND, START, Replies, Story, requested
@@ -64,7 +65,7 @@ def test_a_batch_that_has_ended_has_nothing_in_flight_and_tells_what_stayed_unan
 
 def test_the_share_of_the_budget_never_goes_back_and_is_whole_when_the_batch_is_completed() -> None:
     story = Story(Policy(max_iterations=3))
-    shares = [shown(story.start(12))["budget_pct"]]
+    shares: list[Any] = [shown(story.start(12))["budget_pct"]]
 
     def watched(told: Story, effect: Submit) -> Replies:
         shares.append(shown(told.batch)["budget_pct"])

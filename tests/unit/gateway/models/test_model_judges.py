@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -247,7 +247,7 @@ async def test_an_endpoint_that_is_not_there_was_paid_nothing(family: Family) ->
 async def test_limits_come_from_the_options_and_from_the_headers_of_both_families() -> None:
     async with FakeEndpoint(requests_per_minute=300, tokens_per_minute=90_000) as endpoint:
         for family in FAMILIES:
-            judge = judge_at(endpoint, cast("Family", family), rpm=600)
+            judge = judge_at(endpoint, family, rpm=600)
             assert judge.observed_limits() is None
             await verdict(judge)
             assert judge.limits == Limits(600, None)

@@ -245,7 +245,7 @@ async def dripping(asked: Asked) -> web.StreamResponse:
 
 ELSEWHERE = {"Location": "http://127.0.0.1:1/v1/chat/completions"}
 HOSTILE: dict[str, tuple[Hostile, str]] = {
-    "a page": (answering(b"<html>Welcome</html>", **{"Content-Type": "text/html"}), "INVALID_RESPONSE"),
+    "a page": (answering(b"<html>Welcome</html>", 200, **{"Content-Type": "text/html"}), "INVALID_RESPONSE"),
     "nothing": (answering(b""), "INVALID_RESPONSE"),
     "no object": (answering(b"[1]"), "INVALID_RESPONSE"),
     "no text": (answering(b"\xff\xfe\x00"), "INVALID_RESPONSE"),
@@ -254,7 +254,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
     "the answer of no model": (answering(b'{"choices": [{"message": "Essay A"}]}'), "INVALID_RESPONSE"),
     "a redirect": (answering(b"", 307, **ELSEWHERE), "CONFIGURATION_ERROR"),
     "another redirect": (answering(b"", 301, **ELSEWHERE), "CONFIGURATION_ERROR"),
-    "packed": (answering(gzip.compress(b"0" * 50_000_000), **{"Content-Encoding": "gzip"}), "INVALID_RESPONSE"),
+    "packed": (answering(gzip.compress(b"0" * 50_000_000), 200, **{"Content-Encoding": "gzip"}), "INVALID_RESPONSE"),
     "endless": (endless, "INVALID_RESPONSE"),
     "a teapot": (answering(b"short and stout", 418), "VALIDATION_ERROR"),
     "an error inside": (answering(b'{"error": {"code": 402, "message": "pay"}}'), "QUOTA_EXCEEDED"),

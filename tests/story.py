@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -69,7 +69,7 @@ class MemoryTable:
     def __init__(self) -> None:
         self.data: dict[bytes, bytes] = {}
 
-    async def write(self, _sender: object, _partition: int, puts: list[Put]) -> None:
+    async def write(self, _sender: object, _partition: int, puts: Sequence[Put]) -> None:
         for key, value in puts:
             if value is None:
                 self.data.pop(key, None)

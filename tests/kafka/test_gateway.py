@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,4 +106,4 @@ async def test_limits_set_at_one_gateway_hold_at_all_of_them(broker: str, tmp_pa
             return [scope["requests_per_minute"] for scope in answer["scopes"]] == [60]
 
         for gateway in (first, second):
-            await box.fleet.until(lambda gateway=gateway: known(gateway), "it knows the limit")
+            await box.fleet.until(partial(known, gateway), "it knows the limit")

@@ -255,9 +255,11 @@ async def test_an_event_that_cannot_be_decided_harms_no_other_and_its_texts_are_
     def fails(*_: Any) -> None:
         raise ValueError(ESSAY)
 
-    monkeypatch.setitem(deciding._HANDLERS, Began, fails)
+    handlers: dict[Any, Any] = deciding._HANDLERS
+    monkeypatch.setitem(handlers, Began, fails)
     event = accepted()
-    entries = [told._entry(each, offset, START) for offset, each in enumerate((Began(id="x", number=1), event))]
+    events: list[AnyEvent] = [Began(id="x", number=1), event]
+    entries = [told._entry(each, offset, START) for offset, each in enumerate(events)]
     with capture_logs() as logs:
         applied = await told.home.apply(entries)
     assert [subject.key for subject in applied.changed] == [(JOB, event.id)]

@@ -113,7 +113,7 @@ async def test_the_reasons_of_many_essays_without_a_text_fit_into_an_event(produ
 
 
 REFUSED = Refused("no_essays", "There are none.", batch_id="b", correlation_id=UUID(int=1), is_request=True)
-ANSWER = OutgoingEvent("failed", b"b", b"the failed event")
+ANSWER = OutgoingEvent(OutcomeKind.FAILED, b"b", b"the failed event")
 
 
 class Desk:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from scripted_judges import judges
 from story import BATCH, PARTITION, SECOND, MemoryTable, Replies, Story, requested
@@ -128,7 +130,7 @@ class RecordingTable(MemoryTable):
         super().__init__()
         self.writes: list[tuple[dict[bytes, bytes], list[Put]]] = []
 
-    async def write(self, sender: object, partition: int, puts: list[Put]) -> None:
+    async def write(self, sender: object, partition: int, puts: Sequence[Put]) -> None:
         self.writes.append((dict(self.data), puts))
         await super().write(sender, partition, puts)
 

@@ -131,7 +131,7 @@ class RecordingTable(MemoryTable):
         self.writes: list[tuple[dict[bytes, bytes], list[Put]]] = []
 
     async def write(self, sender: object, partition: int, puts: Sequence[Put]) -> None:
-        self.writes.append((dict(self.data), puts))
+        self.writes.append((dict(self.data), list(puts)))
         await super().write(sender, partition, puts)
 
 

@@ -73,7 +73,7 @@ class Rig:
         self.dead = False
         self.published: list[bytes] = [] if after is None else after.published
         self.log: list[AnyEvent] = [] if after is None else after.log
-        self.table = MemoryTable() if after is None else after.table
+        self.table: MemoryTable = MemoryTable() if after is None else after.table
         self.pause: Callable[[], Awaitable[None]] = _at_once if after is None else after.pause
         """What happens on the way to the broker and back."""
         self.rows = JobRows(cast("Any", self.table))

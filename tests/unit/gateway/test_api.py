@@ -31,7 +31,7 @@ class Stand:
     """A gateway that only keeps what is sent into the log."""
 
     def __init__(self) -> None:
-        self.settings = GatewaySettings(operator_token=TOKEN, data_dir="unused")  # type: ignore[arg-type]
+        self.settings = GatewaySettings(operator_token=TOKEN, data_dir="unused")
         self.judges = read_judges(["m=simulated:seed=1"], seed=0)
         self.lines = Lines(LineSettings(1, 5, 60.0), self.budget, lambda: 0.0)
         self.metrics = Metrics(lambda: iter(self.lines), lambda: (0, 0))

@@ -35,12 +35,12 @@ class Stand:
         self.judges = read_judges(["m=simulated:seed=1"], seed=0)
         self.lines = Lines(LineSettings(1, 5, 60.0), self.budget, lambda: 0.0)
         self.metrics = Metrics(lambda: iter(self.lines), lambda: (0, 0))
+        self.full = False
         self.queue = SimpleNamespace(
             is_full=lambda: self.full, taken=lambda: None, of_all=lambda: 30, size=lambda: (3, 9)
         )
         self.engine = SimpleNamespace(faust=SimpleNamespace(draining=False))
         self.has_served = True
-        self.full = False
         self.sent: list[AnyEvent] = []
         self.too_large = False
 

@@ -247,7 +247,8 @@ ACCEPT_SECONDS = SESSION_SECONDS / 4
 
 async def stopped_while_submitting(scene: Scene) -> float:
     """Stopped in order while submissions are under way, and started again; verdicts come afterwards."""
-    scene.provider.accept_seconds, scene.provider.holds = ACCEPT_SECONDS, lambda _: True
+    # It waits for them twice as long as when partitions are taken away.
+    scene.provider.accept_seconds, scene.provider.holds = 2 * ACCEPT_SECONDS, lambda _: True
     (worker,) = await scene.started()
     await scene.ask(essays=8)
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
@@ -265,8 +266,8 @@ async def joined_while_submitting(scene: Scene) -> float:
 
 
 async def joined_while_submitting_slowly(scene: Scene) -> float:
-    """The same with submissions of two sessions, too long to be waited for: what is submitted again was cut off."""
-    return await _joined_while_submitting(scene, 2 * SESSION_SECONDS, essays=4)
+    """The same with submissions of three sessions, too long to be waited for: what is submitted again was cut off."""
+    return await _joined_while_submitting(scene, 3 * SESSION_SECONDS, essays=4)
 
 
 async def _joined_while_submitting(scene: Scene, accept_seconds: float, essays: int = 8) -> float:

@@ -202,13 +202,14 @@ class Scene:
         return False
 
     async def served(self) -> None:
-        """Wait until the workers serve all partitions among them."""
+        """Wait until the workers serve all partitions among them, and each of them some."""
         await self.until(self.is_served, "the workers serve all partitions")
 
     async def is_served(self) -> bool:
-        """Return whether the workers serve all partitions among them."""
+        """Return whether the workers serve all partitions among them, and each of them some."""
         running = [worker for worker in self.workers if not worker.has_ended()]
-        return sum([len(await worker.open_partitions()) for worker in running]) == PARTITIONS
+        served = [len(await worker.open_partitions()) for worker in running]
+        return sum(served) == PARTITIONS and all(served)
 
     async def committed_all(self) -> bool:
         """Return whether every input is committed."""

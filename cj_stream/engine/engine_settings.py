@@ -42,7 +42,8 @@ class EngineSettings(BaseSettings):
     session_timeout_seconds: Seconds = Field(
         10,
         description="A worker silent for this long loses its partitions. Effects under way are waited for half as long "
-        "when partitions change hands, and this long when their worker stops; what takes longer is carried out twice.",
+        "when partitions change hands, and this long when their worker stops; what takes longer may be carried out "
+        "twice.",
     )
     heartbeat_seconds: Annotated[Positive, Field(ge=0.05)] = Field(0.5, description="Interval of the group heartbeats.")
     commit_interval_seconds: Annotated[Positive, Field(ge=0.01, le=60)] = Field(

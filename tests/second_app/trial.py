@@ -68,6 +68,8 @@ class Trial:
     copies: int = 0
     disturbed: list[float] = field(default_factory=list)
     """When a worker was killed or frozen, in seconds since the epoch."""
+    frozen: list[tuple[float, float]] = field(default_factory=list)
+    """When a worker was frozen, and when it went on."""
 
     async def order(self, count: int) -> None:
         """Send orders for some accounts: some that the bank never takes, some twice, and some that are none."""
@@ -124,11 +126,14 @@ class Trial:
 
     def check_calls(self) -> None:
         """Assert that the bank was asked again only about what was under way when a worker was killed or frozen."""
+        ordered = {event["order"]: at for event, at in reversed(self._logged("Ordered"))}
         reported = {event["order"]: at for event, at in reversed(self._logged("Paid"))}
         for order, calls in self.bank.calls.items():
             for before, after in pairwise(calls):
                 latest = min(after, reported[order] + SLACK)
                 excuses = [at for at in self.disturbed if before - SLACK <= at <= latest]
+                # What a worker was about to ask when it was frozen, it asks when it goes on; another has asked by then.
+                excuses += [on for at, on in self.frozen if ordered[order] < at and on - SLACK <= after <= on + SLACK]
                 assert excuses, f"{order} was asked for at {calls}, reported at {reported[order]}: {self.disturbed}"
 
     def causes(self) -> dict[str, tuple[TopicPartition, int]]:
@@ -164,9 +169,11 @@ class Trial:
 
         await self.fleet.until(serves, "it has partitions to lose")
         await self._busy()
-        self.disturbed.append(time.time())
+        frozen_at = time.time()
+        self.disturbed.append(frozen_at)
         worker.send(signal.SIGSTOP)
         await self.fleet.ready(without=worker)
+        self.frozen.append((frozen_at, time.time()))
         worker.send(signal.SIGCONT)
         assert await self.fleet.ended(worker) == SAFE_EXIT, worker.tail()
         worker.start()

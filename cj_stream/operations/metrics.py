@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -21,6 +22,9 @@ DURATION_SECONDS = (60, 300, 600, 1800, 3600, 7200)
 PERCENTAGES = (50, 60, 70, 80, 90, 95, 99, 100)
 ITERATIONS = (1, 2, 3, 4, 5, 10)
 SCORE_CHANGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
+CODES_TOLD = 100
+"""So many error codes have a series of their own: they come from outside, and a series is for ever."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
 class Metrics:
@@ -39,6 +43,7 @@ class Metrics:
         breakers: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         registry = self._registry = CollectorRegistry()
+        self._codes: set[str] = set()
         self._noted: Tally[tuple[NoteKind, str]] = Tally()
         """Notes that the counters do not have yet: to them each would cost ten times as much, see `exposition`."""
         registry.register(_Asked("cj_batch_state", "Batches of this worker in each state.", "state", states))
@@ -118,7 +123,7 @@ class Metrics:
                 self.comparisons.labels("completed").inc(times)
             case NoteKind.ATTEMPT_FAILED:
                 self.callbacks.labels("error").inc(times)
-                self.attempts_failed.labels(detail).inc(times)
+                self.attempts_failed.labels(self._code(detail)).inc(times)
             case NoteKind.COMPARISON_EXHAUSTED:
                 self.comparisons.labels("failed").inc(times)
             case NoteKind.CALLBACK_DUPLICATE | NoteKind.CALLBACK_LATE | NoteKind.CALLBACK_ORPHAN:
@@ -147,6 +152,12 @@ class Metrics:
                 pass  # not counted
             case _:
                 assert_never(kind)
+
+    def _code(self, code: str) -> str:
+        """Return the label of an error code, anybody's text: what is no code, or one too many, is ``other``."""
+        if code not in self._codes and len(self._codes) < CODES_TOLD and _CODE.fullmatch(code):
+            self._codes.add(code)
+        return code if code in self._codes else "other"
 
     def _finished(self, batch: Batch) -> None:
         control = batch.control

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import click
 
 from cj_stream.cli.operations.forgotten_letters import forget_letters, letters_naming
-from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, Place, places
+from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, Place, check_gateway_settings, places
 from cj_stream.cli.shared.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.shared.options import ask, load_settings, url_option
-from cj_stream.cli.shared.output import console, echo_json, json_option, warn
+from cj_stream.cli.shared.output import console, echo_json, json_option, reporting, warn
 from cj_stream.cli.shared.rendering import plain
 from cj_stream.cli.shared.views_client import NOT_FOUND, ViewError, ViewsClient
 from cj_stream.engine.dead_letter_topic import DeadLetterError
+from cj_stream.operations.environment import BadSettingsError
 from cj_stream.operations.settings import Settings
 
 GONE_SECONDS = 30.0
@@ -60,6 +61,8 @@ def forget(*, reason: str | None, yes: bool, urls: tuple[str, ...], as_json: boo
     if len(given) != 1:
         raise click.UsageError("say what to forget: --batch, --essay or --user, one of them")
     settings = load_settings()
+    with reporting(BadSettingsError):
+        check_gateway_settings()
     found = _find(settings, given, urls)
     if (found.batches or found.letters) and not yes:
         click.confirm(f"{_question(found)}\nDelete this for good?", abort=True, err=True)

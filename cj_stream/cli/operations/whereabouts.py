@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from cj_stream.engine.keeping import ASKED, keeping
 from cj_stream.engine.provisioning import configurations
+from cj_stream.engine.starting import settings_problems
+from cj_stream.gateway.gateway_settings import GATEWAY, GatewaySettings
+from cj_stream.operations.environment import BadSettingsError
 from cj_stream.operations.settings import Settings
 
 OUT_OF_REACH = (
@@ -17,6 +22,18 @@ OUT_OF_REACH = (
     "Whoever reads the outcome topics, the logs of workers (ids, never texts), and backups.",
 )
 """What ``cj-stream forget`` does not delete, in sentences."""
+
+
+def check_gateway_settings() -> None:
+    """Raise `BadSettingsError` when the environment has wrong settings of a gateway: its topics are not known then."""
+    _gateway()
+
+
+def _gateway() -> GatewaySettings:
+    try:
+        return GatewaySettings()
+    except ValidationError as error:
+        raise BadSettingsError(settings_problems(error, GATEWAY)) from error
 
 
 class Place(NamedTuple):
@@ -45,7 +62,11 @@ async def places(settings: Settings, now: float) -> list[Place]:
 
 
 def _held(settings: Settings) -> dict[str, str]:
+    gateway = _gateway()
     return {
+        gateway.jobs_topic: "comparisons with both texts, raw answers and what judges wrote",
+        gateway.changelog_topic: "the same, before the rows of answered comparisons lost their texts",
+        gateway.dead_letters_topic: "ids of comparisons",
         settings.changelog_topic: "the rows before they were deleted, with what judges wrote",
         settings.batch_events_topic: "the events that the rows were made from, with what judges wrote",
         settings.batch_timeouts_topic: "ids of batches",

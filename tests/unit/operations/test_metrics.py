@@ -14,11 +14,12 @@ from scraped import samples, value
 from scripted_judges import errs, judges, judges_late, judges_twice, keeps_silent, refuses
 from story import BATCH, FIRST, SECOND, Judge, Story, requested
 
-from cj_stream.domain.draft import Change
+from cj_stream.domain.draft import Change, Note, NoteKind
 from cj_stream.domain.events import Action, Event, OperatorCommand
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
 from cj_stream.engine.conditions import ConditionKind, Conditions
+from cj_stream.operations import metrics as metrics_module
 from cj_stream.operations.away import Away
 from cj_stream.operations.metrics import Metrics
 
@@ -245,3 +246,14 @@ def test_a_breaker_that_is_not_closed_is_a_series_of_its_scope() -> None:
     assert samples(metrics, "cj_breaker_state") == {("scope", "openai/gpt"): 2.0}
     states.clear()
     assert samples(metrics, "cj_breaker_state") == {}
+
+
+def test_an_error_code_that_is_a_text_or_one_too_many_is_counted_as_another() -> None:
+    metrics = Metrics(dict, dict, dict)
+    codes = ["TIMEOUT", "I saw the smugglers", *(f"CODE_{number}" for number in range(metrics_module.CODES_TOLD))]
+    metrics.observe(None, [Note(NoteKind.ATTEMPT_FAILED, code) for code in codes])
+    told = metrics.exposition().decode()
+    assert 'code="TIMEOUT"' in told
+    assert "smugglers" not in told
+    assert f'code="CODE_{metrics_module.CODES_TOLD - 1}"' not in told
+    assert 'cj_comparison_attempts_failed_total{code="other"} 2.0' in told

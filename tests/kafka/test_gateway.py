@@ -38,6 +38,9 @@ async def test_what_was_accepted_is_answered_after_a_kill_and_a_repeat_gets_the_
         assert {len(set(copies)) for copies in box.answers().values()} == {1}
         for copies in box.answers().values():
             assert json.loads(copies[0])["data"]["request_metadata"]["gateway_calls"] <= 2
+        # Nothing of a prompt is told to anybody.
+        assert "Which is better" not in gateway.log
+        assert not box.mailbox.records[box.settings.dead_letters_topic]
 
 
 async def test_a_cancelled_batch_is_not_called_for_by_any_gateway_and_every_comparison_of_it_is_answered(

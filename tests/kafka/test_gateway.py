@@ -86,11 +86,11 @@ async def test_what_is_too_large_is_refused_and_two_large_texts_are_not(broker: 
 async def test_what_is_not_answered_in_its_time_to_live_is_answered_with_an_error_within_it(
     broker: str, tmp_path: Path
 ) -> None:
-    async with post_box(broker, tmp_path, latency_seconds=3600.0, time_to_live_minutes=0.25) as box:
+    async with post_box(broker, tmp_path, latency_seconds=3600.0, time_to_live_minutes=0.2) as box:
         (gateway,) = await box.fleet.start(1)
         body = box.request()
         assert await box.post(gateway, body) == 202
-        await box.all_answered(15)
+        await box.all_answered(12)
         assert box.answer(body["correlation_id"])["error_detail"]["error_code"] == "TIMEOUT"
 
 

@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 COMPARED := .venv/.compared
 
 # Fast tests first, so that a mistake shows early. Folders that do not exist yet are left out.
-TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulation operations kafka))
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contracts simulated operations kafka))
 # What needs neither the simulation nor a broker.
 UNIT_FOLDERS := $(wildcard $(addprefix tests/,unit contracts operations))
 # Each is a script of its own: `.venv/bin/python benchmarks/failover.py --help`.

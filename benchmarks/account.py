@@ -14,8 +14,8 @@ from cj_stream.contracts.request_reader import AssessmentRequest
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.domain.ranking import ranking
 
-from counting_provider import judge_of  # isort: skip -- scene.py sets the path to it
-from oracle import expected_batch  # isort: skip -- the same
+from support.installation.counting_provider import judge_of  # isort: skip -- scene.py sets the path to it
+from support.domain.oracle import expected_batch  # isort: skip -- the same
 
 QUIET_SECONDS = 12.0
 """Nothing new on any topic for so long, two sessions: what has not ended by then waits for a deadline."""

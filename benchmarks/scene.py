@@ -35,8 +35,8 @@ from cj_stream.tables.codec import KINDS, decode_row
 
 sys.path.append(str(ROOT / "tests"))
 
-from counting_provider import CountingProvider
-from topic_mailbox import Mailbox
+from support.installation.counting_provider import CountingProvider
+from support.installation.topic_mailbox import Mailbox
 
 PARTITIONS = 4
 SESSION_SECONDS = 6.0

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import document
+from support.wire.contract_samples import document
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.callback_writer import write_callback

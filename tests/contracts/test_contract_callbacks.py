@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 import pytest
-from contract_samples import ABSENT, changed_sample, document, encoded, raw, with_value
+from support.wire.contract_samples import ABSENT, changed_sample, document, encoded, raw, with_value
 
 from cj_stream.contracts.callback_reader import JUSTIFICATION_LIMIT, Callback, read_callback
 from cj_stream.contracts.refusal import Refused

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import ABSENT, changed_sample, document, encoded, raw
+from support.wire.contract_samples import ABSENT, changed_sample, document, encoded, raw
 
 from cj_stream.contracts.comparison_api import (
     PROVIDERS,

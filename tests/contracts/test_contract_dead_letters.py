@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from contract_samples import MAX_ESSAYS, expectations, raw
+from support.wire.contract_samples import MAX_ESSAYS, expectations, raw
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.envelope import read_envelope

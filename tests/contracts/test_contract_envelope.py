@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from contract_samples import ABSENT, changed_sample, document, raw
+from support.wire.contract_samples import ABSENT, changed_sample, document, raw
 
 from cj_stream.contracts.envelope import read_envelope, read_object, write_envelope
 from cj_stream.contracts.fields import wire_time

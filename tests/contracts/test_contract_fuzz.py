@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from contract_samples import CALLBACKS, MAX_ESSAYS, REQUESTS, document, encoded, on_topic
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.wire.contract_samples import CALLBACKS, MAX_ESSAYS, REQUESTS, document, encoded, on_topic
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.comparison_api import read_comparison_request, read_response, refusal_answer

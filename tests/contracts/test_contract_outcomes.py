@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from contract_samples import MAX_ESSAYS, document, raw
+from support.wire.contract_samples import MAX_ESSAYS, document, raw
 
 from cj_stream.contracts.outcome_writer import (
     OutcomeHeader,

@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from contract_samples import CALLBACKS, expectations, on_topic, raw
 from fuzz import readings
 from fuzz.readings import ODD, Differs, compare, compare_all, odd_values
 from msgspec.structs import replace
+from support.wire.contract_samples import CALLBACKS, expectations, on_topic, raw
 
 from cj_stream.contracts import callback_reader
 

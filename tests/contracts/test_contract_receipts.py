@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from contract_samples import document, encoded
+from support.wire.contract_samples import document, encoded
 
 from cj_stream.contracts.callback_reader import read_callback, read_leniently, read_plain
 from cj_stream.contracts.receipts import FLAGS_KEPT, RAW_KEPT, read_receipt

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from contract_samples import INDEX, MAX_ESSAYS, changed_sample, document, encoded, expectations, raw, with_value
+from support.wire.contract_samples import (
+    INDEX,
+    MAX_ESSAYS,
+    changed_sample,
+    document,
+    encoded,
+    expectations,
+    raw,
+    with_value,
+)
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.message_limits import CALLBACK_LIMIT, REQUEST_LIMIT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contract_samples import MAX_ESSAYS, changed_sample, raw
+from support.wire.contract_samples import MAX_ESSAYS, changed_sample, raw
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import AssessmentRequest, read_request

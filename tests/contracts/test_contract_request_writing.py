@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import MAX_ESSAYS, document, raw
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from support.wire.contract_samples import MAX_ESSAYS, document, raw
 
 from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides, read_request
 from cj_stream.contracts.request_writer import write_request

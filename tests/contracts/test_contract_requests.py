@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from contract_samples import ABSENT, MAX_ESSAYS, changed_sample, document, encoded, raw, with_value
+from support.wire.contract_samples import ABSENT, MAX_ESSAYS, changed_sample, document, encoded, raw, with_value
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import AssessmentRequest, RequestedOverrides, read_request

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from contract_samples import CALLBACKS, CONTENT, FOLDER, INDEX, MAX_ESSAYS, REQUESTS, document, on_topic, raw
+from support.wire.contract_samples import (
+    CALLBACKS,
+    CONTENT,
+    FOLDER,
+    INDEX,
+    MAX_ESSAYS,
+    REQUESTS,
+    document,
+    on_topic,
+    raw,
+)
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.comparison_api import (

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from contract_samples import CALLBACKS, REQUESTS, expectations, on_topic, raw
-from event_log import EVENTS
+from support.wire.contract_samples import CALLBACKS, REQUESTS, expectations, on_topic, raw
+from support.wire.event_log import EVENTS
 
 from cj_stream.contracts.event_log import encode_event
 from cj_stream.engine.messages import encode_message

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from contract_samples import CALLBACKS, document, on_topic
 from fuzz.mutations import anything, damaged, message
+from support.wire.contract_samples import CALLBACKS, document, on_topic
 
 from cj_stream.contracts.callback_reader import Callback, read_callback, read_leniently, read_plain
 from cj_stream.contracts.envelope import read_object

@@ -15,12 +15,12 @@ from collections import Counter
 from random import Random
 
 import structlog
-from contract_samples import CALLBACKS, REQUESTS
-from event_log import EVENTS, EventLog
-from event_log import TOPIC as EVENTS_TOPIC
 from fuzz.mutations import internal_message, message
-from ingress import Fate, Ingress
-from story import requested
+from support.domain.story import requested
+from support.wire.contract_samples import CALLBACKS, REQUESTS
+from support.wire.event_log import EVENTS, EventLog
+from support.wire.event_log import TOPIC as EVENTS_TOPIC
+from support.wire.ingress import Fate, Ingress
 
 from cj_stream.contracts.event_log import encode_event
 from cj_stream.engine.messages import encode_message

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from fake_endpoint import FakeEndpoint
-from fleet import Fleet
 from gateway_runs.post_box import post_box
-from own_topics import own_topics
-from stage import new_request
-from topic_mailbox import Mailbox
+from support.http.fake_endpoint import FakeEndpoint
+from support.installation.fleet import Fleet
+from support.installation.own_topics import own_topics
+from support.installation.stage import new_request
+from support.installation.topic_mailbox import Mailbox
 
 from cj_stream.contracts.request_reader import RequestedOverrides
 from cj_stream.contracts.request_writer import write_request

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
 
-from fake_endpoint import Asked, FakeEndpoint
-from fleet import WorkerProcess
 from gateway_runs.post_box import PostBox
+from support.http.fake_endpoint import Asked, FakeEndpoint
+from support.installation.fleet import WorkerProcess
 
 POINTS = ("accepted", "called", "judged", "published")
 _IN_DOUBT = re.compile(r"calls were under way.*?calls=(?:\x1b\[\d+m)*(\d+)")

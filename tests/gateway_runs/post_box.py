@@ -14,9 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-from fleet import Fleet, WorkerProcess
-from own_topics import delete_topics
-from topic_mailbox import AnyMailbox
+from support.installation.fleet import Fleet, WorkerProcess
+from support.installation.own_topics import delete_topics
+from support.installation.topic_mailbox import AnyMailbox
 
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.engine.topics import TopicSpec

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
-from questions import question
-from story import MemoryTable
-from until import until
+from support.domain.story import MemoryTable
+from support.engine.until import until
+from support.wire.questions import question
 
 from cj_stream.engine.home import Entry
 from cj_stream.engine.runs import Record

@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
-import contract_samples as samples
 import pytest
-from counting_provider import judge_of
-from oracle import expected_batch
-from stage import Stage, document_of, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import Stage, document_of, new_request, staged
+from support.wire import contract_samples as samples
 
 from cj_stream.contracts.outcome_writer import JOB_ID_OF_REFUSED
 from cj_stream.domain.identifiers import read_correlation_id

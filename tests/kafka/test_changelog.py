@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from command_runs import run_command
-from fleet import WorkerProcess, environment
-from stage import Stage, batches_everywhere, new_request, staged
+from support.installation.command_runs import run_command
+from support.installation.fleet import WorkerProcess, environment
+from support.installation.stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.engine.provisioning import create_topics

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from click.testing import Result
-from command_runs import run_command
-from counting_provider import judge_of
-from fleet import environment
-from oracle import expected_batch
-from stage import Stage, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.command_runs import run_command
+from support.installation.counting_provider import judge_of
+from support.installation.fleet import environment
+from support.installation.stage import Stage, new_request, staged
 
 from cj_stream.contracts.message_limits import REQUEST_LIMIT
 from cj_stream.contracts.request_reader import AssessmentRequest

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE, SAFE_EXIT, Fleet
+from support.installation.fleet import PATIENCE, SAFE_EXIT, Fleet
 
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.operations.settings import Settings
@@ -20,7 +20,7 @@ async def test_each_end_has_a_code_that_is_named_and_says_what_it_is_about(
     monkeypatch.setenv("BROKEN", "crashes")
     async with Fleet(settings, tmp_path) as fleet:
         unlucky, patient, crashing = fleet.worker(), fleet.worker(session_timeout_seconds=2000), fleet.worker()
-        crashing.app = "broken_app"
+        crashing.app = "support.apps.broken_app"
         with socket.create_server(("127.0.0.1", int(unlucky.url.rpartition(":")[2]))) as server:
             for worker in (unlucky, patient, crashing):
                 worker.start(may_end=True)

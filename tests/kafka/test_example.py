@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stage import staged
+from support.installation.stage import staged
 
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import new_request, staged
+from support.installation.stage import new_request, staged
 
 from cj_stream.contracts.request_reader import RequestedOverrides
 from cj_stream.operations.settings import Settings

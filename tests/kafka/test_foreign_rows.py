@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from counting_provider import judge_of
-from oracle import expected_batch
-from stage import Stage, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import Stage, new_request, staged
 
 from cj_stream.operations.settings import Settings
 

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fleet import WorkerProcess
 from gateway_runs.post_box import at_once, post_box
 from pydantic import SecretStr
+from support.installation.fleet import WorkerProcess
 
 from cj_stream.contracts.callback_reader import read_callback
 

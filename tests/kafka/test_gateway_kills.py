@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from fake_endpoint import FakeEndpoint
 from gateway_runs.kills import Kills, check
 from gateway_runs.post_box import post_box
+from support.http.fake_endpoint import FakeEndpoint
 
 pytestmark = pytest.mark.kafka
 

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from fleet import SAFE_EXIT, Fleet
-from relay import relay
+from support.installation.fleet import SAFE_EXIT, Fleet
+from support.installation.relay import relay
 
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port

@@ -6,10 +6,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from counting_provider import judge_of
-from fleet import WorkerProcess
-from oracle import expected_batch
-from stage import Stage, batches_everywhere, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.fleet import WorkerProcess
+from support.installation.stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import read_correlation_id
@@ -117,7 +117,7 @@ async def test_a_stopped_worker_goes_on_where_it_was(settings: Settings, tmp_pat
 async def test_a_worker_to_which_a_rebalance_comes_while_it_stops_stops_in_order(
     settings: Settings, tmp_path: Path
 ) -> None:
-    async with staged(settings, tmp_path, app="slow_stop_app") as stage:
+    async with staged(settings, tmp_path, app="support.apps.slow_stop_app") as stage:
         (first,) = await stage.fleet.start(1)
         first.terminate()
         stage.fleet.worker().start()

@@ -14,13 +14,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from command_runs import run_command
-from contract_samples import document
-from counting_provider import judge_of
-from fleet import environment
 from msgspec.structs import replace
-from oracle import expected_batch
-from stage import Stage, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.command_runs import run_command
+from support.installation.counting_provider import judge_of
+from support.installation.fleet import environment
+from support.installation.stage import Stage, new_request, staged
+from support.wire.contract_samples import document
 
 from cj_stream.contracts.fields import IDENTIFIER_LIMIT
 from cj_stream.contracts.message_limits import REQUEST_LIMIT

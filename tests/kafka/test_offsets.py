@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.structs import TopicPartition
-from counting_provider import judge_of
-from oracle import expected_batch
-from stage import Stage, document_of, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import Stage, document_of, new_request, staged
 
 from cj_stream.engine.provisioning import create_topics
 from cj_stream.operations.settings import Settings

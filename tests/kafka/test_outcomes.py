@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-import contract_samples as samples
 import pytest
-from counting_provider import judge_of
-from oracle import expected_batch
-from stage import Stage, document_of, new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import Stage, document_of, new_request, staged
+from support.wire import contract_samples as samples
 
 from cj_stream.contracts.outcome_writer import COMPLETED_EVENT_TYPE, RESULT_EVENT_TYPE
 from cj_stream.contracts.request_reader import read_request

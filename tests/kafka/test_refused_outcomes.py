@@ -7,10 +7,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from counting_provider import CountingProvider, judge_of
-from oracle import expected_batch
-from stage import Stage, batches_everywhere, document_of, new_request, staged, staged_with
-from topic_config import configure
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import CountingProvider, judge_of
+from support.installation.stage import Stage, batches_everywhere, document_of, new_request, staged, staged_with
+from support.installation.topic_config import configure
 
 from cj_stream.domain.batch import Batch
 from cj_stream.operations.settings import Settings
@@ -136,7 +136,7 @@ async def test_a_clock_five_hours_ahead_is_told_and_keeps_no_outcome_from_going_
     for topic in (settings.assessment_completed_topic, settings.assessment_result_topic):
         await configure(settings.kafka_bootstrap, topic, message_timestamp_after_max_ms=3_600_000)
     provider = CountingProvider(settings)
-    async with staged_with(provider, settings, tmp_path, app="clock_app") as stage, pages(stage) as shown:
+    async with staged_with(provider, settings, tmp_path, app="support.apps.clock_app") as stage, pages(stage) as shown:
         monkeypatch.setenv("CLOCK_TRUSTED", "yes")
         (worker,) = await stage.fleet.start()
         requests = [new_request(batch_id, 4) for batch_id in batches_everywhere(3, stage.settings)]

@@ -4,10 +4,10 @@ from pathlib import Path
 from uuid import uuid5
 
 import pytest
-from counting_provider import judge_of
 from msgspec import structs
-from oracle import expected_batch
-from stage import new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import new_request, staged
 
 from cj_stream.contracts.outcome_writer import JOB_ID_OF_REFUSED
 from cj_stream.domain.identifiers import outcome_event_id

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka.structs import TopicPartition
-from counting_provider import judge_of
-from oracle import expected_batch
 from second_app.trial import WORKERS, trial
-from stage import new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import new_request, staged
 
 from cj_stream.operations.settings import Settings
 

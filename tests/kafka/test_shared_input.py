@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
-from fleet import Fleet
+from support.installation.fleet import Fleet
 
 from cj_stream.engine.process import NOT_CONFIGURED
 from cj_stream.engine.provisioning import create_topics

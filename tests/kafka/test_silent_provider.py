@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from stage import document_of, new_request, staged
+from support.installation.stage import document_of, new_request, staged
 
 from cj_stream.contracts.timeout_writer import EVENT_TYPE
 from cj_stream.domain.identifiers import read_correlation_id

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from started_commands import StartedCommand
+from support.installation.started_commands import StartedCommand
 
 import cj_stream
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copies import copies_in, damage
-from counting_provider import judge_of
-from fleet import WorkerProcess
-from oracle import expected_batch
-from stage import Stage, batches_everywhere, new_request, staged
+from support.domain.oracle import expected_batch
+from support.engine.copies import copies_in, damage
+from support.installation.counting_provider import judge_of
+from support.installation.fleet import WorkerProcess
+from support.installation.stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.domain.records import Comparison
 from cj_stream.engine.rows import HEARTBEAT_KEY
@@ -42,7 +42,7 @@ async def test_standbys_lose_nothing_and_a_copy_that_lacks_a_row_or_an_update_is
 
         # What a standby has read and not applied when its worker is ready is applied nevertheless.
         second = stage.fleet.worker()
-        second.app = "held_standby"
+        second.app = "support.apps.held_standby"
         second.start()
         await stage.fleet.ready()
         assert any(int(found) for found in re.findall(r"HELD_STANDBY +records=(\d+)", second.log)), "nothing was held"

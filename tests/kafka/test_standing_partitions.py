@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
-from fleet import WorkerProcess, environment
-from own_topics import own_topics
 from pydantic import SecretStr
-from stage import Stage, batches_everywhere, new_request, staged
+from support.installation.fleet import WorkerProcess, environment
+from support.installation.own_topics import own_topics
+from support.installation.stage import Stage, batches_everywhere, new_request, staged
 
 from cj_stream.devkit.kafka import LocalKafka
 from cj_stream.devkit.kafka_config import free_port

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from counting_provider import Callback, judge_of
-from oracle import expected_batch
-from stage import new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import Callback, judge_of
+from support.installation.stage import new_request, staged
 
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.operations.settings import Settings

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
-from counting_provider import judge_of
-from oracle import expected_batch
-from stage import new_request, staged
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.stage import new_request, staged
 
 from cj_stream.operations.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recorded.played import play
 from recorded.recording import Recording, read_recording, recordings
-from stage import Stage, document_of, staged
+from support.installation.stage import Stage, document_of, staged
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.contracts.request_reader import AssessmentRequest, read_request

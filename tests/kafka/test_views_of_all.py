@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from stage import batches_everywhere, new_request, staged
+from support.installation.stage import batches_everywhere, new_request, staged
 
 from cj_stream.operations.settings import Settings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from fleet import SAFE_EXIT
-from stage import staged
+from support.installation.fleet import SAFE_EXIT
+from support.installation.stage import staged
 
 from cj_stream.engine.rows import (
     HEARTBEAT_KEY,
@@ -26,7 +26,7 @@ async def test_a_worker_in_which_something_stands_still_ends_itself_and_loses_no
     async with staged(settings, tmp_path, loop_stall_seconds=3, partition_stall_seconds=3) as stage:
         worker = stage.fleet.worker(session_timeout_seconds=60)
         await stage.provider.say(b"no callback at all")
-        worker.app = "broken_app"
+        worker.app = "support.apps.broken_app"
         reasons = {
             "hangs": "a partition has unread messages and its committed offset does not move",
             "blocks": "an event loop does not turn",

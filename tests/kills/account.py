@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aiokafka import TopicPartition
-from copies import copies_in
 from kills.ledger import Ledger, Partition
 from kills.post import DisorderlyPost
-from stage import Stage, check_result
-from topic_mailbox import Record
+from support.engine.copies import copies_in
+from support.installation.stage import Stage, check_result
+from support.installation.topic_mailbox import Record
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.identifiers import outcome_event_id

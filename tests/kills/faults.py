@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet import SAFE_EXIT, WorkerProcess
 from kills.trial import Fault, Trial, Wrong, empty
+from support.installation.fleet import SAFE_EXIT, WorkerProcess
 
 __all__ = ["Fault", "Freeze", "KeptThenEmpty", "Kill", "KillInRebalance", "Outage", "Scale", "Stop"]
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
-from story import MemoryTable
-from topic_mailbox import Mailbox, Record
+from support.domain.story import MemoryTable
+from support.installation.topic_mailbox import Mailbox, Record
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.contracts.event_log import decode_event

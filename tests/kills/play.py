@@ -11,8 +11,8 @@ from typing import Any
 from kills.history import History
 from kills.post import DisorderlyPost
 from kills.trial import Fault, Trial, Wrong
-from own_topics import own_topics
-from stage import staged_with
+from support.installation.own_topics import own_topics
+from support.installation.stage import staged_with
 
 from cj_stream.devkit.kafka import LocalKafka
 

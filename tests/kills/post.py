@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from counting_provider import Callback, CountingProvider
+from support.installation.counting_provider import Callback, CountingProvider
 
 from cj_stream.contracts.callback_writer import write_callback
 from cj_stream.domain.identifiers import Attempt, read_correlation_id

@@ -11,15 +11,15 @@ from itertools import chain
 from random import Random
 from typing import Protocol
 
-from counting_provider import judge_of
-from fleet import SAFE_EXIT, WorkerProcess
 from kills import account
 from kills.history import History
 from kills.ledger import Ledger
 from kills.points import AT_A_BEGINNING, AT_BAD_INPUT, obeyed, order_text
 from kills.post import DisorderlyPost
-from oracle import expected_batch
-from stage import Stage, batches_everywhere, document_of, new_request
+from support.domain.oracle import expected_batch
+from support.installation.counting_provider import judge_of
+from support.installation.fleet import SAFE_EXIT, WorkerProcess
+from support.installation.stage import Stage, batches_everywhere, document_of, new_request
 
 from cj_stream.contracts.request_reader import AssessmentRequest
 from cj_stream.devkit.kafka import LocalKafka

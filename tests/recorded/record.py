@@ -23,15 +23,15 @@ from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import aiohttp
 from aiohttp import web
-from counting_provider import Callback, CountingProvider
-from fleet import WorkerProcess
 from kills.points import order_text
 from msgspec import structs
-from own_topics import own_topics
 from pydantic import SecretStr
 from recorded.recording import CHANGELOG, Record, Recording
-from stage import Stage, new_request, staged_with
-from topic_config import configure
+from support.installation.counting_provider import Callback, CountingProvider
+from support.installation.fleet import WorkerProcess
+from support.installation.own_topics import own_topics
+from support.installation.stage import Stage, new_request, staged_with
+from support.installation.topic_config import configure
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested

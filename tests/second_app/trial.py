@@ -25,11 +25,11 @@ from typing import Any, ClassVar
 
 import msgspec
 from aiokafka.structs import TopicPartition
-from fleet import SAFE_EXIT, TESTS, Fleet, WorkerProcess, environment
-from own_topics import delete_topics
 from pydantic_settings import SettingsConfigDict
 from second_app.bank import SILENT, Bank
-from topic_mailbox import AnyMailbox, Record
+from support.installation.fleet import SAFE_EXIT, TESTS, Fleet, WorkerProcess, environment
+from support.installation.own_topics import delete_topics
+from support.installation.topic_mailbox import AnyMailbox, Record
 
 from cj_stream.engine.engine_settings import EngineSettings
 from cj_stream.engine.keyed import KEYED, VERSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batch_checks import History as BatchHistory
+from support.domain.batch_checks import History as BatchHistory
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.comparisons import TIMEOUT

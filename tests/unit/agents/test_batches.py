@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fake_producer import FakeProducer
-from ingress import METRICS
-from story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
+from support.domain.story import BATCH, IDS, PARTITION, SECOND, START, MemoryTable, requested
+from support.engine.fake_producer import FakeProducer
+from support.wire.ingress import METRICS
 
 from cj_stream.agents.batches import Batches
 from cj_stream.contracts.event_log import EVENTS, encode_event

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from story import Story, requested
-from until import until
+from support.domain.story import Story, requested
+from support.engine.until import until
 
 from cj_stream.domain import computations
 from cj_stream.domain.todo import LoadContent

@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from msgspec.structs import replace
-from scraped import samples
-from scripted_judges import judges
-from story import BATCH, FIRST, PARTITION, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, FIRST, PARTITION, Story, requested
+from support.engine.fake_producer import FakeProducer, ProcessEndedError, no_exit
+from support.engine.scraped import samples
 
 from cj_stream.content.client import ContentUnavailable, TextMissing
 from cj_stream.contracts.comparison_api import Accepted, ImmediateVerdict, NotAccepted

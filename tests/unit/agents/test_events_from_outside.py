@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import document, encoded, raw, with_value
-from ingress import Ingress
 from msgspec.structs import asdict, replace
-from story import FIRST
+from support.domain.story import FIRST
+from support.wire.contract_samples import document, encoded, raw, with_value
+from support.wire.ingress import Ingress
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested

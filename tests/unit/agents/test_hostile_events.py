@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from event_log import EVENTS, TOPIC, EventLog
-from story import BATCH, START
+from support.domain.story import BATCH, START
+from support.wire.event_log import EVENTS, TOPIC, EventLog
 
 from cj_stream.agents import batches
 from cj_stream.contracts.event_log import encode_event

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import document, encoded, raw, with_value
-from ingress import Ingress
+from support.wire.contract_samples import document, encoded, raw, with_value
+from support.wire.ingress import Ingress
 
 from cj_stream.contracts.message_limits import (
     CALLBACK_LIMIT,

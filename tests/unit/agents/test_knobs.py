@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from story import START
+from support.domain.story import START
 
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.knobs import Knobs

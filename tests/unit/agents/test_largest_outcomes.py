@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import Story, requested
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.domain.due_outcomes import Outcome, OutcomeKind

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 from msgspec.structs import replace
-from scripted_judges import judges, refuses
-from story import BATCH, FIRST, SECOND, Story, requested
+from support.domain.scripted_judges import judges, refuses
+from support.domain.story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.due_outcomes import Outcome

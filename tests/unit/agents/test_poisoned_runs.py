@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from contract_samples import document, encoded, with_value
-from event_log import EVENTS, EventLog
-from ingress import Ingress
-from story import PARTITION, START
+from support.domain.story import PARTITION, START
+from support.wire.contract_samples import document, encoded, with_value
+from support.wire.event_log import EVENTS, EventLog
+from support.wire.ingress import Ingress
 
 from cj_stream.contracts.event_log import encode_event
 from cj_stream.dead_letters.letter import StoredDeadLetter, read_dead_letter

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 from aiokafka import errors
-from fake_producer import FakeProducer
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import PARTITION, Story, requested
-from until import until
+from support.domain.scripted_judges import judges
+from support.domain.story import PARTITION, Story, requested
+from support.engine.fake_producer import FakeProducer
+from support.engine.until import until
 
 from cj_stream.content.client import TextMissing
 from cj_stream.contracts.event_log import encode_event

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from contract_samples import MAX_ESSAYS, changed_sample, raw
+from support.wire.contract_samples import MAX_ESSAYS, changed_sample, raw
 
 from cj_stream.contracts.message_limits import REQUEST_LIMIT
 from cj_stream.contracts.refusal import Refused

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
-from fake_producer import FakeProducer
+from support.engine.fake_producer import FakeProducer
 
 from cj_stream.contracts.refusal import Refused
 from cj_stream.dead_letters.input_watch import InputWatch

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from fake_producer import FakeProducer
-from scraped import value
-from story import BATCH, FIRST, PARTITION, START, Story, requested
+from support.domain.story import BATCH, FIRST, PARTITION, START, Story, requested
+from support.engine.fake_producer import FakeProducer
+from support.engine.scraped import value
 
 from cj_stream.agents.timeouts import BatchDeadlines
 from cj_stream.domain.batch import Batch

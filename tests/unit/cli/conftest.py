@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from command_runs import Run, run_command
-from fake_views import FakeViews, serve_views
+from support.installation.command_runs import Run, run_command
+from unit.cli.fake_views import FakeViews, serve_views
 
 
 @pytest.fixture(autouse=True)

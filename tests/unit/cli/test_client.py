@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from fake_views import FakeViews, detail
+from unit.cli.fake_views import FakeViews, detail
 
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 

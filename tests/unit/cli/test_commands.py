@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command_runs import Run
-from fake_views import FakeViews, degraded, detail, explanation, judge, listed, result, serve_views
+from support.installation.command_runs import Run
+from unit.cli.fake_views import FakeViews, degraded, detail, explanation, judge, listed, result, serve_views
 
 from cj_stream.cli.batches import live_progress
 from cj_stream.cli.shared import first_answer, views_client

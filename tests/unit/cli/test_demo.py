@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka import ConsumerRecord
-from command_runs import run_command
-from fake_views import detail, result
+from support.installation.command_runs import run_command
+from unit.cli.fake_views import detail, result
 
 import cj_stream
 from cj_stream.cli.batches.ended import Ended

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
-from command_runs import run_command
 from rich.console import Console
+from support.installation.command_runs import run_command
 
 from cj_stream.cli.dead_letters.letter_output import full_row, letter_row, letters_table, print_letter, visible
 from cj_stream.cli.dead_letters.selection import Filters, Moment

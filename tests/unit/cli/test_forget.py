@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
-from command_runs import run_command
-from fake_views import FakeViews, detail
+from support.installation.command_runs import run_command
+from unit.cli.fake_views import FakeViews, detail
 
 from cj_stream.cli.operations import forget as command
 from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, Place

@@ -3,8 +3,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from fake_views import FakeViews, detail, explanation
 from rich.console import Console
+from unit.cli.fake_views import FakeViews, detail, explanation
 
 from cj_stream.cli.batches import live_progress
 from cj_stream.cli.batches.live_progress import show_until_ended

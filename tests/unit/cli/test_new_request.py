@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from command_runs import Run
-from fake_views import FakeViews, detail, result
+from support.installation.command_runs import Run
+from unit.cli.fake_views import FakeViews, detail, result
 
 from cj_stream.agents.requests import requested
 from cj_stream.cli.batches.new_request import EssayText, Wishes, read_texts, request_ranking, store

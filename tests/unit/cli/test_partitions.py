@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
-from command_runs import Run, run_command
-from fake_views import FakeViews
+from support.installation.command_runs import Run, run_command
+from unit.cli.fake_views import FakeViews
 
 from cj_stream.cli.operations import partitions
 from cj_stream.engine.record_batches import Damage

@@ -13,9 +13,9 @@ from unicodedata import east_asian_width
 
 import numpy as np
 import pytest
-from command_runs import Run, run_command
-from fake_views import FakeViews, detail, result
-from html_checks import Page
+from support.installation.command_runs import Run, run_command
+from unit.cli.fake_views import FakeViews, detail, result
+from unit.cli.html_checks import Page
 
 from cj_stream.judgement_files.reader import read_judgements
 from cj_stream.report.names import LONGEST_LABEL, labels

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from command_runs import run_command
+from support.installation.command_runs import run_command
 
 VEHICLES = Path(__file__).parents[3] / "examples" / "vehicles" / "vehicles_mit.json"
 CIRCLE = "judge,left,right,winner\nj1,a,b,a\nj1,b,c,b\nj2,c,a,c\n"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from until import PATIENCE, until
+from support.engine.until import PATIENCE, until
 
 from cj_stream.devkit.processes import free_ports, uninterrupted
 

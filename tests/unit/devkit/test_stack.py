@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from until import until
+from support.engine.until import until
 
 from cj_stream.devkit import supervision
 from cj_stream.devkit.stack import Stack, StackError

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from until import until
+from support.engine.until import until
 
 from cj_stream.devkit import supervision
 from cj_stream.devkit.supervision import CannotStartError, Supervised

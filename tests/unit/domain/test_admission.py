@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from scripted_judges import judges
-from story import FIRST, SECOND, START, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import FIRST, SECOND, START, Story, requested
 
 from cj_stream.domain.admission import JOINED_LIMIT, REFUSALS_KEPT, UNTOLD_KEPT
 from cj_stream.domain.draft import NoteKind

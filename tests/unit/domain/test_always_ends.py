@@ -7,7 +7,7 @@ from random import Random
 
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
-from story import FIRST, Replies, Story, requested
+from support.domain.story import FIRST, Replies, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Event, VerdictReceived

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted_judges import judges
-from story import BATCH, FIRST, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, FIRST, Story, requested
 
 from cj_stream.domain.commands import objection
 from cj_stream.domain.draft import NoteKind

@@ -4,8 +4,8 @@ import itertools
 from typing import cast
 
 import pytest
-from scripted_judges import judges
-from story import Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import Story, requested
 
 from cj_stream.domain.comparisons import TIMEOUT
 from cj_stream.domain.draft import NoteKind

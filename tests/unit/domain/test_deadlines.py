@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted_judges import judges
-from story import BATCH, START, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, START, Story, requested
 
 from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
 from cj_stream.domain.draft import NoteKind

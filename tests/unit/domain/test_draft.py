@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from scripted_judges import judges
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
 
 from cj_stream.domain.draft import Change, Changes
 from cj_stream.domain.records import Comparison, Content, Control, Plan

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted_judges import errs, judges, judges_late, judges_twice, keeps_silent, refuses
-from story import FIRST, Judge, Story, requested
+from support.domain.scripted_judges import errs, judges, judges_late, judges_twice, keeps_silent, refuses
+from support.domain.story import FIRST, Judge, Story, requested
 
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.ranking import ranking

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from story import BATCH, FIRST, IDS, PARTITION, SECOND
+from support.domain.story import BATCH, FIRST, IDS, PARTITION, SECOND
 
 from cj_stream.domain.identifiers import (
     MAX_ATTEMPTS,

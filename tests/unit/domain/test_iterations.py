@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import errs, judges
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import errs, judges
+from support.domain.story import BATCH, Story, requested
 
 from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from story import BATCH, Story
+from support.domain.story import BATCH, Story
 
 from cj_stream.domain.batch import Spending
 from cj_stream.domain.events import CallbackReceived, SubmissionAccepted

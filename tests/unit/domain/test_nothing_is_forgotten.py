@@ -6,7 +6,7 @@ import typing
 
 import msgspec
 import pytest
-from story import Story
+from support.domain.story import Story
 
 from cj_stream.domain.decider import HANDLERS
 from cj_stream.domain.due_outcomes import Outcome, OutcomeKind

@@ -4,8 +4,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import BATCH, FIRST, SECOND, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, FIRST, SECOND, Story, requested
 
 from cj_stream.domain.draft import NoteKind
 from cj_stream.domain.events import (

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from story import BATCH, Story, requested
+from support.domain.story import BATCH, Story, requested
 
 from cj_stream.domain.events import Action, Event, OperatorCommand
 from cj_stream.domain.policy import Policy

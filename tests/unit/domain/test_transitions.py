@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from story import Story
+from support.domain.story import Story
 
 from cj_stream.domain.draft import Draft
 from cj_stream.domain.states import TERMINAL, TRANSITIONS, BatchState, IllegalTransitionError, check_transition

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fake_producer import no_exit
-from until import until
+from support.engine.fake_producer import no_exit
+from support.engine.until import until
 
 from cj_stream.engine.app import _add_agent
 from cj_stream.engine.dead_letters import Handle

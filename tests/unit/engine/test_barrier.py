@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_producer import FakeProducer, ProcessEndedError, no_exit
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
+from support.engine.fake_producer import FakeProducer, ProcessEndedError, no_exit
 
 from cj_stream.engine.fence import Fence, now
 from cj_stream.engine.overrides.producer import IdempotentProducer

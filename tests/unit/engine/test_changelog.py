@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from copies import leave_copy
+from support.engine.copies import leave_copy
 
 from cj_stream.engine.changelog import Changelog, ChangelogError, best_copies, compare, note_id
 from cj_stream.engine.local_copies import Copies

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from fake_producer import ProcessEndedError, no_exit
+from support.engine.fake_producer import ProcessEndedError, no_exit
 
 from cj_stream.engine.clients import Kafka
 from cj_stream.engine.cluster import Cluster

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_producer import ProcessEndedError, no_exit
+from support.engine.fake_producer import ProcessEndedError, no_exit
 
 from cj_stream.engine import fence as fence_module
 from cj_stream.engine.fence import Fence

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from packed_batches import GZIP, ZSTD, batch, entries
+from support.engine.packed_batches import GZIP, ZSTD, batch, entries
 
 from cj_stream.engine.conditions import ConditionKind, Conditions
 from cj_stream.engine.overrides import fetch_guard

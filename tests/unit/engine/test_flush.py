@@ -8,8 +8,8 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata, TopicPartition
-from fake_producer import FakeProducer, ProcessEndedError, no_exit
-from until import until
+from support.engine.fake_producer import FakeProducer, ProcessEndedError, no_exit
+from support.engine.until import until
 
 from cj_stream.engine import sender as sender_module
 from cj_stream.engine.fence import now

@@ -11,7 +11,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 import stamina
-from hostile_http import BOMB_BYTES, HostileServer, bomb
+from support.http.hostile_http import BOMB_BYTES, HostileServer, bomb
 
 from cj_stream.cli.shared.views_client import ViewError, ViewsClient
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing

@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_producer import FakeProducer, no_exit
-from until import until
+from support.engine.fake_producer import FakeProducer, no_exit
+from support.engine.until import until
 
 from cj_stream.contracts.event_log import EVENTS
 from cj_stream.domain.events import Event, OutcomePublished, VerdictReceived

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from fake_producer import FakeProducer
-from story import MemoryTable
+from support.domain.story import MemoryTable
+from support.engine.fake_producer import FakeProducer
 
 from cj_stream.engine.dead_letters import DeadLetters
 from cj_stream.engine.keyed import ROW_LIMIT, VERSION, Item, KeyedHome, KeyedRows, Rules

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
-from fake_producer import FakeProducer
 from pydantic_settings import SettingsConfigDict
+from support.engine.fake_producer import FakeProducer
 
 from cj_stream.engine.app import App
 from cj_stream.engine.dead_letters import DeadLetters, Refusal

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from copies import leave_copy
+from support.engine.copies import leave_copy
 
 from cj_stream.engine.local_copies import Copies, LocalCopy, UnreadableCopyError
 from cj_stream.tables.codec import ROW_KEYS

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from fake_producer import FakeProducer, no_exit
-from until import until
+from support.engine.fake_producer import FakeProducer, no_exit
+from support.engine.until import until
 
 from cj_stream.engine.messages import PartitionOpened
 from cj_stream.engine.opening import Opener

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from story import PARTITION, MemoryTable
+from support.domain.story import PARTITION, MemoryTable
 
 from cj_stream.engine.positions import Newest, Positions
 from cj_stream.engine.rows import POSITIONS_APART, heartbeat_base, row_position

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from aiokafka import errors
-from fake_producer import FakeProducer, ProcessEndedError, no_exit
-from until import until
+from support.engine.fake_producer import FakeProducer, ProcessEndedError, no_exit
+from support.engine.until import until
 
 from cj_stream.engine import publisher as module
 from cj_stream.engine.conditions import ConditionKind

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fake_producer import ProcessEndedError, no_exit
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage
+from support.engine.fake_producer import ProcessEndedError, no_exit
 
 from cj_stream.engine.overrides.consumer import BarrierConsumer
 from cj_stream.engine.overrides.drain import RunMessage

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import codec as aiokafka_codec
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import encode_varint
-from packed_batches import (
+from support.engine.packed_batches import (
     ATTRIBUTES_AT,
     CODECS,
     COUNT_AT,

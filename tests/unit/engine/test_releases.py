@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from story import Story, requested
+from support.domain.story import Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.engine.releases import Releases

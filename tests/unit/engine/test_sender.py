@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_producer import FakeProducer, ProcessEndedError, no_exit
-from until import until
+from support.engine.fake_producer import FakeProducer, ProcessEndedError, no_exit
+from support.engine.until import until
 
 from cj_stream.engine import sender as sender_module
 from cj_stream.engine.conditions import ConditionKind

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from fleet import TESTS
+from support.installation.fleet import TESTS
 
 from cj_stream.engine.process import NOT_CONFIGURED
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
-from fake_producer import ProcessEndedError, no_exit
 from structlog.testing import capture_logs
-from until import until
+from support.engine.fake_producer import ProcessEndedError, no_exit
+from support.engine.until import until
 
 from cj_stream.engine import fence as fence_module
 from cj_stream.engine import watchdog as watchdog_module

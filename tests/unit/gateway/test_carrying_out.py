@@ -7,7 +7,7 @@ import json
 
 from gateway_runs.rig import PARTITION, Rig, ScriptedJudge
 from structlog.testing import capture_logs
-from until import until
+from support.engine.until import until
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.gateway.deciding import JOB

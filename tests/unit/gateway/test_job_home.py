@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from questions import question
-from story import MemoryTable
 from structlog.testing import capture_logs
+from support.domain.story import MemoryTable
+from support.wire.questions import question
 
 from cj_stream.contracts.callback_reader import read_callback
 from cj_stream.engine.home import Entry

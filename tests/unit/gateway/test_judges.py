@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from questions import question
+from support.wire.questions import question
 
 from cj_stream.gateway.judges import Answer, Failure, Judge, OrderFree, Question, Unlimited, Verdict
 from cj_stream.gateway.replay import ReplayJudge, read_study

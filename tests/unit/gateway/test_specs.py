@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from questions import question
+from support.wire.questions import question
 
 from cj_stream.gateway.delayed import Delayed
 from cj_stream.gateway.judges import Failure, Judge, OrderFree

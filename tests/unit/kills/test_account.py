@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 from kills import account
 from kills.ledger import Ledger
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import BATCH, IDS, PARTITION, Story
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, IDS, PARTITION, Story
 
 from cj_stream.contracts.event_log import encode_event
 from cj_stream.domain.batch import Batch

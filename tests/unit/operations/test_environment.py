@@ -4,7 +4,7 @@ import math
 import os
 
 import pytest
-from hostile_settings import HOSTILE
+from unit.operations.hostile_settings import HOSTILE
 
 from cj_stream.operations.environment import BadSettingsError, read_settings, unknown_variables
 from cj_stream.operations.settings import Settings

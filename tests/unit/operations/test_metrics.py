@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contract_samples import document, encoded, raw, with_value
-from ingress import METRICS, Ingress
 from msgspec.structs import replace
-from scraped import samples, value
-from scripted_judges import errs, judges, judges_late, judges_twice, keeps_silent, refuses
-from story import BATCH, FIRST, SECOND, Judge, Story, requested
+from support.domain.scripted_judges import errs, judges, judges_late, judges_twice, keeps_silent, refuses
+from support.domain.story import BATCH, FIRST, SECOND, Judge, Story, requested
+from support.engine.scraped import samples, value
+from support.wire.contract_samples import document, encoded, raw, with_value
+from support.wire.ingress import METRICS, Ingress
 
 from cj_stream.domain.draft import Change, Note, NoteKind
 from cj_stream.domain.events import Action, Event, OperatorCommand

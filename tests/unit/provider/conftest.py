@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from effects_on_demand import World, idle
+from unit.provider.effects_on_demand import World, idle
 
 
 @pytest.fixture

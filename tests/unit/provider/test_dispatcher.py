@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from effects_on_demand import PARTITION, World, dispatcher, idle, indexes, new, waiting
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import BATCH, SECOND, Story, requested
-from until import until
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, SECOND, Story, requested
+from support.engine.until import until
+from unit.provider.effects_on_demand import PARTITION, World, dispatcher, idle, indexes, new, waiting
 
 from cj_stream.domain.batch import Batch, evolve
 from cj_stream.domain.events import ContentLoaded

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from effects_on_demand import LONG, PARTITION, World, dispatcher, idle, indexes, new, waiting
-from story import BATCH, Story, requested
-from until import until
+from support.domain.story import BATCH, Story, requested
+from support.engine.until import until
+from unit.provider.effects_on_demand import LONG, PARTITION, World, dispatcher, idle, indexes, new, waiting
 
 from cj_stream.domain.todo import LoadContent, Submit
 

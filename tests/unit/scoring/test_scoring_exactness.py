@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_tables import (
+from unit.scoring.known_tables import (
     BASEBALL,
     BASEBALL_HOME_EFFECT,
     BASEBALL_SCORES,

@@ -4,8 +4,8 @@ import json
 from collections import Counter
 
 import pytest
-from questions import question
 from simulated_provider.faults import Fault, Faults, Trouble
+from support.wire.questions import question
 
 PAIRS = [question(f"essay-{i}", f"essay-{i + 1}") for i in range(3000)]
 HALF = {Fault.REFUSE: 0.1, Fault.BUSY: 0.15, Fault.SILENT: 0.25}

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
-from questions import question
 from simulated_provider.benches import Bench, Benches, read_benches
 from simulated_provider.desk import Desk
 from simulated_provider.server import provider_app
+from support.wire.questions import question
 
 from cj_stream.contracts.callback_reader import Callback, read_callback
 from cj_stream.contracts.comparison_api import NotAccepted, read_response

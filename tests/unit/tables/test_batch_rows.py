@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from scripted_judges import judges
-from story import BATCH, PARTITION, SECOND, MemoryTable, Replies, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, PARTITION, SECOND, MemoryTable, Replies, Story, requested
 
 from cj_stream.domain.ranking import ranking
 from cj_stream.domain.records import Comparison, Plan, Scores

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_producer import FakeProducer, Produced
 from faust.types import TP
 from structlog.testing import capture_logs
+from support.engine.fake_producer import FakeProducer, Produced
 
 from cj_stream.engine.overrides.table import Put, Table
 from cj_stream.engine.rows import (

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import msgspec
 import pytest
 from recorded.recording import CHANGELOG, Record, Recording, read_recording, recordings
-from story import MemoryTable
+from support.domain.story import MemoryTable
 
 from cj_stream.agents.callbacks import answered
 from cj_stream.agents.requests import requested

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
-from served_views import TOKEN, Serve, Served
+from unit.views.served_views import TOKEN, Serve, Served
 
 from cj_stream.operations.settings import Settings
 from cj_stream.worker import build_worker

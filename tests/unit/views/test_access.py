@@ -5,8 +5,8 @@ import json
 
 import pytest
 from pydantic import SecretStr
-from served_views import TOKEN, Serve, Served
-from story import BATCH, Story
+from support.domain.story import BATCH, Story
+from unit.views.served_views import TOKEN, Serve, Served
 
 from cj_stream.engine.address import stays_here
 from cj_stream.engine.partitioning import home_partition

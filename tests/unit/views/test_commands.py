@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from scripted_judges import judges
-from served_views import Serve, Served
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
+from unit.views.served_views import Serve, Served
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.engine.partitioning import home_partition

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripted_judges import judges
-from story import IDS, PARTITION, Story
+from support.domain.scripted_judges import judges
+from support.domain.story import IDS, PARTITION, Story
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.records import ComparisonStatus

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 import msgspec
-from scripted_judges import errs, judges, refuses
-from story import BATCH, START, Story, requested
+from support.domain.scripted_judges import errs, judges, refuses
+from support.domain.story import BATCH, START, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand

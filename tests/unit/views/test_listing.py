@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from served_views import Serve, Served
-from story import BATCH, START, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, START, Story, requested
+from unit.views.served_views import Serve, Served
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.records import Context

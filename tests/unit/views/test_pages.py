@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from scripted_judges import judges
-from served_views import Serve, Served
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
+from unit.views.served_views import Serve, Served
 
 from cj_stream.engine.conditions import ConditionKind
 from cj_stream.engine.fence import now as fence_now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka.structs import TopicPartition
-from served_views import Serve, Served
+from unit.views.served_views import Serve, Served
 
 from cj_stream.engine.standing import Standing
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from served_views import Serve
-from story import BATCH, Story
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story
+from unit.views.served_views import Serve
 
 from cj_stream.cli.judgements.report_batch import batch_data
 from cj_stream.cli.shared.views_client import ViewsClient

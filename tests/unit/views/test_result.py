@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
 
 from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.todo import LoadContent, PlanPairs, Score

@@ -5,10 +5,10 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hostile_http import HostileServer
-from scripted_judges import judges
-from served_views import Serve, Served
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
+from support.http.hostile_http import HostileServer
+from unit.views.served_views import Serve, Served
 
 from cj_stream.domain.events import OperatorCommand
 from cj_stream.engine.partitioning import home_partition

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from scripted_judges import judges
-from story import BATCH, FIRST, SECOND, START, Replies, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, FIRST, SECOND, START, Replies, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import Action, OperatorCommand

@@ -3,8 +3,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from asked_models import asked, judge_at
-from fake_endpoint import FakeEndpoint
+from support.http.fake_endpoint import FakeEndpoint
+from unit.gateway.asked_models import asked, judge_at
 
 from cj_stream.gateway.judges import Usage, Verdict
 from cj_stream.gateway.models.estimate import BYTES_PER_TOKEN, OUTPUT_TOKENS, Estimator, estimated_cost

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 from anthropic import AsyncAnthropic
-from asked_models import KEY, asked, judge_at
-from fake_endpoint import Asked, FakeEndpoint, Family, error
 from openai import AsyncOpenAI
+from support.http.fake_endpoint import Asked, FakeEndpoint, Family, error
+from unit.gateway.asked_models import KEY, asked, judge_at
 
 from cj_stream.gateway.judges import Failure, Limits, PausedError, UnavailableError, Usage, Verdict
 from cj_stream.gateway.models.judge import ModelJudge

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from asked_models import asked, judge_at
-from fake_endpoint import Asked, FakeEndpoint
+from support.http.fake_endpoint import Asked, FakeEndpoint
+from unit.gateway.asked_models import asked, judge_at
 
 from cj_stream.gateway.judges import RAW_LIMIT, Failure, UnavailableError, Verdict
 from cj_stream.gateway.models.forms import Form, NoDecisionError, read_decision

@@ -14,7 +14,7 @@ from aiohttp import web
 from simulated_provider.benches import read_benches
 from simulated_provider.desk import Desk
 from simulated_provider.server import provider_app
-from topic_mailbox import Mailbox
+from support.installation.topic_mailbox import Mailbox
 
 from cj_stream.domain.identifiers import read_correlation_id
 from cj_stream.gateway.delayed import Latency

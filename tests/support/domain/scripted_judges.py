@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from story import Replies, Story
+from support.domain.story import Replies, Story
 
 from cj_stream.domain.events import CallbackReceived, ComparisonFailed, Event, SubmissionAccepted
 from cj_stream.domain.todo import Submit

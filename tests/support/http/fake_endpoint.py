@@ -1,7 +1,7 @@
 """A model endpoint on loopback: chat completions and messages as the two providers serve them, with faults on demand.
 
 It judges by the number after ``quality`` in each essay, counts tokens by a rule of its own, and keeps all that it was
-asked. Run it by itself with ``python tests/fake_endpoint.py --port 8099``.
+asked. Run it by itself with ``python tests/support/http/fake_endpoint.py --port 8099``.
 """
 
 from __future__ import annotations

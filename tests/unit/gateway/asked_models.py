@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID, uuid4
 
-from fake_endpoint import FakeEndpoint, Family
-from questions import question
+from support.http.fake_endpoint import FakeEndpoint, Family
+from support.wire.questions import question
 
 from cj_stream.gateway.judges import Question
 from cj_stream.gateway.models.judge import ModelJudge

@@ -12,9 +12,9 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import pytest
-from counting_provider import JUDGE, CountingProvider
-from fleet import APP, Fleet
-from topic_mailbox import Mailbox
+from support.installation.counting_provider import JUDGE, CountingProvider
+from support.installation.fleet import APP, Fleet
+from support.installation.topic_mailbox import Mailbox
 
 from cj_stream.contracts.request_reader import AssessmentRequest, RequestedEssay, RequestedOverrides
 from cj_stream.contracts.request_writer import write_request

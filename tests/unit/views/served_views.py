@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp.test_utils import TestClient
-from story import PARTITION, Story
+from support.domain.story import PARTITION, Story
 from yarl import URL
 
 from cj_stream.domain.events import Event

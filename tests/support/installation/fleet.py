@@ -28,7 +28,7 @@ PATIENCE = 45.0
 SAFE_EXIT = 70
 """A worker that ended itself to stay safe."""
 APP = "cj_stream.app"
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 
 
 def environment(settings: EngineSettings) -> dict[str, str]:

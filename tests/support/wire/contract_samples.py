@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "contracts" / "samples"
+FOLDER = Path(__file__).parents[2] / "contracts" / "samples"
 REQUESTS = "huleedu.els.cj_assessment.requested.v1"
 CALLBACKS = "huleedu.llm_provider.comparison_result.v1"
 MAX_ESSAYS = 2000

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
-from fake_producer import FakeProducer, Produced
+from support.engine.fake_producer import FakeProducer, Produced
 
 from cj_stream.agents.callbacks import CallbacksAgent
 from cj_stream.agents.requests import RequestsAgent

@@ -1,4 +1,4 @@
-"""A real worker with one mistake in it, which the environment variable BROKEN chooses, for `faust -A broken_app`."""
+"""A worker with one mistake, which the variable BROKEN chooses, for `faust -A support.apps.broken_app`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from batch_checks import History, check_rebuilt, check_timed_out
+from support.domain.batch_checks import History, check_rebuilt, check_timed_out
 
 from cj_stream.domain import computations
 from cj_stream.domain.batch import Batch

@@ -6,7 +6,7 @@ The judge's verdict depends on its seed and on the pair alone. A batch that wait
 
 from __future__ import annotations
 
-from questions import question
+from support.wire.questions import question
 
 from cj_stream.agents.requests import requested
 from cj_stream.contracts.request_reader import AssessmentRequest

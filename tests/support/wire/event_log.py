@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from fake_producer import FakeProducer, Produced
-from ingress import METRICS
-from story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
+from support.domain.story import BATCH, FIRST, IDS, PARTITION, START, MemoryTable, requested
+from support.engine.fake_producer import FakeProducer, Produced
+from support.wire.ingress import METRICS
 
 from cj_stream.agents.batches import Batches
 from cj_stream.contracts.event_log import EVENTS as CODEC

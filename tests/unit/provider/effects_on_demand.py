@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from story import BATCH, Story, requested
-from until import until
+from support.domain.story import BATCH, Story, requested
+from support.engine.until import until
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.events import ContentLoaded, Event, SubmissionAccepted

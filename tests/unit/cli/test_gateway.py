@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from command_runs import run_command
+from support.installation.command_runs import run_command
 
 from cj_stream.cli.local import gateway as module
 

@@ -59,7 +59,8 @@ def error_callback(job_id: str, job: Job, code: str, message: str, at: float) ->
         requested_at=_moment(job.accepted_at),
         completed_at=_moment(at),
         response_time_ms=0,
-        request_metadata={**job.metadata, "gateway_calls": job.paid},
+        # What no call was made for has cost nothing; what calls without an answer have cost nobody knows.
+        request_metadata={**job.metadata, "gateway_calls": job.paid, "cost_known": job.paid == 0},
     )
 
 

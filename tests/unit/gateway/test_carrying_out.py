@@ -119,6 +119,7 @@ async def test_a_call_that_hangs_counts_as_failed_and_gives_its_place_back() -> 
     rig = Rig(judge, at_once=1, attempts=1, call_seconds=0.05)
     await rig.answered(await rig.ask("one"))
     assert read_callback(rig.published[0]).error_code == "EXTERNAL_SERVICE_ERROR"
+    assert json.loads(rig.published[0])["data"]["request_metadata"]["cost_known"] is False
     judge.holding.set()
     await rig.answered(await rig.ask("two"))
 
@@ -153,6 +154,7 @@ async def test_what_waits_is_not_called_for_once_it_is_cancelled() -> None:
     await rig.answered(first)
     assert judge.calls == ["one"]
     assert {read_callback(value).error_code for value in rig.published} == {"CANCELLED", None}
+    assert all(json.loads(value)["data"]["request_metadata"]["cost_known"] for value in rig.published)
 
 
 async def test_a_cancelled_call_of_a_gateway_that_was_killed_is_not_made_again() -> None:

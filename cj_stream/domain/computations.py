@@ -1,4 +1,4 @@
-"""The two computations of the loop, planning pairs and fitting: from a batch to the event that reports the result.
+"""The two computations of a batch, choosing pairs and fitting: from a batch to the event that reports the result.
 
 Each has three parts. The task is what of a batch the computation needs, small enough to be sent to another process.
 The computation is a function of the task alone. The report makes an event of its result.

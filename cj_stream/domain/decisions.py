@@ -1,4 +1,4 @@
-"""The judgement loop: what a batch does next, decided from its state alone.
+"""How a batch goes on: to more pairs, to a fit, to its end. Decided from its state alone, nothing is computed here.
 
 What was planned together closes when enough of its comparisons have verdicts, or when nothing of it is awaited any
 more. Then the model is fitted, if a round of verdicts or more has come since the last fit; after the fit, either a

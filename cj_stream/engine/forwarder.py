@@ -7,8 +7,8 @@ promise is registered with the sender before the event is taken over.
 Test: ``test_forwarder.py`` (an event is outstanding from the moment it was taken over).
 
 Hazard: while a batch of the producer is full, a smaller message overtakes a larger one that waits for room. Killed in
-between, the later event is in the log and the earlier one is not; but a request is told from its second copy by the
-order of the log. So the messages of a partition are handed to the producer one after the other.
+between, the later event is in the log and the earlier one is not; but the order of the log shows whether a request is
+a second copy. So the messages of a partition are handed to the producer one after the other.
 
 Whoever reads the log pays for each message, and for each subject in it. So while runs of input wait, events are
 gathered for longer: they would wait all the same. An event that somebody waits for ends that.

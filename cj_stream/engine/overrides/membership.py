@@ -4,7 +4,8 @@ Kafka calls it static membership: the name is the group instance id. A second wo
 and the broker drops the first. Hazards: aiokafka 0.14 heartbeats and commits without the name, so the dropped worker
 hears "unknown member" and would join again, dropping the other in its turn. Faust 0.15.3 asserts that a member still
 has the address it had when its partitions were assigned (``assignor/partition_assignor.py`` 144).
-So: who is dropped ends itself (`MembershipWatch`), and before a worker joins it looks who goes by its name (`claim`).
+So a worker that the group has dropped ends its own process (`MembershipWatch`). And before a worker joins, it looks
+whether another one has its name (`claim`).
 
 Tests: ``test_membership.py``; ``tests/kafka/test_worker_start.py`` (two workers with one name).
 """

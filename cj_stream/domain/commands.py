@@ -62,6 +62,8 @@ def _why_kept(batch: Batch) -> str | None:
         return f"batch {batch.batch_id} is {batch.state}: cancel it, or wait for its end"
     if unpublished(batch):
         return f"batch {batch.batch_id} has ended as {batch.state}, and its outcome is still to be published"
+    if batch.control.provider_untold:
+        return f"batch {batch.batch_id} has ended as {batch.state}, and the LLM provider is still to be told"
     return None
 
 

@@ -10,7 +10,7 @@ from cj_stream.domain.events import Action, OperatorCommand
 from cj_stream.domain.identifiers import MAX_ATTEMPTS
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.states import BatchState
-from cj_stream.domain.todo import LoadContent, PlanPairs, Score
+from cj_stream.domain.todo import LoadContent, PlanPairs, Publish, Score
 from cj_stream.engine.rows import HEARTBEAT_KEY
 from cj_stream.scoring.quality.stopping import StopReason
 
@@ -193,6 +193,9 @@ def test_an_outcome_that_nobody_was_told_yet_keeps_its_batch() -> None:
     story = in_state(BatchState.WAITING_CALLBACKS)
     story.tell(command(Action.CANCEL))
     assert "still to be published" in str(objection(story.batch, Action.FORGET))
+    assert story.tell(command(Action.FORGET)).deleted is None
+    story.carry_out(Publish)
+    assert "provider is still to be told" in str(objection(story.batch, Action.FORGET)), "it would go on asking models"
     assert story.tell(command(Action.FORGET)).deleted is None
     story.finish()
     assert objection(story.batch, Action.FORGET) is None

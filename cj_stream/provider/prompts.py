@@ -59,7 +59,7 @@ class Prompt:
         ]
 
 
-class Judging(msgspec.Struct, frozen=True, kw_only=True):
+class JudgingInstructions(msgspec.Struct, frozen=True, kw_only=True):
     """All that a batch's comparisons are asked with, besides the two texts and the code of their boundaries.
 
     ``None`` leaves a choice to the judge. Two batches with the same ``sha256`` ask the same question.
@@ -94,9 +94,9 @@ def judging(  # noqa: PLR0913 -- the fields of the record, all by name
     system_prompt: str | None = None,
     reasoning_effort: str | None = None,
     output_verbosity: str | None = None,
-) -> Judging:
+) -> JudgingInstructions:
     """Return the record of what a batch is judged with; ``task`` and ``rubric`` as for ``comparison_prompt``."""
-    return Judging(
+    return JudgingInstructions(
         template=TEMPLATE,
         rubric=_rubric(rubric),
         task=_task(task),

@@ -18,10 +18,10 @@ from cj_stream.report.tables import (
     ReportTable,
     best_first,
     boundary_table,
+    cell_number,
     grade_table,
     judge_table,
     misfit_table,
-    number,
     percent,
     ranking_rows,
     rounds_table,
@@ -63,7 +63,7 @@ def page(study: Analysis) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "percent": percent, "shown": shown}
+    environment.filters |= {"number": cell_number, "signed": signed, "percent": percent, "shown": shown}
     text = environment.get_template("report.html").render(
         study=study,
         warnings=_warnings(study),
@@ -135,10 +135,10 @@ def _key_figures(study: Analysis) -> list[tuple[str, str]]:
         ("comparisons", str(len(study.data))),
         ("comparisons per item", f"mean {counts.mean():.1f}, from {counts.min()} to {counts.max()}"),
         ("judges", judges),
-        (f"EAP reliability, {EAP_RELIABILITY_FORMULA}", number(fit.reliability)),
-        (f"SSR, {SEPARATION_RELIABILITY_FORMULA}", number(fit.separation_reliability)),
-        ("separation G; strata (4 G + 1) / 3", f"{number(quality.separation)}; {number(quality.strata, 1)}"),
-        ("spread of the scores, SD of theta", f"{number(spread)} logits"),
+        (f"EAP reliability, {EAP_RELIABILITY_FORMULA}", cell_number(fit.reliability)),
+        (f"SSR, {SEPARATION_RELIABILITY_FORMULA}", cell_number(fit.separation_reliability)),
+        ("separation G; strata (4 G + 1) / 3", f"{cell_number(quality.separation)}; {cell_number(quality.strata, 1)}"),
+        ("spread of the scores, SD of theta", f"{cell_number(spread)} logits"),
     ]
     return figures + [(shown(name), shown(value)) for name, value in study.facts]
 
@@ -153,7 +153,7 @@ def _method(study: Analysis) -> list[tuple[str, str]]:
     fit = study.fit
     width = "none" if np.isinf(fit.prior_sd) else f"N(0, {fit.prior_sd:.3g}^2), s_EB = {fit.prior_sd_eb:.3g}"
     bias = fit.position_bias
-    term = "not fitted" if bias is None else f"fitted: {signed(bias.estimate)} (SE {number(bias.standard_error)})"
+    term = "not fitted" if bias is None else f"fitted: {signed(bias.estimate)} (SE {cell_number(bias.standard_error)})"
     return [
         ("model", "Bradley-Terry: P(A beats B) = 1 / (1 + exp(-(theta_A - theta_B))); a tie is half a win for both"),
         ("estimator", f"{fit.estimator}: {_ESTIMATORS[fit.estimator]}"),

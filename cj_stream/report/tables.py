@@ -27,7 +27,7 @@ class ReportTable(NamedTuple):
     texts: tuple[str, ...] = ()
 
 
-def number(value: float, digits: int = 2) -> str:
+def cell_number(value: float, digits: int = 2) -> str:
     """Return a number, a dash where there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
@@ -62,11 +62,11 @@ def ranking_rows(study: Analysis) -> ReportTable:
             f"{quality.ranks[i, 0]} to {quality.ranks[i, 1]}",
             above_next,
             signed(fit.theta[i]),
-            number(fit.standard_error[i]),
+            cell_number(fit.standard_error[i]),
             f"{signed(interval[i, 0])} to {signed(interval[i, 1])}",
             str(fit.comparisons_per_item[i]),
             f"{fit.wins_per_item[i]:g}",
-            number(quality.items.infit[i]),
+            cell_number(quality.items.infit[i]),
             flags[i],
             *(cells[i] for _, cells in extras),
         )
@@ -128,7 +128,13 @@ def misfit_table(study: Analysis) -> ReportTable:
     misfit, names, flags = study.quality.items, shown_items(study), _flags(study.quality.items)
     unusual = np.flatnonzero(misfit.unusual | (misfit.infit > HIGHEST_USUAL)).tolist()
     rows = [
-        (names[i], flags[i], number(misfit.infit[i]), number(misfit.outfit[i]), str(study.fit.comparisons_per_item[i]))
+        (
+            names[i],
+            flags[i],
+            cell_number(misfit.infit[i]),
+            cell_number(misfit.outfit[i]),
+            str(study.fit.comparisons_per_item[i]),
+        )
         for i in sorted(unusual, key=lambda i: -float(misfit.infit[i]))
     ]
     return ReportTable(
@@ -146,8 +152,8 @@ def judge_table(study: Analysis) -> ReportTable | None:
         (
             shown(name) or "(not named)",
             str(report.comparisons[k]),
-            number(report.misfit.infit[k]),
-            number(report.misfit.outfit[k]),
+            cell_number(report.misfit.infit[k]),
+            cell_number(report.misfit.outfit[k]),
             flags[k],
             percent(report.agreement.per_judge[k]),
             percent(report.first_wins[k]) if first_known else "-",
@@ -161,7 +167,7 @@ def judge_table(study: Analysis) -> ReportTable | None:
 def rounds_table(study: Analysis) -> ReportTable:
     """Return the reliability after more and more comparisons."""
     rows = [
-        (str(r.comparisons), f"{r.per_item:.1f}", number(r.reliability), number(r.separation_reliability))
+        (str(r.comparisons), f"{r.per_item:.1f}", cell_number(r.reliability), cell_number(r.separation_reliability))
         for r in study.quality.rounds
     ]
     return ReportTable("Reliability as the comparisons came in", ("comparisons", "per item", "EAP", "SSR"), rows)

@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @dataclass
-class Watched:
+class ShownBatch:
     """One batch, and what the views said of it last."""
 
     batch_id: str
@@ -88,7 +88,7 @@ async def show_until_ended(
     A run before ``first_run`` does not count. Raises `ViewError` when one stays unknown, or no worker answers, for
     ``patience`` seconds.
     """
-    watched = [Watched(batch_id, first_run) for batch_id in batch_ids]
+    watched = [ShownBatch(batch_id, first_run) for batch_id in batch_ids]
     with _display(console) as show:
         while True:
             await asyncio.gather(*(batch.refresh(client, patience) for batch in watched if not batch.ended))
@@ -99,7 +99,7 @@ async def show_until_ended(
 
 
 @contextmanager
-def _display(console: Console) -> Iterator[Callable[[Sequence[Watched]], None]]:
+def _display(console: Console) -> Iterator[Callable[[Sequence[ShownBatch]], None]]:
     """Yield what shows the batches as they stand now."""
     if not console.is_terminal:
         yield _Lines(console).show
@@ -115,11 +115,11 @@ class _Lines:
         self._console = console
         self._shown: dict[str, tuple[Any, ...]] = {}
 
-    def show(self, watched: Sequence[Watched]) -> None:
+    def show(self, watched: Sequence[ShownBatch]) -> None:
         for batch in watched:
             self._show(batch)
 
-    def _show(self, batch: Watched) -> None:
+    def _show(self, batch: ShownBatch) -> None:
         detail = batch.detail
         news = () if detail is None else (detail["state"], detail["current_iteration"], detail["reliability"])
         if detail is not None and self._is_new(batch.batch_id, news):
@@ -149,7 +149,7 @@ def _line(detail: dict[str, Any]) -> str:
     return ", ".join(parts) + (f": {why}" if why else "")
 
 
-def _bars(watched: Sequence[Watched]) -> RenderableType:
+def _bars(watched: Sequence[ShownBatch]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for batch in watched:
         table.add_row(*_row(batch))
@@ -161,7 +161,7 @@ def _bars(watched: Sequence[Watched]) -> RenderableType:
     return Group(table, *remarks)
 
 
-def _row(batch: Watched) -> tuple[RenderableType, ...]:
+def _row(batch: ShownBatch) -> tuple[RenderableType, ...]:
     detail = batch.detail
     if detail is None:
         return plain(batch.batch_id), Text("requested", style="dim"), ProgressBar(width=30, completed=0), "", ""

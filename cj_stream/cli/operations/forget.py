@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from cj_stream.cli.operations.forgotten_letters import forget_letters, letters_naming
-from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, Place, check_gateway_settings, places
+from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, KeptPlace, check_gateway_settings, places
 from cj_stream.cli.shared.broker import ask_kafka, reporting_kafka
 from cj_stream.cli.shared.options import ask, load_settings, url_option
 from cj_stream.cli.shared.output import console, echo_json, json_option, reporting, warn
@@ -133,7 +133,7 @@ def _question(found: Found) -> str:
     return plain(f"{batches if named else 'No batch'}; {len(found.letters)} dead letter(s).").plain
 
 
-def _tell(found: Found, left: dict[str, str], moved: int, kept: list[Place], *, as_json: bool) -> None:
+def _tell(found: Found, left: dict[str, str], moved: int, kept: list[KeptPlace], *, as_json: bool) -> None:
     forgotten = [batch_id for batch_id in found.batches if batch_id not in left]
     if as_json:
         answer = {

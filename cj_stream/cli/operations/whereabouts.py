@@ -36,7 +36,7 @@ def _gateway() -> GatewaySettings:
         raise BadSettingsError(settings_problems(error, GATEWAY)) from error
 
 
-class Place(NamedTuple):
+class KeptPlace(NamedTuple):
     """A topic that still holds bytes, what they are, and until when."""
 
     name: str
@@ -49,7 +49,7 @@ class Place(NamedTuple):
         return {"topic": self.name, "what": self.what, "until": self.until}
 
 
-async def places(settings: Settings, now: float) -> list[Place]:
+async def places(settings: Settings, now: float) -> list[KeptPlace]:
     """Return the topics that there are, as the broker has them configured; ``now`` is in seconds since the epoch.
 
     Raises:
@@ -58,7 +58,7 @@ async def places(settings: Settings, now: float) -> list[Place]:
     """
     held = _held(settings)
     found = await configurations(settings.kafka, tuple(held), ASKED)
-    return [Place(name, what, keeping(found[name], now).told) for name, what in held.items() if name in found]
+    return [KeptPlace(name, what, keeping(found[name], now).told) for name, what in held.items() if name in found]
 
 
 def _held(settings: Settings) -> dict[str, str]:

@@ -11,7 +11,7 @@ from support.installation.command_runs import run_command
 from unit.cli.fake_views import FakeViews, detail
 
 from cj_stream.cli.operations import forget as command
-from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, Place
+from cj_stream.cli.operations.whereabouts import OUT_OF_REACH, KeptPlace
 
 ACCEPTED = (202, {"accepted": "forget", "batch_id": "b1"})
 UNKNOWN = (404, {"error": {"code": "no_such_batch", "message": "There is no batch 'b1'."}})
@@ -37,8 +37,8 @@ class Letters:
 
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> Letters:
-    async def places(_settings: object, _now: float) -> list[Place]:
-        return [Place("changelog", "rows", "by tomorrow")]
+    async def places(_settings: object, _now: float) -> list[KeptPlace]:
+        return [KeptPlace("changelog", "rows", "by tomorrow")]
 
     found = Letters()
     monkeypatch.setattr(command, "letters_naming", found.naming)

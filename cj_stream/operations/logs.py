@@ -23,6 +23,11 @@ QUIET = (
     "aiokafka",
     "asyncio",
     "aiohttp.access",
+    # The clients of models tell each request, and at DEBUG all of its body: texts are in it.
+    "openai",
+    "anthropic",
+    "httpx2",
+    "httpcore2",
     # Services of ours log Faust's steps under their own module.
     "cj_stream.engine.overrides.faust_app",
     "cj_stream.engine.overrides.consumer",

@@ -99,8 +99,9 @@ async def post_box(bootstrap: str, folder: Path, **changes: Any) -> AsyncIterato
     name = f"test-{secrets.token_hex(4)}"
     defaults: dict[str, Any] = {
         "partitions": 4,
-        "session_timeout_seconds": 3.0,
-        "heartbeat_seconds": 0.5,
+        # Shorter sessions are lost on a busy machine.
+        "session_timeout_seconds": 6.0,
+        "heartbeat_seconds": 1.0,
         "commit_interval_seconds": 0.1,
         "accumulate_milliseconds": 5,
         "latency_seconds": 0.05,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from aiohttp.http_exceptions import LineTooLong
@@ -29,3 +31,13 @@ def test_everything_else_keeps_its_traceback(error: Exception) -> None:
     found = record(error)
     assert WithoutTracebacks().filter(found)
     assert (found.levelname, found.exc_info) == ("ERROR", (type(error), error, None))
+
+
+@pytest.mark.parametrize("name", ["openai._base_client", "anthropic._base_client", "httpx2", "httpcore2.http11"])
+def test_the_clients_of_models_never_tell_what_they_send_at_no_level(name: str) -> None:
+    code = (
+        "import logging; from cj_stream.operations.logs import configure_logs; configure_logs('json', 'DEBUG');"
+        f"print(logging.getLogger({name!r}).isEnabledFor(logging.INFO))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

@@ -255,7 +255,8 @@ async def stopped_while_submitting(scene: Scene) -> float:
     at = time.time()
     await worker.stop()
     worker.start()
-    await scene.served()
+    # A verdict that comes earlier would hide that its submission was forgotten.
+    await scene.all_submitted(16)
     await scene.provider.release()
     return at
 
@@ -277,6 +278,7 @@ async def _joined_while_submitting(scene: Scene, accept_seconds: float, essays: 
     await scene.until(lambda: len(scene.provider.submissions) > 0, "a submission is under way")
     at = time.time()
     await scene.started()
+    await scene.all_submitted(min(2 * essays, essays * (essays - 1) // 2))
     await scene.provider.release()
     return at
 

@@ -43,7 +43,9 @@ class Quoting(CountingProvider):
         if request.method == "POST":
             self.asked += 1
             body = await request.json()
-            prompt, pair = body["user_prompt"], f"{body['metadata']['essay_a_id']} {body['metadata']['essay_b_id']}"
+            # What is told is short, so the texts come first.
+            prompt = body["user_prompt"][body["user_prompt"].index(TEXT) :]
+            pair = f"{body['metadata']['essay_a_id']} {body['metadata']['essay_b_id']}"
             self.unwanted = self.unwanted or pair
             if pair == self.unwanted:
                 return web.json_response({"error": f"cannot read: {prompt}", "details": prompt}, status=400)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cj_stream.contracts.comparison_api import ComparisonRequest
+from cj_stream.contracts.judge_terms import Terms
 from cj_stream.domain.records import Slot
 
 RAW_LIMIT = 8 * 1024
@@ -58,24 +59,6 @@ class Limits:
 def _lower(one: float | None, other: float | None) -> float | None:
     known = [number for number in (one, other) if number is not None]
     return min(known) if known else None
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a question costs and takes, as far as it is known; prices in US dollars for a million tokens.
-
-    ``overhead_bytes`` is what is sent with each prompt, ``output_tokens`` the mean of an answer. Before the first of
-    ``calls`` the numbers of tokens are guesses.
-    """
-
-    provider: str
-    model: str
-    input_price: float | None
-    output_price: float | None
-    bytes_per_token: float
-    output_tokens: float
-    overhead_bytes: int
-    calls: int
 
 
 @dataclass(frozen=True)
@@ -185,7 +168,16 @@ class Unlimited:
     def terms(self) -> Terms:
         """Return that nothing costs anything."""
         provider, _, model = self.scope.partition("/")
-        return Terms(provider, model, 0.0, 0.0, bytes_per_token=1.0, output_tokens=0.0, overhead_bytes=0, calls=0)
+        return Terms(
+            provider=provider,
+            model=model,
+            input_price=0.0,
+            output_price=0.0,
+            bytes_per_token=1.0,
+            output_tokens=0.0,
+            overhead_bytes=0,
+            calls=0,
+        )
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from simulated_provider.benches import Benches
 from simulated_provider.desk import Desk, Job
@@ -35,6 +36,8 @@ def provider_app(benches: Benches, desk: Desk, allowed_topics: Collection[str]) 
     app = web.Application(client_max_size=REQUEST_LIMIT)
     for path in ("/comparison", "/api/v1/comparison"):
         app.router.add_post(path, handlers.comparison)
+    for path in ("/judges/{name}", "/api/v1/judges/{name}"):
+        app.router.add_get(path, handlers.judge)
     app.router.add_get("/healthz", handlers.health)
 
     async def _close(_: web.Application) -> None:
@@ -72,6 +75,10 @@ class _Handlers:
             detail = f"callback_topic: this gateway does not publish to {clip(request.callback_topic, 100)!r}."
             raise Refused("topic_not_allowed", detail, field="callback_topic")
         return Question(_essay_id(request, "essay_a_id"), _essay_id(request, "essay_b_id"), request)
+
+    async def judge(self, http: web.Request) -> web.Response:
+        terms = self._benches.for_model(http.match_info["name"]).judge.terms()
+        return web.json_response(msgspec.to_builtins(terms))
 
     async def health(self, _: web.Request) -> web.Response:
         desk = self._desk

@@ -18,6 +18,7 @@ from cj_stream.contracts.request_writer import write_request
 from cj_stream.operations.settings import Settings
 
 USER = "cj-stream"
+NOT_STORED = "0" * 32
 _STOP_SECONDS = 3.0
 _UPLOADS_AT_ONCE = 8
 
@@ -104,6 +105,13 @@ async def store(settings: Settings, texts: Sequence[EssayText], wishes: Wishes) 
         request = _request(wishes, await _stored(content, texts), wishes.task and await content.store(wishes.task))
     read_request(write_request(request, uuid4()), max_essays=settings.max_essays)
     return request
+
+
+def not_stored(settings: Settings, texts: Sequence[EssayText], wishes: Wishes) -> AssessmentRequest:
+    """Return the request for a ranking of texts that are not stored. Raises Refused as the service would."""
+    essays = tuple(RequestedEssay(text.essay_id, text.storage_id or NOT_STORED) for text in texts)
+    request = _request(wishes, essays, None)
+    return read_request(write_request(request, uuid4()), max_essays=settings.max_essays)
 
 
 async def send(settings: Settings, request: AssessmentRequest) -> None:

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 
 import click
 from aiokafka.errors import KafkaError
+from msgspec import structs
 from rich.console import Console
 
-from cj_stream.cli.batches import live_progress, new_request
+from cj_stream.cli.batches import estimating, live_progress, new_request
 from cj_stream.cli.batches.ended import Ended
 from cj_stream.cli.batches.new_request import EssayText, Wishes, read_texts
 from cj_stream.cli.batches.request_fate import Fate, Foreseen, foreseen
@@ -66,6 +67,7 @@ Examples:
 )
 @click.option("--language", default="en", show_default=True)
 @click.option("--course", default="ENG6", show_default=True, help="Course code.")
+@click.option("--estimate", is_flag=True, help="Only say what it will cost; nothing is stored, sent or paid.")
 @click.option("--wait", is_flag=True, help="Watch until the batch ends, then show what came of it.")
 @url_option
 @json_option
@@ -82,6 +84,7 @@ def submit(  # noqa: PLR0913 -- one parameter per option
     threshold: float | None,
     language: str,
     course: str,
+    estimate: bool,
     wait: bool,
     urls: tuple[str, ...],
     as_json: bool,
@@ -108,6 +111,9 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         priority=priority,
         threshold=threshold,
     )
+    if estimate:
+        _estimate(texts, wishes, as_json=as_json)
+        return
     request, what_becomes = _send(texts, wishes, urls)
     if wait:
         _wait(request, what_becomes.run, urls, as_json=as_json)
@@ -116,6 +122,19 @@ def submit(  # noqa: PLR0913 -- one parameter per option
     else:
         click.echo(request.batch_id)
         note(f"Next: {program()} watch {request.batch_id}")
+
+
+def _estimate(texts: list[EssayText], wishes: Wishes, *, as_json: bool) -> None:
+    try:
+        found = asyncio.run(estimating.estimated(load_settings(), texts, wishes))
+    except Refused as refused:
+        end_with_error(f"the service would refuse this request: {refused.detail}")
+    except (estimating.NoTermsError, ContentError, ValueError) as error:
+        end_with_error(str(error))
+    if as_json:
+        echo_json({**found._asdict(), "terms": structs.asdict(found.terms)})
+    else:
+        click.echo("\n".join(estimating.told(found)))
 
 
 def _send(texts: list[EssayText], wishes: Wishes, urls: tuple[str, ...]) -> tuple[AssessmentRequest, Foreseen]:

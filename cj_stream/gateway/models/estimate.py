@@ -1,11 +1,11 @@
-"""How many tokens a question takes and what a batch will cost, learned from what the endpoint has counted so far."""
+"""How many tokens a question takes, learned from what the endpoint has counted so far."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 
-from cj_stream.gateway.judges import Terms, Usage
+from cj_stream.gateway.judges import Usage
 
 BYTES_PER_TOKEN = 3.5
 """What is taken before the first answer: between English (4.4) and Swedish (3.2) for today's models."""
@@ -61,14 +61,3 @@ class Estimator:
         self._tokens = self._tokens * _MEMORY + usage.input_tokens
         self._answers.append(usage.output_tokens)
         self.calls += 1
-
-
-def estimated_cost(terms: Terms, *, prompt_bytes: float, comparisons: float) -> float | None:
-    """Return what a number of comparisons will cost, US dollars, None when a price is unknown.
-
-    ``prompt_bytes`` is the mean of all that one comparison sends: see ``Terms.overhead_bytes``.
-    """
-    if terms.input_price is None or terms.output_price is None:
-        return None
-    given = (prompt_bytes + terms.overhead_bytes) / terms.bytes_per_token * terms.input_price
-    return comparisons * (given + terms.output_tokens * terms.output_price) / 1_000_000

@@ -14,6 +14,7 @@ import structlog
 
 from cj_stream.contracts.boundaries import essays_in
 from cj_stream.contracts.comparison_api import ComparisonRequest
+from cj_stream.contracts.judge_terms import Terms
 from cj_stream.engine.texts import clip_bytes
 from cj_stream.gateway.judges import (
     RAW_LIMIT,
@@ -21,7 +22,7 @@ from cj_stream.gateway.judges import (
     Failure,
     Limits,
     Question,
-    Terms,
+    UnavailableError,
     Verdict,
 )
 from cj_stream.gateway.models.connection import Heard, TooLargeError
@@ -71,6 +72,8 @@ class ModelConfig:
     price: Price | TablePrice
     limits: Limits | None = None
     most_tokens: int = 2048
+    timeout_seconds: float = 120.0
+    """For a whole answer, however slowly it comes."""
 
     @property
     def scope(self) -> str:
@@ -161,13 +164,22 @@ class ModelJudge:
             body = self._endpoint.body(
                 self._config.model, request, rung, request.max_tokens or self._config.most_tokens
             )
-            heard = await self._endpoint.call(body, _headers(request))
+            heard = await self._call(body, request)
             self._observed = limits_in(heard.headers) or self._observed
             try:
                 return document_of(heard, self._clock(), self._hide(request)), rung
             except UnacceptedError as error:
                 self._learn(rung, error)
         raise NoDecisionError("VALIDATION_ERROR", "the endpoint refused one parameter after the other")
+
+    async def _call(self, body: Mapping[str, Any], request: ComparisonRequest) -> Heard:
+        try:
+            # The time limit of the HTTP client begins anew with each piece of an answer.
+            async with asyncio.timeout(self._config.timeout_seconds):
+                return await self._endpoint.call(body, _headers(request))
+        except TimeoutError:
+            why = f"there was no whole answer within {self._config.timeout_seconds:g} s"
+            raise UnavailableError(why, sent=True) from None
 
     def _learn(self, refused: Rung, error: UnacceptedError) -> None:
         if self._rung is not refused:

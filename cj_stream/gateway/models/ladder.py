@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from cj_stream.gateway.models.forms import Form
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
 """The two names of the limit of an answer's tokens."""
+_SCHEMAS = ("json_schema", "response_schema", "schema", "additionalProperties", "enum", "strict")
 _WORDS = {
-    Form.JSON_SCHEMA: ("response_format", "json_schema", "output_config", "output_format", "structured output"),
-    Form.TOOL: ("tool_choice", "tools", "tool", "function"),
+    Form.JSON_SCHEMA: ("response_format", "output_config", "output_format", "structured output", *_SCHEMAS),
+    Form.TOOL: ("tool_choice", "tools", "tool", "function", *_SCHEMAS),
     Form.JSON_OBJECT: ("response_format", "json_object"),
 }
 _DROPPED = {
     "temperature": ("temperature",),
-    "logprobs": ("logprobs", "top_logprobs"),
     "reasoning_effort": ("reasoning_effort", "reasoning", "thinking", "effort"),
     "verbosity": ("verbosity",),
     "system": ("system", "system role", "developer"),
@@ -31,7 +31,7 @@ class Rung:
     length: str | None
     length_is_needed: bool = False
     tried_lengths: frozenset[str] = frozenset()
-    left_out: frozenset[str] = field(default=frozenset())
+    left_out: frozenset[str] = frozenset()
 
     @property
     def form(self) -> Form:
@@ -61,6 +61,8 @@ class Rung:
                 return replace(self, left_out=self.left_out | {name})
         if len(self.forms) > 1 and _names(text, _WORDS[self.form]):
             return replace(self, forms=self.forms[1:])
+        if self.sends("reasoning_effort") and _names(text, ("output_config",)):
+            return replace(self, left_out=self.left_out | {"reasoning_effort"})
         return None
 
     def _other_length(self, refused: str) -> Rung:

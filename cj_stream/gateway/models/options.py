@@ -60,6 +60,7 @@ def model_judge(kind: Kind, options: Options, environment: Mapping[str, str] = o
         key=key,
         price=_price(options) or TablePrice(model, provider if host in _HOSTS else None, address),
         limits=_limits(options),
+        timeout_seconds=timeout,
         most_tokens=int(options.number("max_tokens", at_least=1)),
     )
     options.check_all_read()

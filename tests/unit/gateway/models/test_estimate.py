@@ -7,7 +7,7 @@ from support.http.fake_endpoint import FakeEndpoint
 from unit.gateway.asked_models import asked, judge_at
 
 from cj_stream.gateway.judges import Usage, Verdict
-from cj_stream.gateway.models.estimate import BYTES_PER_TOKEN, OUTPUT_TOKENS, Estimator, estimated_cost
+from cj_stream.gateway.models.estimate import BYTES_PER_TOKEN, OUTPUT_TOKENS, Estimator
 from cj_stream.gateway.models.options import OPTIONS, model_judge
 from cj_stream.gateway.models.prices import Price, TablePrice
 from cj_stream.gateway.models.replies import Tokens
@@ -59,7 +59,7 @@ async def test_the_estimate_of_a_batch_is_within_15_percent_of_what_it_costs(byt
             await judge.judge(asked(*pair()))
         questions = [asked(*pair()) for _ in range(150)]
         mean = sum(len(asked(*pair()).prompt.encode()) for _ in range(300)) / 300
-        estimate = estimated_cost(judge.terms(), prompt_bytes=mean, comparisons=len(questions))
+        estimate = judge.terms().cost(prompt_bytes=mean, comparisons=len(questions))
         answers = [await judge.judge(question) for question in questions]
     cost = sum(answer.cost or 0 for answer in answers if isinstance(answer, Verdict))
     assert cost > 0
@@ -68,7 +68,7 @@ async def test_the_estimate_of_a_batch_is_within_15_percent_of_what_it_costs(byt
 
 async def test_without_a_price_there_is_no_estimate() -> None:
     async with FakeEndpoint() as endpoint:
-        assert estimated_cost(judge_at(endpoint).terms(), prompt_bytes=1000, comparisons=10) is None
+        assert judge_at(endpoint).terms().cost(prompt_bytes=1000, comparisons=10) is None
 
 
 def test_prices_come_from_the_table_and_from_the_operator() -> None:

@@ -91,6 +91,24 @@ async def test_the_request_goes_along_with_its_parameters_and_headers(family: Fa
     ] == "low"
 
 
+async def test_an_effort_that_is_not_taken_is_left_out() -> None:
+    async with FakeEndpoint(refused={"output_config.effort": "output_config: this model takes no effort"}) as endpoint:
+        answer = await judge_at(endpoint, "messages").judge(asked(reasoning_effort="low"))
+    assert isinstance(answer, Verdict)
+    assert "effort" not in str(endpoint.sent[-1])
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Unknown name \"additionalProperties\" at 'response_schema'", "Invalid JSON schema", "enum: strings"],
+)
+async def test_a_schema_that_is_not_taken_leads_down_to_what_needs_none(message: str) -> None:
+    refused = {"response_format.json_schema": message, "tools": message}
+    async with FakeEndpoint(refused=refused) as endpoint:
+        await verdict(judge_at(endpoint))
+    assert endpoint.sent[-1]["response_format"] == {"type": "json_object"}
+
+
 CHAT_FORMS = {
     "json_schema": {},
     "tool": {"response_format.json_schema": "response_format.json_schema is not supported"},

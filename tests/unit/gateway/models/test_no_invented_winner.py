@@ -239,6 +239,15 @@ async def hung_up(asked: Asked) -> web.StreamResponse:
 async def dripping(asked: Asked) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(asked.http)
+    for _ in range(300):
+        await response.write(b" ")
+        await asyncio.sleep(0.1)
+    return response
+
+
+async def silent(asked: Asked) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(asked.http)
     await asyncio.sleep(30)
     return response
 
@@ -267,6 +276,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
     "broken off": (broken_off, "UNAVAILABLE"),
     "hung up": (hung_up, "UNAVAILABLE"),
     "dripping": (dripping, "UNAVAILABLE"),
+    "silent": (silent, "UNAVAILABLE"),
     "an error inside a good answer": (answering(b'{"error": {"code": 502, "message": "bad"}}'), "UNAVAILABLE"),
     "an error without a form": (answering(b'{"error": "model crashed"}'), "UNAVAILABLE"),
     "an error of no text": (answering(b"\xff", 500), "UNAVAILABLE"),

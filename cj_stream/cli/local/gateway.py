@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "faust", "-A", "cj_stream.gateway.app", "worker
 
 _EPILOG = f"""\b
 A judge is NAME=SPEC, and serves requests whose model_override is NAME. The first one, or the one
-named "default", serves all other models. SPEC is one of the following; every option may be left out.
+named "default", serves all other models. SPEC is one of the following; all but a model may be left out.
 {kinds_help()}
 
 \b

@@ -88,6 +88,10 @@ class DeadLetterTopic(Generic[LetterT]):
             DeadLetterError: the broker stops answering.
 
         """
+        if start >= end:
+            return
+        # Not before: from then on fetches are under way, and whatever else is asked waits until one has ended.
+        self._consumer.assign([self._at])
         self._consumer.seek(self._at, start)
         deadline = time.monotonic() + _READ_SECONDS
         while await self._consumer.position(self._at) < end:
@@ -172,7 +176,6 @@ async def open_dead_letters(kafka: Kafka, topic: str, read: Read[LetterT]) -> As
     consumer = kafka.consumer(isolation=READ_COMMITTED)
     try:
         await consumer.start()
-        consumer.assign([TopicPartition(topic, 0)])
         yield DeadLetterTopic(kafka, topic, consumer, read)
     except KafkaConnectionError as error:
         raise DeadLetterError(f"Kafka at {kafka.bootstrap} does not answer any more: {error}") from error

@@ -44,6 +44,9 @@ from cj_stream.engine.reading import Reading
 
 PATIENCE_SECONDS = 1.0
 FETCH_WAIT_MILLISECONDS = 200
+"""How long the broker may keep a fetch that brings nothing."""
+RECOVERY_WAIT_MILLISECONDS = 10
+"""The same while partitions are taken over: on the same connection each step of that waits for the fetch before it."""
 
 
 class FencedConsumerThread(AIOKafkaConsumerThread):
@@ -66,8 +69,7 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has the broker keep a fetch for 1.5 s, and on the same connection each step of a recovery waits for it.
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has no setting for this)
+        consumer._fetch_max_wait_ms = RECOVERY_WAIT_MILLISECONDS  # noqa: SLF001 (Faust has 1.5 s, and no setting for it)
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 (Faust has it for its own transactions only)
         engine_of(self.app).guard.attach(consumer)
         client, send, commit = consumer._client, consumer._client.send, consumer.commit  # noqa: SLF001 (no hook for answers)
@@ -127,6 +129,9 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         if not wanted:
             return {}
         self._note_positions(consumer, wanted)
+        ready = cast("Any", self.app.tables).recovery.ready
+        wait = FETCH_WAIT_MILLISECONDS if ready else RECOVERY_WAIT_MILLISECONDS
+        consumer._fetcher._fetch_max_wait_ms = wait  # noqa: SLF001 (aiokafka has no setting for it once it is started)
         fetch = self._fetch = asyncio.ensure_future(super()._fetch_records(consumer, wanted, *args, **kwargs))
         await asyncio.wait([fetch])
         return {} if fetch.cancelled() else fetch.result()

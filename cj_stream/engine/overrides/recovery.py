@@ -66,6 +66,8 @@ class SeekFirstRecovery(RunRecovery):
     """Recovery from runs, with Faust's last step in a safe order."""
 
     _revoked = False
+    ready = False
+    """Whether what was assigned last is recovered and sought: from any thread."""
     closed: frozenset[int] = frozenset()
     """Partitions of this worker whose table could not be read to its end: what lives there is not served."""
 
@@ -115,6 +117,7 @@ class SeekFirstRecovery(RunRecovery):
             self.tables.on_standbys_ready()
         app.on_rebalance_end()
         self._engine.opener.assigned(events)
+        self.ready = True
         self.log.info("Worker ready")
 
     def need_recovery(self) -> bool:
@@ -184,12 +187,13 @@ class SeekFirstRecovery(RunRecovery):
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Remember that what is being recovered is ours no longer: the generation does not tell."""
         self._revoked = True
+        self.ready = False
         self.end_term()
         super().on_partitions_revoked(revoked)
 
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Begin to recover what was assigned; the assignment itself is a sign of life from the group."""
-        self._revoked = False
+        self._revoked = self.ready = False
         self.end_term()
         self._rebuilt = {}
         self._fetched_again = {}

@@ -8,7 +8,11 @@ from typing import Any, cast
 from faust.types import TP
 
 from cj_stream.engine.conditions import Conditions
-from cj_stream.engine.overrides.consumer import FencedConsumerThread
+from cj_stream.engine.overrides.consumer import (
+    FETCH_WAIT_MILLISECONDS,
+    RECOVERY_WAIT_MILLISECONDS,
+    FencedConsumerThread,
+)
 from cj_stream.engine.overrides.inputs import Inputs
 from cj_stream.engine.reading import Reading
 from cj_stream.operations.settings import NAMES
@@ -22,6 +26,7 @@ class Broker:
     def __init__(self) -> None:
         self.arrived = asyncio.Event()
         self.waiting = asyncio.Event()
+        self._fetch_max_wait_ms = 0
         self._closed = False
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
         self.callbacks = SimpleNamespace(has_valid_position=True, position=7)
@@ -45,7 +50,9 @@ class Fetching:
         self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
         acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
         engine = SimpleNamespace(inputs=Inputs(Conditions(lambda: 0.0), NAMES))
-        self.thread.app = cast("Any", SimpleNamespace(topics=acked, engine=engine))
+        self.recovery = SimpleNamespace(ready=True)
+        tables = SimpleNamespace(recovery=self.recovery)
+        self.thread.app = cast("Any", SimpleNamespace(topics=acked, engine=engine, tables=tables))
 
     async def begin(self, active: set[TP]) -> asyncio.Task[Any]:
         fetch = asyncio.create_task(self.thread._fetch_records(self._consumer, active, timeout=1.0, max_records=500))
@@ -76,6 +83,17 @@ async def test_nothing_is_fetched_while_no_partition_is_active() -> None:
     fetching = Fetching()
     fetching.broker.arrived.set()
     assert await fetching.thread._fetch_records(cast("Any", None), set(), timeout=1.0) == {}
+
+
+async def test_the_broker_keeps_no_fetch_for_long_while_partitions_are_taken_over() -> None:
+    """Whatever a recovery asks on that connection waits for the fetch before it."""
+    fetching = Fetching()
+    fetching.broker.arrived.set()
+    waits = []
+    for fetching.recovery.ready in (False, True):
+        await (await fetching.begin({EVENTS}))
+        waits.append(fetching.broker._fetch_max_wait_ms)
+    assert waits == [RECOVERY_WAIT_MILLISECONDS, FETCH_WAIT_MILLISECONDS]
 
 
 async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:

@@ -42,7 +42,10 @@ class InvalidShare:
 
     def accepted(self, topic: str) -> None:
         """Count a valid input of ``topic``; what is well formed and meant for somebody else is valid too."""
-        self._add(topic, None)
+        recent = self._topics[topic]
+        # Where all of so many were valid, one more that is changes nothing.
+        if recent.invalid or len(recent.inputs) < self._window:
+            self._add(topic, None)
 
     def refused(self, record: Record, refused: Refusal) -> None:
         """Count an invalid input; ends the process, with an explanation, when it is one too many."""

@@ -9,7 +9,7 @@ Test: ``test_log.py``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 import msgspec
@@ -48,13 +48,14 @@ class Log(Generic[SubjectT, EventT]):
         changed: list[SubjectT] = []
         entries: list[Entry[EventT]] = []
         opened = False
-        async for event, record in self._events(run):
-            if isinstance(event, PartitionOpened):
-                changed += await self._apply(run.partition, entries)
-                entries = []
-                opened = await self._opened(event, record) or opened
-            else:
-                entries.append(Entry(event, record))
+        async for record in in_portions(run.records):
+            for event in await self._events(record):
+                if isinstance(event, PartitionOpened):
+                    changed += await self._apply(run.partition, entries)
+                    entries = []
+                    opened = await self._opened(event, record) or opened
+                else:
+                    entries.append(Entry(event, record))
         changed += await self._apply(run.partition, entries)
         released = list(self._home(run.partition).subjects()) if opened else changed
         self._engine.releases.hold(run.partition, run.last, released)
@@ -97,15 +98,14 @@ class Log(Generic[SubjectT, EventT]):
             else:
                 await self._dead_letters.put(entry.record, refusal, self._engine.codec.encode(entry.event))
 
-    async def _events(self, run: Run) -> AsyncIterator[tuple[EventT | PartitionOpened, Record]]:
-        async for record in in_portions(run.records):
-            for data in await self._encoded(record):
-                try:
-                    event = self._engine.codec.decode(data)
-                except _UNREADABLE as error:
-                    await self._dead_letters.put(record, Refusal("not_an_event", str(error)), data)
-                else:
-                    yield event, record
+    async def _events(self, record: Record) -> list[EventT | PartitionOpened]:
+        events = []
+        for data in await self._encoded(record):
+            try:
+                events.append(self._engine.codec.decode(data))
+            except _UNREADABLE as error:
+                await self._dead_letters.put(record, Refusal("not_an_event", str(error)), data)
+        return events
 
     async def _encoded(self, record: Record) -> list[bytes]:
         try:

@@ -14,7 +14,8 @@ Tests: ``test_opening.py``; the mutation "effects start before the marker is rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from uuid import uuid4
 
 import msgspec
@@ -78,9 +79,9 @@ class Opener:
         return frozenset(self._nonces)
 
     @property
-    def opened_at(self) -> dict[int, float]:
-        """Open partitions, and since when, in seconds since the epoch."""
-        return dict(self._opened_at)
+    def opened_at(self) -> Mapping[int, float]:
+        """Open partitions, and since when, in seconds since the epoch: as they are whenever it is looked at."""
+        return MappingProxyType(self._opened_at)
 
     @property
     def ready(self) -> bool:

@@ -131,7 +131,7 @@ class Windows(Generic[SubjectT, WatchedT, EventT]):
         for partition in list(self._changed):
             self._ask(partition)
             await asyncio.sleep(0)
-        opened = self._opener.opened_at
+        opened = dict(self._opener.opened_at)
         due = {partition: self._wheels[partition].closed(now) for partition in opened if partition in self._wheels}
         count = sum(map(len, due.values()))
         self._told(count)

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from faust.types import TP
 
-from cj_stream.engine.runs import Run
+from cj_stream.engine.runs import RUN_RECORDS, Run
 
 RUNS_IN_HAND = 4
 """So many runs of a partition at most wait for the agents, but for what one fetch brought."""
@@ -47,6 +47,7 @@ class Reading:
         """The offset behind the last run that was given."""
         self._positions: dict[TP, int] = {}
         self._sought = False
+        self._unread = 0
         self.left_out: frozenset[TP] = frozenset()
         """The partitions that the next fetch leaves out."""
 
@@ -55,9 +56,13 @@ class Reading:
         self._given.setdefault(message.tp, deque()).append(message)
         self._behind[message.tp] = message.run.behind
 
-    def fetching(self, positions: Mapping[TP, int]) -> None:
-        """Note that a fetch begins at ``positions``. In the consumer's thread: the agents got what lies before."""
+    def fetching(self, positions: Mapping[TP, int], unread: int = 0) -> None:
+        """Note that a fetch begins at ``positions``. In the consumer's thread: the agents got what lies before.
+
+        ``unread`` is how many records one of these partitions holds from there on, as far as it is known: the most.
+        """
         self._positions.update(positions)
+        self._unread = unread
 
     def begun(self) -> frozenset[TP]:
         """Return the partitions from which anything was fetched since they were sought. From any thread."""
@@ -80,8 +85,10 @@ class Reading:
         return frozenset(tp for tp in self._given if len(self._in_hand(tp)) >= RUNS_IN_HAND)
 
     def is_behind(self) -> bool:
-        """Return whether runs wait behind the one that the agents are at, in any partition."""
-        return self._sought and any(len(self._in_hand(tp)) > 1 for tp in list(self._given))
+        """Return whether runs wait behind the one in work, or more than one lies unread, in any partition."""
+        if not self._sought:
+            return False
+        return self._unread > RUN_RECORDS or any(len(self._in_hand(tp)) > 1 for tp in list(self._given))
 
     def oldest(self, tp: TP) -> int | None:
         """Return the first offset of the oldest run that was given and not handled, None if there is none."""

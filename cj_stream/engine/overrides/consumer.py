@@ -141,7 +141,8 @@ class FencedConsumerThread(AIOKafkaConsumerThread):
         sources = [tp for tp in wanted if self.app.topics.acks_enabled_for(tp.topic)]
         begins = positions(consumer, sources)
         self._inputs.moved(consumer, begins)
-        cast("BarrierConsumer", self.consumer).reading.fetching(begins)
+        unread = max(((consumer.highwater(tp) or 0) - begin for tp, begin in begins.items()), default=0)
+        cast("BarrierConsumer", self.consumer).reading.fetching(begins, unread)
 
     async def _cut_off_fetch(self) -> None:
         if self._fetch is not None and not self._fetch.done():

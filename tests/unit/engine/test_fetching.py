@@ -27,6 +27,7 @@ class Broker:
         self.arrived = asyncio.Event()
         self.waiting = asyncio.Event()
         self._fetch_max_wait_ms = 0
+        self.end: int | None = None
         self._closed = False
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
         self.callbacks = SimpleNamespace(has_valid_position=True, position=7)
@@ -45,7 +46,12 @@ class Fetching:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self._consumer = cast("Any", SimpleNamespace(_fetcher=self.broker, _closed=False, _subscription=self.broker))
+        self._consumer = cast(
+            "Any",
+            SimpleNamespace(
+                _fetcher=self.broker, _closed=False, _subscription=self.broker, highwater=lambda _tp: self.broker.end
+            ),
+        )
         self.thread = FencedConsumerThread.__new__(FencedConsumerThread)
         self.thread.consumer = cast("Any", SimpleNamespace(flow_active=True, reading=Reading()))
         acked = SimpleNamespace(acks_enabled_for=lambda topic: topic != CHANGELOG.topic)
@@ -103,6 +109,18 @@ async def test_a_fetch_takes_note_of_the_positions_it_begins_at() -> None:
     fetching.broker.arrived.set()
     await (await fetching.begin({EVENTS, CALLBACKS}))
     assert reading.committable({}) == {CALLBACKS: 7}, "the rest was not given yet"
+
+
+async def test_reading_is_behind_while_more_than_a_run_lies_unread() -> None:
+    fetching = Fetching()
+    reading = fetching.thread.consumer.reading
+    reading.restart({CALLBACKS: 7})
+    fetching.broker.arrived.set()
+    behind = []
+    for fetching.broker.end in (None, 9, 9_000, 9):
+        await (await fetching.begin({CALLBACKS}))
+        behind.append(reading.is_behind())
+    assert behind == [False, False, True, False]
 
 
 async def test_the_position_of_a_standby_is_nothing_to_commit() -> None:

@@ -76,7 +76,8 @@ class Readable(NamedTuple):
 def readable(data: bytes, at: int, end: int, room: int, *, replace: bool) -> Readable:
     """Return what can be read of what a fetch at the offset ``at`` brought.
 
-    ``end`` is the offset behind the last of the partition. When about ``room`` bytes are unpacked, no more are: what is
+    ``end`` is the offset behind the last of the partition, as it was just before the broker read: what was appended in
+    between may come too. When about ``room`` bytes are unpacked, no more are: what is
     left over comes with the next fetch. With ``replace`` a record that is too large is replaced by one without its
     value, which says so in its header `NOT_READ`; without, it is damage.
     """
@@ -143,7 +144,9 @@ def _checked(view: memoryview, position: int, end: int) -> Header:
     if header.last_delta < 0 or header.records < 0:
         raise FormatError(f"its header tells of {header.records} records, the last one {header.last_delta} behind")
     overlaps = header.base > position and len(view) >= size + START_BYTES and read_start(view[size:])[0] < header.behind
-    if not position < header.behind <= end or overlaps:
+    # Beyond the end there is only what was appended just now, as its producer wrote it: without a gap in or before it.
+    is_new = header.base <= position and header.records == header.last_delta + 1
+    if not position < header.behind or not (header.behind <= end or is_new) or overlaps:
         told = f"{header.base} to {header.behind - 1}"
         raise FormatError(f"its header tells of offsets {told}, which cannot be where {position} is read")
     return header

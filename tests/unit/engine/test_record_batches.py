@@ -232,6 +232,21 @@ def test_a_gap_that_compaction_left_is_no_damage() -> None:
     assert entries(read(first + third).records) == expected(FIRST, THIRD)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_was_appended_after_the_broker_had_looked_for_the_end_is_read(codec: int) -> None:
+    """It answers with the end as it was before it read."""
+    for end in (FIRST, SECOND, SECOND + 1):
+        found = read(b"".join(log(codec)), end=end)
+        assert (entries(found.records), found.damage) == (expected(FIRST, SECOND, THIRD), None)
+
+
+def test_a_batch_beyond_the_end_with_a_gap_before_it_stands() -> None:
+    found = read(b"".join((log(NONE)[0], log(NONE)[2])), end=SECOND)
+    assert entries(found.records) == expected(FIRST)
+    assert found.damage is not None
+    assert found.damage.why == "its header tells of offsets 12 to 17, which cannot be where 6 is read"
+
+
 def test_a_batch_that_claims_the_offsets_of_the_one_behind_it_stands() -> None:
     moved = bytearray(log(NONE)[1])
     struct.pack_into(">q", moved, 0, SECOND + 3)

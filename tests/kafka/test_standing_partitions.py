@@ -107,7 +107,9 @@ async def test_partitions_that_cannot_be_read_stand_and_everything_else_is_serve
             worker.start()
 
         async def told() -> bool:
-            return await degraded(stage) == standing
+            # By both: while the second one joins, no partition stands at any of them.
+            ready = all([await stage.fleet._get(f"{worker.url}/healthz/ready") for worker in workers])
+            return ready and await degraded(stage) == standing
 
         async def ended(*batch_ids: str) -> bool:
             shown = [await stage.fleet.batch(batch_id) for batch_id in batch_ids]

@@ -47,7 +47,9 @@ from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import ROW_KEYS
+from cj_stream.views.judgements import JudgementsOfOthers
 from cj_stream.views.pages import pages
+from cj_stream.views.routing import Routing
 from cj_stream.views.worker_parts import WorkerParts
 
 log = structlog.get_logger(__name__)
@@ -103,6 +105,8 @@ class Worker(Service):
         self.topic_limits: dict[str, int] = {}
         """The largest record that each topic takes, in bytes, as far as it is known."""
         self.batches = Batches(self.rows, engine.opener, self.metrics, self._new_partition)
+        routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic)
+        self.judgements = JudgementsOfOthers(self.rows, routing)
         self.effects = self._effects()
         reports = Reports[Event](
             engine.forwarder, lambda event, error: BatchPoisoned(batch_id=event.batch_id, error=str(error))
@@ -165,6 +169,7 @@ class Worker(Service):
             content=self.content,
             correlation_ids=self.correlation_ids,
             metrics=self.metrics,
+            judgements=self.judgements,
         )
 
     def _effects(self) -> Effects:
@@ -176,6 +181,7 @@ class Worker(Service):
             correlation_ids=self.correlation_ids,
             fence=self.engine.fence,
             metrics=self.metrics,
+            judgements=self.judgements.find,
         )
 
     def _windows(self) -> Windows[Batch, Watched, Event]:

@@ -112,6 +112,7 @@ def requested(request: AssessmentRequest) -> BatchRequested:
         reliability_target=request.reliability_target,
         grade_boundaries=request.grade_boundaries,
         max_cost=request.max_cost,
+        reuse_judgements=request.reuse_judgements,
     )
     # By way of a dictionary: a struct of more than 15 fields has another first byte, and digests lie in rows.
     digest = sha256(msgspec.msgpack.encode(msgspec.to_builtins(event))).hexdigest()

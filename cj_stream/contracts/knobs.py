@@ -27,7 +27,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
 
     ``completion_threshold`` is a share, 0.5-1.0. ``traceparent`` is a W3C trace context. A grade boundary is a point on
     the centred scale, logits, or the id of the essay that marks it. ``max_cost`` is in US dollars; of ``priority`` the
-    highest goes first.
+    highest goes first. ``reuse_judgements`` is the id of the batch whose verdicts are taken over.
     """
 
     max_comparisons: int | None = None
@@ -42,6 +42,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
     grade_boundaries: tuple[float | str, ...] = ()
     max_cost: float | None = None
     priority: int = 0
+    reuse_judgements: str | None = None
 
 
 def _lower(value: object) -> object:
@@ -62,6 +63,7 @@ class _BatchConfig(WireModel):
     grade_boundaries: Annotated[list[Number | Identifier], Field(max_length=100)] | None = None
     max_cost: Annotated[Number, Field(gt=0, le=MOST_DOLLARS)] | None = None
     priority: Annotated[Integer, Field(ge=-PRIORITIES, le=PRIORITIES)] | None = None
+    reuse_judgements: Identifier | None = None
 
 
 class _Metadata(WireModel):
@@ -90,6 +92,7 @@ def read_knobs(metadata: Mapping[str, Any]) -> Knobs:
         grade_boundaries=tuple(config.grade_boundaries or ()),
         max_cost=config.max_cost,
         priority=config.priority or 0,
+        reuse_judgements=config.reuse_judgements,
     )
 
 

@@ -92,6 +92,7 @@ class AssessmentRequest(Struct, frozen=True, kw_only=True):
     grade_boundaries: tuple[float | str, ...] = ()
     max_cost: float | None = None
     priority: int = 0
+    reuse_judgements: str | None = None
     traceparent: str | None = None
     requested_at: datetime | None = None
 

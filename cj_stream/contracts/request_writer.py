@@ -87,6 +87,7 @@ def _metadata(request: AssessmentRequest) -> dict[str, Any]:
         "grade_boundaries": list(request.grade_boundaries) or None,
         "max_cost": request.max_cost,
         "priority": request.priority or None,
+        "reuse_judgements": request.reuse_judgements,
     }
     knobs = {
         "max_comparisons": request.max_comparisons,

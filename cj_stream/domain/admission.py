@@ -22,6 +22,7 @@ from cj_stream.domain.identifiers import batch_seed
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Control, Origin, RefusedRequest, Roster
 from cj_stream.domain.states import BatchState
+from cj_stream.scoring.quality.stopping import StopReason
 
 REFUSALS_KEPT = 100
 UNTOLD_KEPT = 1_000
@@ -39,7 +40,7 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
         return _start(event, policy, at, run=1, origins=_noted((), event.origin))
     copy, origins = _is_copy(batch, event.origin), _noted(batch.control.origins, event.origin)
     if batch.finished and not copy and not (_same_content(batch, event) and _known(batch, event)):
-        return _start(event, policy, at, run=batch.run + 1, origins=origins)
+        return _start(_continuing(batch, event), policy, at, run=batch.run + 1, origins=origins)
     draft = Draft(batch, at)
     if copy:
         draft.note(NoteKind.REQUEST_REPEATED)
@@ -47,6 +48,13 @@ def request(batch: Batch | None, event: BatchRequested, policy: Policy, at: floa
         _answer(draft, event, origins)
     advance(draft)
     return draft.change()
+
+
+def _continuing(before: Batch, event: BatchRequested) -> BatchRequested:
+    """Return the request with which a batch goes on that ended because its money was spent: nothing is paid twice."""
+    if before.control.stop_reason != StopReason.MONEY_SPENT or event.reuse_judgements is not None:
+        return event
+    return msgspec.structs.replace(event, reuse_judgements=event.batch_id)
 
 
 def _answer(draft: Draft, event: BatchRequested, origins: tuple[Origin, ...]) -> None:
@@ -127,6 +135,7 @@ def _with_knobs(policy: Policy, event: BatchRequested) -> Policy:
             max_cost=event.max_cost,
             priority=event.priority,
             batching_mode=event.batching_mode,
+            reuse_judgements=event.reuse_judgements,
         ),
         max_comparisons=min(policy.max_comparisons, limit),
         completion_threshold_pct=event.completion_threshold_pct or policy.completion_threshold_pct,

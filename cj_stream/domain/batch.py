@@ -43,7 +43,9 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
     priced: int = 0
-    """Verdicts whose price is known."""
+    """Verdicts whose price is known and was paid here."""
+    reused: int = 0
+    """Verdicts that were paid for elsewhere."""
 
     @property
     def dollars(self) -> float:
@@ -58,7 +60,8 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             self.nanodollars + step * cost,
             self.input_tokens + step * (receipt.input_tokens + earlier_in),
             self.output_tokens + step * (receipt.output_tokens + earlier_out),
-            self.priced + step * (judged and receipt.cost is not None),
+            self.priced + step * (judged and receipt.cost is not None and not receipt.reused),
+            self.reused + step * receipt.reused,
         )
 
 

@@ -26,6 +26,7 @@ from cj_stream.domain.events import (
     ComparisonFailed,
     ContentLoaded,
     Event,
+    JudgementsReused,
     OperatorCommand,
     OutcomePublished,
     OutcomeRefused,
@@ -38,6 +39,7 @@ from cj_stream.domain.events import (
 )
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Unpublishable
+from cj_stream.domain.reuse import judgements_reused
 from cj_stream.domain.states import FailureReason
 
 WHY_KEPT = 200
@@ -93,6 +95,7 @@ def _poisoned(draft: Draft, event: BatchPoisoned) -> None:
 
 HANDLERS: dict[type[Event], Callable[[Draft, Any], None]] = {
     ContentLoaded: content_loaded,
+    JudgementsReused: judgements_reused,
     PairsPlanned: pairs_planned,
     SubmissionAccepted: accept,
     ComparisonFailed: fail,

@@ -98,7 +98,15 @@ def content_loaded(draft: Draft, event: ContentLoaded) -> None:
         draft.note(NoteKind.EVENT_STALE)
         return
     usable = tuple(i for i in range(len(draft.batch.roster.essays)) if i not in event.unusable)
-    draft.put(Content(usable=usable, unusable=event.unusable))
+    draft.put(
+        Content(
+            usable=usable,
+            unusable=event.unusable,
+            texts=event.texts,
+            question_sha256=event.question_sha256,
+            question=event.question,
+        )
+    )
     draft.touch()
     if not usable:
         fail_batch(draft, FailureReason.NO_USABLE_ESSAYS, {"essays": len(draft.batch.roster.essays)})

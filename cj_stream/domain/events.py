@@ -42,6 +42,7 @@ class BatchRequested(Event, frozen=True):
     max_cost: float | None = None
     priority: int = 0
     batching_mode: str | None = None
+    reuse_judgements: str | None = None
 
 
 class CallbackReceived(Event, frozen=True, tag="Callback"):
@@ -78,6 +79,19 @@ class ContentLoaded(RunEvent, frozen=True):
     """The texts were loaded; ``unusable`` maps roster positions to the reason."""
 
     unusable: dict[int, str] = {}
+    texts: tuple[bytes, ...] = ()
+    question_sha256: str = ""
+    question: str = ""
+
+
+class JudgementsReused(RunEvent, frozen=True):
+    """Verdicts of another run on the same texts were found, or none; ``winners`` has a letter for each pair."""
+
+    pairs: tuple[tuple[int, int], ...] = ()
+    winners: str = ""
+    provider: str = ""
+    model: str = ""
+    why_none: str = ""
 
 
 class PairsPlanned(RunEvent, frozen=True):
@@ -188,6 +202,7 @@ AnyEvent = (
     BatchRequested
     | CallbackReceived
     | ContentLoaded
+    | JudgementsReused
     | PairsPlanned
     | SubmissionAccepted
     | ComparisonFailed

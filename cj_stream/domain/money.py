@@ -34,4 +34,5 @@ def is_spent(batch: Batch) -> bool:
 def price_is_unknown(batch: Batch) -> bool:
     """Return whether a batch with a budget has a verdict whose price nobody knows."""
     has_budget = batch.roster.policy.judging.max_cost is not None
-    return has_budget and batch.progress.judged > batch.progress.spending.priced
+    spending = batch.progress.spending
+    return has_budget and batch.progress.judged > spending.priced + spending.reused

@@ -26,6 +26,8 @@ class Judging(msgspec.Struct, frozen=True, array_like=True):
     """Of its comparisons at the provider, -10 to 10, the highest first."""
     batching_mode: str | None = None
     """How the provider is asked to group them; passed on as it is."""
+    reuse_judgements: str | None = None
+    """The batch whose verdicts are taken over; its own id stands for the run before."""
 
 
 class Policy(msgspec.Struct, frozen=True, array_like=True):

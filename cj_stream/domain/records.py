@@ -80,6 +80,12 @@ class Content(Row, frozen=True):
 
     usable: tuple[int, ...]
     unusable: dict[int, str]
+    texts: tuple[bytes, ...] = ()
+    """The first 16 bytes of the SHA-256 of each text, by position in the roster; empty for one that is not usable."""
+    question_sha256: str = ""
+    """Of all that the comparisons are asked with besides the texts: template, rubric, task, model, parameters."""
+    question: str = ""
+    """The same as JSON; empty where it is too long to be kept."""
 
 
 class Plan(Row, frozen=True):
@@ -132,6 +138,8 @@ class Receipt(Row, frozen=True):
     """US dollars of the attempts before this one; what was unknown of them counts as nothing."""
     earlier_tokens: tuple[int, int] = (0, 0)
     """Tokens of the attempts before this one, in and out."""
+    reused: bool = False
+    """Whether the verdict was taken over from another run, and so was paid for there."""
 
 
 class Comparison(Row, frozen=True):
@@ -252,3 +260,5 @@ class Control(Row, frozen=True):
     """Until when a provider expects to answer that takes longer than a deadline: waiting for it is no idleness."""
     provider_untold: bool = False
     """Whether the provider is still to be told that nothing of this run is wanted any more."""
+    reused: int | None = None
+    """Verdicts taken over from another run; None before anybody has looked for them."""

@@ -15,6 +15,7 @@ from cj_stream.domain.batch import Batch
 from cj_stream.domain.due_outcomes import Outcome, unpublished
 from cj_stream.domain.money import affordable
 from cj_stream.domain.records import ComparisonStatus
+from cj_stream.domain.reuse import may_reuse
 from cj_stream.domain.states import BatchState
 
 
@@ -33,6 +34,10 @@ class PlanPairs(Effect, frozen=True):
     """Choose the pairs of an iteration. Answered by `PairsPlanned`."""
 
     iteration: int
+
+
+class TakeOver(Effect, frozen=True):
+    """Look for verdicts of another run on the same texts. Answered by `JudgementsReused`."""
 
 
 class Submit(Effect, frozen=True):
@@ -71,7 +76,7 @@ def duties(batch: Batch) -> list[Effect]:
         case BatchState.INITIALIZING:
             effects.append(LoadContent(*key))
         case BatchState.GENERATING_PAIRS:
-            effects.append(PlanPairs(*key, batch.control.iteration + 1))
+            effects.append(TakeOver(*key) if may_reuse(batch) else PlanPairs(*key, batch.control.iteration + 1))
         case BatchState.SCORING:
             effects.append(Score(*key, batch.control.scoring_round))
     if batch.control.provider_untold:

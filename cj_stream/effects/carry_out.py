@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from cj_stream.content.client import ContentClient, ContentUnavailable, TextMissing
@@ -20,6 +22,7 @@ from cj_stream.domain.events import (
     ComparisonFailed,
     ContentLoaded,
     Event,
+    JudgementsReused,
     OutcomePublished,
     OutcomeRefused,
     ProviderTold,
@@ -27,7 +30,8 @@ from cj_stream.domain.events import (
     VerdictReceived,
 )
 from cj_stream.domain.identifiers import CorrelationIds
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TellProvider
+from cj_stream.domain.reuse import Judgements, taken_over
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TakeOver, TellProvider
 from cj_stream.effects.computing import ComputationLostError, Computing
 from cj_stream.effects.outcomes import outcome_message
 from cj_stream.effects.patience import Patience
@@ -54,6 +58,14 @@ UNTOLD_PAUSE = 10.0
 WAIT_MARGIN = 1.5
 """How much longer than the provider expects an answer is waited for."""
 REASON_KEPT = 500
+QUESTION_KEPT = 64 * 1024
+TEXT_HASH_BYTES = 16
+
+FindJudgements = Callable[[Batch], Awaitable[Judgements | None]]
+"""Returns the verdicts that a batch wants to take over, None when there are none.
+
+Raises `PostponedError` when who has them does not answer.
+"""
 LOADS_AT_ONCE = 16
 
 
@@ -65,7 +77,7 @@ def job_id(batch: Batch) -> str:
 class Effects:
     """Carries out effects; an instance is the dispatcher's ``execute``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that effects reach out to, by name
         self,
         settings: Settings,
         *,
@@ -75,6 +87,7 @@ class Effects:
         correlation_ids: CorrelationIds,
         fence: Fence,
         metrics: Metrics,
+        judgements: FindJudgements,
     ) -> None:
         self._settings = settings
         self._content = content
@@ -83,11 +96,13 @@ class Effects:
         self._correlation_ids = correlation_ids
         self._fence = fence
         self._metrics = metrics
+        self._judgements = judgements
         self._computing = Computing()
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._patience = Patience()
         self._handlers: dict[type[Effect], Callable[[Any, Batch, int], Awaitable[Event]]] = {
             LoadContent: self._load_content,
+            TakeOver: self._take_over,
             PlanPairs: self._plan_pairs,
             Score: self._score,
             Submit: self._submit,
@@ -109,19 +124,36 @@ class Effects:
     async def _load_content(self, effect: LoadContent, batch: Batch, _partition: int) -> ContentLoaded:
         try:
             async with asyncio.TaskGroup() as loading:
-                tasks = [loading.create_task(self._why_unusable(essay.storage_id)) for essay in batch.roster.essays]
+                tasks = [loading.create_task(self._look_at(essay.storage_id)) for essay in batch.roster.essays]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        unusable = {position: reason for position, task in enumerate(tasks) if (reason := task.result())}
-        return ContentLoaded(batch_id=effect.batch_id, run=effect.run, unusable=_shortened(unusable))
+        texts = [task.result() for task in tasks]
+        context = batch.roster.context
+        asked = self._provider.judging(context.overrides, await self._task(batch))
+        question = msgspec.json.encode(asked).decode()
+        return ContentLoaded(
+            batch_id=effect.batch_id,
+            run=effect.run,
+            unusable=_shortened({at: text for at, text in enumerate(texts) if isinstance(text, str)}),
+            texts=tuple(b"" if isinstance(text, str) else text for text in texts),
+            question_sha256=asked.sha256,
+            question=question if len(question) <= QUESTION_KEPT else "",
+        )
 
-    async def _why_unusable(self, storage_id: str) -> str | None:
+    async def _look_at(self, storage_id: str) -> bytes | str:
+        """Return the beginning of the text's SHA-256, or why it cannot be used."""
         async with self._loading:
             try:
-                await self._text(storage_id)
+                text = await self._text(storage_id)
             except TextMissing as missing:
                 return str(missing)
-            return None
+            return sha256(text.encode()).digest()[:TEXT_HASH_BYTES]
+
+    async def _take_over(self, _effect: TakeOver, batch: Batch, _partition: int) -> JudgementsReused:
+        reused = taken_over(batch, await self._judgements(batch))
+        source = batch.roster.policy.judging.reuse_judgements
+        log.info("verdicts taken over", run=batch.run, source=source, verdicts=len(reused.pairs), why=reused.why_none)
+        return reused
 
     async def _text(self, storage_id: str) -> str:
         try:
@@ -222,13 +254,17 @@ class Effects:
             essay_b_id=second.id,
             text_a=await self._text(first.storage_id),
             text_b=await self._text(second.storage_id),
-            instructions=context.instructions or await self._task_text(context.prompt_storage_id),
+            instructions=await self._task(batch),
             overrides=context.overrides,
             is_retry=effect.attempt > 1,
             priority=batch.roster.policy.judging.priority,
             batching_mode=batch.roster.policy.judging.batching_mode,
             traceparent=context.traceparent,
         )
+
+    async def _task(self, batch: Batch) -> str | None:
+        context = batch.roster.context
+        return context.instructions or await self._task_text(context.prompt_storage_id)
 
     async def _task_text(self, storage_id: str | None) -> str | None:
         if storage_id is None:

@@ -40,7 +40,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble, remedy_for, remedy_of, with_remedy
 from cj_stream.provider.breakers import BreakerChange, Breakers, HeldUp, scope_of
 from cj_stream.provider.echoes import without_echo
-from cj_stream.provider.prompts import comparison_prompt
+from cj_stream.provider.prompts import Judging, comparison_prompt, judging
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 0.5
@@ -161,6 +161,22 @@ class ProviderClient:
     def _asked(self, overrides: Overrides) -> tuple[str, str | None]:
         defaults = self._settings
         return overrides.provider or defaults.default_llm_provider, overrides.model or defaults.default_llm_model
+
+    def judging(self, overrides: Overrides, task: str | None) -> Judging:
+        """Return all that a batch with these overrides is asked with besides its texts."""
+        provider, model = self._asked(overrides)
+        temperature = self._settings.llm_temperature if overrides.temperature is None else overrides.temperature
+        return judging(
+            task=task,
+            rubric=overrides.judge_rubric,
+            provider=provider,
+            model=model,
+            temperature=temperature,
+            max_tokens=overrides.max_tokens,
+            system_prompt=overrides.system_prompt,
+            reasoning_effort=overrides.reasoning_effort,
+            output_verbosity=overrides.output_verbosity,
+        )
 
     def _body(self, submission: Submission) -> bytes:
         overrides = submission.overrides

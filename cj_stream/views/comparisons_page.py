@@ -79,4 +79,5 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
         "output_tokens": receipt.output_tokens,
         "cost": receipt.cost,
         "earlier_cost": receipt.earlier_cost,
+        "reused": receipt.reused,
     }

@@ -10,7 +10,7 @@ from cj_stream.domain.deadlines import Deadline, DeadlineKind, next_due
 from cj_stream.domain.due_outcomes import unpublished
 from cj_stream.domain.records import ComparisonStatus
 from cj_stream.domain.states import BatchState
-from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TellProvider, todo
+from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Score, Submit, TakeOver, TellProvider, todo
 from cj_stream.engine.times import (
     iso_time,
     iso_time_or_none,
@@ -120,7 +120,7 @@ def _what_falls_due(batch: Batch, due: Deadline) -> str:
             return "The batch is deleted: its retention period is over."
 
 
-def _what(effect: Effect, batch: Batch) -> str:
+def _what(effect: Effect, batch: Batch) -> str:  # noqa: PLR0911 -- a sentence for each kind of effect
     match effect:
         case LoadContent():
             return f"load the texts of {len(batch.roster.essays)} essays"
@@ -131,6 +131,8 @@ def _what(effect: Effect, batch: Batch) -> str:
             return f"submit comparison {effect.index}, attempt {effect.attempt}: {first} and {second}"
         case Score():
             return f"fit the scores to {batch.progress.judged} verdicts"
+        case TakeOver():
+            return f"look for verdicts of batch {batch.roster.policy.judging.reuse_judgements} on the same texts"
         case TellProvider():
             return "tell the provider that nothing of this run is wanted any more"
         case Publish():

@@ -33,6 +33,7 @@ def pages(worker: WorkerParts) -> tuple[dict[str, Page], dict[str, Page]]:
         BATCH: routing.at_home("", batches.detail),
         f"{BATCH}/comparisons": routing.at_home("/comparisons", batches.comparisons),
         f"{BATCH}/result": routing.at_home("/result", batches.result),
+        f"{BATCH}/judgements": routing.at_home("/judgements", worker.judgements.page),
         f"{BATCH}/explain": routing.at_home("/explain", batches.explain),
     }
     posts = {f"{BATCH}/{action}": batches.command(action) for action in Action}

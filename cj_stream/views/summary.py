@@ -77,6 +77,8 @@ def detail(batch: Batch, place: Place, newest_run: int) -> dict[str, Any]:
         "completion_threshold_pct": roster.policy.completion_threshold_pct,
         "processing_metadata": {
             "digest": roster.digest,
+            "question_sha256": batch.content.question_sha256 if batch.content else "",
+            "question": batch.content.question if batch.content else "",
             "seed": roster.seed,
             "scoring_rounds": control.scoring_round,
             "fits": control.fits,
@@ -111,8 +113,9 @@ def spending(batch: Batch) -> dict[str, Any]:
     spent = progress.spending
     return {
         "cost": spent.dollars,
-        "cost_known": progress.judged <= spent.priced,
+        "cost_known": progress.judged <= spent.priced + spent.reused,
         "max_cost": batch.roster.policy.judging.max_cost,
+        "reused_comparisons": spent.reused,
         "input_tokens": spent.input_tokens,
         "output_tokens": spent.output_tokens,
     }

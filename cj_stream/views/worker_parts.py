@@ -17,6 +17,7 @@ from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batch_rows import BatchRows
+from cj_stream.views.judgements import JudgementsOfOthers
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,4 @@ class WorkerParts:
     content: ContentClient
     correlation_ids: CorrelationIds
     metrics: Metrics
+    judgements: JudgementsOfOthers

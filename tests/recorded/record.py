@@ -267,6 +267,7 @@ class Story:
         await self.stage.fleet.until(
             lambda: len(self.stage.mailbox.outcomes("result", "again")) == 2, "the second run ends"
         )
+        await self.what_is_taken_over()
         results = len(self.stage.mailbox.outcomes("result", "answered"))
         await self.stage.ask(new_request("answered", 3))
         await self.stage.fleet.until(
@@ -279,6 +280,16 @@ class Story:
         await self.command(worker, "cancelled", Action.CANCEL)
         await self.command(worker, "finalized", Action.FINALIZE)
         await self.stage.ended("cancelled", "finalized")
+
+    async def what_is_taken_over(self) -> None:
+        """A second run takes over the verdicts of the first; another batch finds none."""
+        asked = new_request("many-rounds", 7, reuse_judgements="many-rounds")
+        await self.stage.ask(structs.replace(asked, correlation_id=uuid5(NAMESPACE_OID, "once more")))
+        await self.stage.fleet.until(
+            lambda: len(self.stage.mailbox.outcomes("result", "many-rounds")) == 2, "a run goes on with what was judged"
+        )
+        await self.stage.ask(new_request("takes-nothing", 3, reuse_judgements="nobody"))
+        await self.stage.ended("takes-nothing")
 
     async def what_no_topic_takes(self) -> None:
         """A batch ends whose result is larger than its topic takes."""

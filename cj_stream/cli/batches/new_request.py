@@ -44,6 +44,7 @@ class Wishes(NamedTuple):
     threshold: float | None = None
     max_cost: float | None = None
     priority: int = 0
+    reuse_judgements: str | None = None
 
 
 def read_texts(path: Path) -> list[EssayText]:
@@ -151,5 +152,6 @@ def _request(wishes: Wishes, essays: tuple[RequestedEssay, ...], task_id: str | 
         completion_threshold=wishes.threshold,
         max_cost=wishes.max_cost,
         priority=wishes.priority,
+        reuse_judgements=wishes.reuse_judgements,
         requested_at=datetime.now(UTC),
     )

@@ -61,6 +61,11 @@ Examples:
     help="Of its comparisons at the provider: the highest goes first.",
 )
 @click.option(
+    "--reuse-judgements",
+    metavar="BATCH",
+    help="Take over the verdicts of this batch on the same texts, asked with the same task, rubric and model.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(0.5, 1.0),
     help="Share of an iteration's verdicts at which it closes.  [default: CJ_COMPLETION_THRESHOLD_PCT]",
@@ -81,6 +86,7 @@ def submit(  # noqa: PLR0913 -- one parameter per option
     max_comparisons: int | None,
     max_cost: float | None,
     priority: int,
+    reuse_judgements: str | None,
     threshold: float | None,
     language: str,
     course: str,
@@ -109,6 +115,7 @@ def submit(  # noqa: PLR0913 -- one parameter per option
         max_comparisons=max_comparisons,
         max_cost=max_cost,
         priority=priority,
+        reuse_judgements=reuse_judgements,
         threshold=threshold,
     )
     if estimate:

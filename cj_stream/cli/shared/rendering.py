@@ -75,9 +75,10 @@ def _headline(result: Answer) -> Text:
     kind = "final" if result["final"] else "provisional"
     stopped = f", stopped: {result['stop_reason']}" if result["stop_reason"] else ""
     cost = f", {told}" if (told := cost_text(result)) else ""
+    reused = f", {count} of them taken over" if (count := result.get("reused_comparisons")) else ""
     return plain(
-        f"{result['batch_id']}: {kind} ranking, {result['verdicts']} verdicts, {result['iterations']} iterations, "
-        f"reliability {number(reliability['eap'])} (EAP){cost}{stopped}"
+        f"{result['batch_id']}: {kind} ranking, {result['verdicts']} verdicts{reused}, "
+        f"{result['iterations']} iterations, reliability {number(reliability['eap'])} (EAP){cost}{stopped}"
     )
 
 

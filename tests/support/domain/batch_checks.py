@@ -44,7 +44,11 @@ def _recounted_spending(rows: list[Comparison]) -> Spending:
         nanodollars=sum(round((paid.cost or 0) * NANO) + round(paid.earlier_cost * NANO) for _, paid in receipts),
         input_tokens=sum(paid.input_tokens + paid.earlier_tokens[0] for _, paid in receipts),
         output_tokens=sum(paid.output_tokens + paid.earlier_tokens[1] for _, paid in receipts),
-        priced=sum(row.status is ComparisonStatus.JUDGED and paid.cost is not None for row, paid in receipts),
+        priced=sum(
+            row.status is ComparisonStatus.JUDGED and paid.cost is not None and not paid.reused
+            for row, paid in receipts
+        ),
+        reused=sum(paid.reused for _, paid in receipts),
     )
 
 

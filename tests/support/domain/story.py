@@ -36,6 +36,7 @@ from cj_stream.domain.identifiers import CorrelationIds
 from cj_stream.domain.partition import PartitionBatches
 from cj_stream.domain.policy import Policy
 from cj_stream.domain.records import Context, Essay, Slot
+from cj_stream.domain.reuse import Judgements, judgements_of, taken_over
 from cj_stream.domain.todo import (
     Effect,
     LoadContent,
@@ -43,6 +44,7 @@ from cj_stream.domain.todo import (
     Publish,
     Score,
     Submit,
+    TakeOver,
     TellProvider,
     is_done,
     still_wanted,
@@ -109,6 +111,8 @@ class Story:
         self.policy = policy or Policy()
         self.unusable = unusable or {}
         self.published: list[str] = []
+        self.question = "question"
+        """Stands for all that comparisons are asked with."""
         self.told_provider: list[int] = []
         """The runs of which the provider knows that nothing is wanted any more."""
         self.refusing: set[str] = set()
@@ -154,7 +158,7 @@ class Story:
     def start(self, essays: int = 3, **fields: Any) -> Batch:
         """Request a ranking and carry on until the comparisons are to be submitted."""
         self.tell(requested(essays, **fields))
-        self.carry_out(LoadContent, PlanPairs)
+        self.carry_out(LoadContent, TakeOver, PlanPairs)
         return self.batch
 
     def carry_out(self, *kinds: type[Effect]) -> None:
@@ -165,10 +169,10 @@ class Story:
 
     def finish(self) -> Batch:
         """Carry out everything but submissions, and return the batch as the table has it."""
-        self.carry_out(LoadContent, PlanPairs, Score, Publish, TellProvider)
+        self.carry_out(LoadContent, TakeOver, PlanPairs, Score, Publish, TellProvider)
         return self.batch
 
-    def report(self, batch: Batch, effect: Effect) -> Event:
+    def report(self, batch: Batch, effect: Effect) -> Event:  # noqa: PLR0911 -- one for each kind of effect
         """Carry out an effect that is not a submission and return its report."""
         match effect:
             case PlanPairs():
@@ -181,11 +185,21 @@ class Story:
             case Publish():
                 self.published.append(effect.outcome.name)
                 return OutcomePublished(batch_id=batch.batch_id, run=batch.run, outcome=effect.outcome.name)
+            case TakeOver():
+                return taken_over(batch, self._judgements(batch))
             case TellProvider():
                 self.told_provider.append(batch.run)
                 return ProviderTold(batch_id=batch.batch_id, run=batch.run)
             case _:
-                return ContentLoaded(batch_id=batch.batch_id, run=batch.run, unusable=self.unusable)
+                texts = tuple(essay.id.encode() for essay in batch.roster.essays)
+                told = {"unusable": self.unusable, "texts": texts, "question_sha256": self.question}
+                return ContentLoaded(batch_id=batch.batch_id, run=batch.run, **told)
+
+    def _judgements(self, batch: Batch) -> Judgements | None:
+        """Return what a batch wants to take over."""
+        source = batch.roster.policy.judging.reuse_judgements or ""
+        found = self._load(source, batch.run - 1 if source == batch.batch_id else None)
+        return None if found is None else judgements_of(found)
 
     @property
     def batch(self) -> Batch:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +29,7 @@ from cj_stream.domain.events import (
 )
 from cj_stream.domain.identifiers import CorrelationIds, read_correlation_id
 from cj_stream.domain.records import Context, Overrides
+from cj_stream.domain.reuse import Judgements
 from cj_stream.domain.todo import Effect, LoadContent, PlanPairs, Publish, Submit, TellProvider
 from cj_stream.effects import outcomes
 from cj_stream.effects.carry_out import Effects
@@ -35,9 +38,14 @@ from cj_stream.engine.fence import Fence
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderUntold, Submission
+from cj_stream.provider.prompts import Judging, judging
 
 IDS = CorrelationIds(b"a key")
 ATTEMPT: dict[str, Any] = {"batch_id": BATCH, "run": 1, "index": 3, "attempt": 2}
+
+
+async def _no_judgements(_batch: Batch) -> None:
+    return None
 
 
 class Outside:
@@ -47,6 +55,7 @@ class Outside:
         self.answer = answer
         self.fence = Fence(session_timeout=10)
         self.submissions: list[Submission] = []
+        self.found: Judgements | None = None
         self.cancelled: list[str] = []
         self.untold: ProviderUntold | None = None
         self.silence = 0.0
@@ -64,6 +73,12 @@ class Outside:
         self.submissions.append(submission)
         return self.answer
 
+    async def judgements(self, _batch: Batch) -> Judgements | None:
+        return self.found
+
+    def judging(self, overrides: Overrides, task: str | None) -> Judging:
+        return judging(task=task, rubric=overrides.judge_rubric, provider="p", model=overrides.model, temperature=0.0)
+
     async def cancel_run(self, job_id: str) -> None:
         self.cancelled.append(job_id)
         if self.untold is not None:
@@ -74,7 +89,9 @@ class Outside:
 
     def effects(self) -> Effects:
         parts: Any = {"content": self, "provider": self, "publisher": None}
-        return Effects(Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics)
+        return Effects(
+            Settings(), **parts, correlation_ids=IDS, fence=self.fence, metrics=self.metrics, judgements=self.judgements
+        )
 
     async def carry_out(self, effect: Effect, batch: Batch) -> Any:
         return await self.effects()(effect, batch, PARTITION)
@@ -183,6 +200,7 @@ async def test_an_outcome_is_reported_when_the_broker_has_it_and_not_before() ->
         correlation_ids=IDS,
         fence=outside.fence,
         metrics=Metrics(dict, dict, dict),
+        judgements=_no_judgements,
     )
     outcome = Outcome(OutcomeKind.COMPLETED, FIRST)
     publishing = asyncio.create_task(effects(Publish(batch.batch_id, 1, outcome), batch, PARTITION))
@@ -255,7 +273,13 @@ async def test_texts_that_are_missing_are_told_with_their_places_and_a_service_t
     outside = Outside()
     outside.missing = {"storage-1": TextMissing("storage-1", "blank")}
     loaded = await outside.carry_out(LoadContent(BATCH, 1), batch)
-    assert loaded == ContentLoaded(batch_id=BATCH, run=1, unusable={1: str(outside.missing["storage-1"])})
+    assert isinstance(loaded, ContentLoaded)
+    assert loaded.unusable == {1: str(outside.missing["storage-1"])}
+    assert [text == b"" for text in loaded.texts] == [False, True, False, False]
+    assert loaded.texts[2] == sha256(b"the text of storage-2").digest()[:16]
+    asked = outside.judging(batch.roster.context.overrides, None)
+    assert loaded.question_sha256 == asked.sha256
+    assert json.loads(loaded.question)["template"] == asked.template
     outside.missing = {"storage-2": ContentUnavailable("away")}
     with pytest.raises(PostponedError, match="away"):
         await outside.carry_out(LoadContent(BATCH, 1), batch)
@@ -271,7 +295,9 @@ async def test_an_attempt_whose_text_is_missing_fails_without_being_submitted(ba
 
 
 def test_every_effect_can_be_carried_out() -> None:
-    parts: Any = dict.fromkeys(("content", "provider", "publisher", "correlation_ids", "fence", "metrics"))
+    parts: Any = dict.fromkeys(
+        ("content", "provider", "publisher", "correlation_ids", "fence", "metrics", "judgements")
+    )
     assert set(Effects(Settings(), **parts)._handlers) == set(Effect.__subclasses__())
 
 

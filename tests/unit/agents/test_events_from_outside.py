@@ -70,6 +70,7 @@ REQUEST = AssessmentRequest(
     max_cost=2.5,
     priority=3,
     batching_mode="serial_bundle",
+    reuse_judgements="batch-0",
     traceparent="trace",
 )
 NOT_ASKED_FOR = {
@@ -129,6 +130,7 @@ def test_a_request_says_what_upstream_asked_for() -> None:
     assert (event.pairing, event.stop_rules) == (PairingPolicy.RANDOM, (StopRule.STABILITY,))
     assert (event.reliability_target, event.grade_boundaries) == (0.7, (0.5, "e2"))
     assert (event.max_cost, event.priority, event.batching_mode) == (2.5, 3, "serial_bundle")
+    assert event.reuse_judgements == "batch-0"
 
 
 @pytest.mark.parametrize("field", AssessmentRequest.__struct_fields__)

@@ -44,6 +44,7 @@ TURNED: dict[str, Any] = {
     "grade_boundaries": (-1.0, "e1"),
     "max_cost": 2.5,
     "priority": -3,
+    "reuse_judgements": "b0",
 }
 """Each knob, turned to something that is not the default."""
 READ_AND_NO_MORE = {"batch_size", "max_concurrent_batches"}

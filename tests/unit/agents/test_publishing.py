@@ -32,9 +32,14 @@ from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
+from cj_stream.provider.prompts import Judging, judging
 
 TOO_LARGE = errors.MessageSizeTooLargeError()
 FORBIDDEN = errors.TopicAuthorizationFailedError("t")
+
+
+async def _no_judgements(_batch: Batch) -> None:
+    return None
 
 
 def effects(producer: FakeProducer, content: Any = None) -> Effects:
@@ -46,6 +51,7 @@ def effects(producer: FakeProducer, content: Any = None) -> Effects:
         correlation_ids=CorrelationIds(b"key"),
         fence=Fence(3600),
         metrics=Metrics(dict, dict, dict),
+        judgements=_no_judgements,
     )
 
 
@@ -98,6 +104,9 @@ class _Nothing:
 
     async def text(self, storage_id: str) -> str:
         raise TextMissing(storage_id, "x" * 1_000)
+
+    def judging(self, _overrides: Any, task: str | None) -> Judging:
+        return judging(task=task, rubric=None, provider="p", model="m", temperature=0.0)
 
 
 async def test_the_reasons_of_many_essays_without_a_text_fit_into_an_event(producer: FakeProducer) -> None:

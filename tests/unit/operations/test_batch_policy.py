@@ -35,7 +35,7 @@ OTHERS = Settings(
     retention_days=8,
 )
 """Every setting that batches are judged by, with another value than its default."""
-NO_SETTING = {"success_rate_from", "grade_boundaries", "max_cost", "priority", "batching_mode"}
+NO_SETTING = {"success_rate_from", "grade_boundaries", "max_cost", "priority", "batching_mode", "reuse_judgements"}
 """What a batch is judged by that no setting says: the first is fixed, the others come with the request."""
 
 
@@ -61,5 +61,5 @@ def test_times_arrive_in_seconds() -> None:
 
 
 def test_every_figure_of_the_policy_has_its_unit() -> None:
-    no_figures = {"pairing", "stop_rules", "grade_boundaries", "batching_mode"}
+    no_figures = {"pairing", "stop_rules", "grade_boundaries", "batching_mode", "reuse_judgements"}
     assert set(UNITS) == {name for name, _ in figures(Policy())} - no_figures

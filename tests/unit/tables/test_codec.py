@@ -75,7 +75,9 @@ GOLDEN: list[tuple[Row, str, str]] = [
                 org_id="o",
                 traceparent="tp",
             ),
-            policy=Policy(judging=Judging(max_cost=2.5, priority=-3, batching_mode="serial_bundle")),
+            policy=Policy(
+                judging=Judging(max_cost=2.5, priority=-3, batching_mode="serial_bundle", reuse_judgements="b0")
+            ),
             seed=2**62 + 1,
         ),
         "7262617463682dc3a5000000000200000000",
@@ -84,14 +86,15 @@ GOLDEN: list[tuple[Row, str, str]] = [
             "3131313131a264319292a26531a2733192a26532a2733299a27376a4454e4735a170a7636f6d7061726598a66f70656e6169a16dcb"
             "3fb999999999999acd01f4a3737973a3727562a36c6f77a573686f7274a161a175a16fa27470dc0012cb40cc200000000000cb4105"
             "180000000000cb40ac2000000000000314cb3fe999999999999a0acb40540000000000005fcb3fa999999999999acb3feccccccccc"
-            "cccd050401cd4e2064cb412275000000000099a86164617074697665c00193ab72656c696162696c697479a973746162696c697479"
-            "a96465636973696f6e73cb3feccccccccccccd90cb4004000000000000fdad73657269616c5f62756e646c65cf4000000000000001"
+            "cccd050401cd4e2064cb41227500000000009aa86164617074697665c00193ab72656c696162696c697479a973746162696c697479"
+            "a96465636973696f6e73cb3feccccccccccccd90cb4004000000000000fdad73657269616c5f62756e646c65a26230cf4000000000"
+            "000001"
         ),
     ),
     (
-        Content(usable=(0, 2), unusable={1: "blank"}),
+        Content(usable=(0, 2), unusable={1: "blank"}, texts=(b"a", b"", b"c"), question_sha256="ab", question="{}"),
         "7462617463682dc3a5000000000200000000",
-        "01000000000012d687929200028101a5626c616e6b",
+        ("01000000000012d687959200028101a5626c616e6b93c40161c400c40163a26162a27b7d"),
     ),
     (
         Plan(iteration=3, first_index=48, pairs=((0, 2), (2, 1))),
@@ -126,14 +129,15 @@ GOLDEN: list[tuple[Row, str, str]] = [
                 error_details="{}",
                 earlier_cost=0.5,
                 earlier_tokens=(1, 2),
+                reused=True,
             ),
         ),
         "6d62617463682dc3a500000000020000012c",
         (
             "01000000000012d6879fcd012c0302cb41d954fc40200000cb41d954fc4f100000a142cb4012000000000000a7636c6561726572a6"
-            "6f70656e6169a16da145a3776879c3cb40bc2000000000009bcd06a4ccfacb3f8999999999999aa27b7d91b4696e73747275637469"
+            "6f70656e6169a16da145a3776879c3cb40bc2000000000009ccd06a4ccfacb3f8999999999999aa27b7d91b4696e73747275637469"
             "6f6e5f696e5f6669727374a36c6c6db4323032362d30312d33315430303a30303a30305aa26339a27b7dcb3fe00000000000009201"
-            "02"
+            "02c3"
         ),
     ),
     (
@@ -181,21 +185,27 @@ GOLDEN: list[tuple[Row, str, str]] = [
             unpublishable=(Unpublishable(outcome="result:c1", why="too large", at=1700000006.0),),
             awaited_until=1700000007.0,
             provider_untold=True,
+            reused=5,
         ),
         "6362617463682dc3a5000000000200000000",
         (
-            "01000000000012d687dc0013a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a97469"
+            "01000000000012d687dc0014a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a97469"
             "6d65645f6f7574b06c6f775f737563636573735f7261746583ac737563636573735f72617465cb3fe0000000000000b5636f6d706c"
             "657465645f636f6d70617269736f6e7307a6726561736f6ea172cb41d954fc40c0000091a263329193a26333a46c697665cb41d954"
             "fc4100000091a96661696c65643a6331919303ce00011170cb41d954fc414000009193a9726573756c743a6331a9746f6f206c6172"
-            "6765cb41d954fc41800000cb41d954fc41c00000c3"
+            "6765cb41d954fc41800000cb41d954fc41c00000c305"
         ),
     ),
 ]
 
-SINCE: dict[str, Any] = {"awaited_until": 0.0, "provider_untold": False}
+SINCE: dict[str, Any] = {"awaited_until": 0.0, "provider_untold": False, "reused": None}
 # What version 1 wrote before fields were added at the end, which then have their defaults.
 OLDER: list[tuple[Row, str, str]] = [
+    (
+        Content(usable=(0, 2), unusable={1: "blank"}),
+        "7462617463682dc3a5000000000200000000",
+        "01000000000012d687929200028101a5626c616e6b",
+    ),
     (
         msgspec.structs.replace(GOLDEN[0][0], policy=Policy()),
         "7262617463682dc3a5000000000200000000",
@@ -217,7 +227,7 @@ OLDER: list[tuple[Row, str, str]] = [
         ),
     ),
     (
-        msgspec.structs.replace(GOLDEN[-1][0], awaited_until=0.0, provider_untold=False),
+        msgspec.structs.replace(GOLDEN[-1][0], **SINCE),
         "6362617463682dc3a5000000000200000000",
         (
             "01000000000012d687dc0011a64641494c4544cb41d954fc40000000cb41d954fc40400000cb41d954fc40800000030204c3a974696d"

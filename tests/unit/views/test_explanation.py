@@ -80,7 +80,7 @@ def test_a_finished_batch_waits_for_its_outcomes_and_then_for_nothing() -> None:
 
 def test_every_effect_is_explained() -> None:
     story, seen = Story(), set[str]()
-    story.tell(requested(3))
+    story.tell(requested(3, reuse_judgements="nobody"))
     while found := explained(story.batch)["effects_to_do"]:
         seen |= {effect["kind"] for effect in found}
         effect = todo(story.batch)[0]

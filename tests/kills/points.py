@@ -346,7 +346,7 @@ AFTER: tuple[Place, ...] = (
 )
 AFTER_AWAITING: tuple[Place, ...] = (
     (Forwarder, "_send", "forwarded"),
-    (Effects, "_why_unusable", "loading"),
+    (Effects, "_look_at", "loading"),
     (Effects, "_load_content", "loaded"),
     (Effects, "_plan_pairs", "planned"),
     (Effects, "_score", "scored"),

@@ -47,6 +47,7 @@ from cj_stream.operations.troubles import Trouble
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batch_rows import BatchRows
 from cj_stream.tables.codec import ROW_KEYS
+from cj_stream.views.access import Access
 from cj_stream.views.judgements import JudgementsOfOthers
 from cj_stream.views.pages import pages
 from cj_stream.views.routing import Routing
@@ -105,8 +106,11 @@ class Worker(Service):
         self.topic_limits: dict[str, int] = {}
         """The largest record that each topic takes, in bytes, as far as it is known."""
         self.batches = Batches(self.rows, engine.opener, self.metrics, self._new_partition)
-        routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic)
-        self.judgements = JudgementsOfOthers(self.rows, routing)
+        self.access = Access(settings)
+        self.routing = Routing(
+            engine.faust, engine.opener, settings.partitions, settings.changelog_topic, self.access.headers
+        )
+        self.judgements = JudgementsOfOthers(self.rows, self.routing)
         self.effects = self._effects()
         reports = Reports[Event](
             engine.forwarder, lambda event, error: BatchPoisoned(batch_id=event.batch_id, error=str(error))
@@ -169,6 +173,8 @@ class Worker(Service):
             content=self.content,
             correlation_ids=self.correlation_ids,
             metrics=self.metrics,
+            access=self.access,
+            routing=self.routing,
             judgements=self.judgements,
         )
 

@@ -6,12 +6,11 @@ from cj_stream.domain.events import Action
 from cj_stream.engine.web_answers import (
     Page,
 )
-from cj_stream.views.access import Access, limited
+from cj_stream.views.access import limited
 from cj_stream.views.batch_pages import BatchPages
 from cj_stream.views.dashboard import dashboard_page
 from cj_stream.views.metrics_page import metrics_page
 from cj_stream.views.partition_pages import PartitionPages
-from cj_stream.views.routing import Routing
 from cj_stream.views.worker_parts import WorkerParts
 
 BATCH = "/batches/{batch_id:[^/]+}"
@@ -22,9 +21,7 @@ PARTITION = "/partitions/{topic:[^/]+}/{partition:[^/]+}"
 
 def pages(worker: WorkerParts) -> tuple[dict[str, Page], dict[str, Page]]:
     """Return what is served about the batches of ``worker``: the pages to be read, and those of the commands."""
-    settings, engine = worker.settings, worker.engine
-    access = Access(settings)
-    routing = Routing(engine.faust, engine.opener, settings.partitions, settings.changelog_topic, access.headers)
+    access, routing = worker.access, worker.routing
     batches, partitions = BatchPages(worker, routing), PartitionPages(worker, routing)
     gets = {
         "/metrics": metrics_page(worker.metrics),

@@ -17,7 +17,9 @@ from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderClient
 from cj_stream.tables.batch_rows import BatchRows
+from cj_stream.views.access import Access
 from cj_stream.views.judgements import JudgementsOfOthers
+from cj_stream.views.routing import Routing
 
 
 @dataclass(frozen=True)
@@ -33,4 +35,6 @@ class WorkerParts:
     content: ContentClient
     correlation_ids: CorrelationIds
     metrics: Metrics
+    access: Access
+    routing: Routing
     judgements: JudgementsOfOthers

@@ -40,7 +40,7 @@ from cj_stream.operations.settings import Settings
 from cj_stream.operations.troubles import Trouble, remedy_for, remedy_of, with_remedy
 from cj_stream.provider.breakers import BreakerChange, Breakers, HeldUp, scope_of
 from cj_stream.provider.echoes import without_echo
-from cj_stream.provider.prompts import Judging, comparison_prompt, judging
+from cj_stream.provider.prompts import JudgingInstructions, comparison_prompt, judging
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 0.5
@@ -162,7 +162,7 @@ class ProviderClient:
         defaults = self._settings
         return overrides.provider or defaults.default_llm_provider, overrides.model or defaults.default_llm_model
 
-    def judging(self, overrides: Overrides, task: str | None) -> Judging:
+    def judging(self, overrides: Overrides, task: str | None) -> JudgingInstructions:
         """Return all that a batch with these overrides is asked with besides its texts."""
         provider, model = self._asked(overrides)
         temperature = self._settings.llm_temperature if overrides.temperature is None else overrides.temperature

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from counting_provider import Callback, CountingProvider, Handler
-from stage import new_request, staged_with
+from support.installation.counting_provider import Callback, CountingProvider, Handler
+from support.installation.stage import new_request, staged_with
 
 from cj_stream.operations.settings import Settings
 

@@ -24,7 +24,7 @@ from cj_stream.domain.todo import Effect, Submit
 from cj_stream.effects.carry_out import Effects
 from cj_stream.operations.metrics import Metrics
 from cj_stream.provider.breakers import Breakers
-from cj_stream.provider.prompts import Judging, judging
+from cj_stream.provider.prompts import JudgingInstructions, judging
 from cj_stream.scoring.estimation.data import Comparisons
 from cj_stream.scoring.estimation.estimator import map_estimate
 from cj_stream.scoring.estimation.fit import Fit
@@ -69,7 +69,7 @@ class _Outside:
     async def submit(self, submission: Any) -> Any:
         return await World.current.provider.submit(self._process, self.breakers, submission)
 
-    def judging(self, _overrides: Any, task: str | None) -> Judging:
+    def judging(self, _overrides: Any, task: str | None) -> JudgingInstructions:
         return judging(task=task, rubric=None, provider="p", model="m", temperature=0.0)
 
     async def cancel_run(self, job_id: str) -> None:

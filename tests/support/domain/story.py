@@ -192,8 +192,13 @@ class Story:
                 return ProviderTold(batch_id=batch.batch_id, run=batch.run)
             case _:
                 texts = tuple(essay.id.encode() for essay in batch.roster.essays)
-                told = {"unusable": self.unusable, "texts": texts, "question_sha256": self.question}
-                return ContentLoaded(batch_id=batch.batch_id, run=batch.run, **told)
+                return ContentLoaded(
+                    batch_id=batch.batch_id,
+                    run=batch.run,
+                    unusable=self.unusable,
+                    texts=texts,
+                    question_sha256=self.question,
+                )
 
     def _judgements(self, batch: Batch) -> Judgements | None:
         """Return what a batch wants to take over."""

@@ -38,7 +38,7 @@ from cj_stream.engine.fence import Fence
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
 from cj_stream.provider.client import ProviderUntold, Submission
-from cj_stream.provider.prompts import Judging, judging
+from cj_stream.provider.prompts import JudgingInstructions, judging
 
 IDS = CorrelationIds(b"a key")
 ATTEMPT: dict[str, Any] = {"batch_id": BATCH, "run": 1, "index": 3, "attempt": 2}
@@ -76,7 +76,7 @@ class Outside:
     async def judgements(self, _batch: Batch) -> Judgements | None:
         return self.found
 
-    def judging(self, overrides: Overrides, task: str | None) -> Judging:
+    def judging(self, overrides: Overrides, task: str | None) -> JudgingInstructions:
         return judging(task=task, rubric=overrides.judge_rubric, provider="p", model=overrides.model, temperature=0.0)
 
     async def cancel_run(self, job_id: str) -> None:

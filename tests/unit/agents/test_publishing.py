@@ -32,7 +32,7 @@ from cj_stream.engine.limits import EVENT_LIMIT
 from cj_stream.engine.publisher import Deliveries
 from cj_stream.operations.metrics import Metrics
 from cj_stream.operations.settings import Settings
-from cj_stream.provider.prompts import Judging, judging
+from cj_stream.provider.prompts import JudgingInstructions, judging
 
 TOO_LARGE = errors.MessageSizeTooLargeError()
 FORBIDDEN = errors.TopicAuthorizationFailedError("t")
@@ -105,7 +105,7 @@ class _Nothing:
     async def text(self, storage_id: str) -> str:
         raise TextMissing(storage_id, "x" * 1_000)
 
-    def judging(self, _overrides: Any, task: str | None) -> Judging:
+    def judging(self, _overrides: Any, task: str | None) -> JudgingInstructions:
         return judging(task=task, rubric=None, provider="p", model="m", temperature=0.0)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from scripted_judges import judges
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.policy import Policy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scripted_judges import judges
-from served_views import Serve, Served
-from story import BATCH, Story, requested
+from support.domain.scripted_judges import judges
+from support.domain.story import BATCH, Story, requested
+from unit.views.served_views import Serve, Served
 
 from cj_stream.domain.batch import Batch
 from cj_stream.domain.reuse import judgements_of

@@ -62,12 +62,13 @@ class Prompt:
 class JudgingInstructions(msgspec.Struct, frozen=True, kw_only=True):
     """All that a batch's comparisons are asked with, besides the two texts and the code of their boundaries.
 
-    ``None`` leaves a choice to the judge. Two batches with the same ``sha256`` ask the same question.
+    ``None`` leaves a choice to the judge. Two batches with the same ``sha256`` ask the same question. The task is a
+    text of the content service, as the essays are: none of them is kept in the topics, so its hash stands for it.
     """
 
     template: str
     rubric: str
-    task: str | None
+    task_sha256: str | None
     provider: str
     model: str | None
     temperature: float | None
@@ -79,8 +80,7 @@ class JudgingInstructions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sha256(self) -> str:
         """Return the SHA-256 of all fields, in hex."""
-        fields = json.dumps(msgspec.structs.asdict(self), sort_keys=True)
-        return hashlib.sha256(fields.encode()).hexdigest()
+        return _sha256(json.dumps(msgspec.structs.asdict(self), sort_keys=True))
 
 
 def judging(  # noqa: PLR0913 -- the fields of the record, all by name
@@ -99,7 +99,7 @@ def judging(  # noqa: PLR0913 -- the fields of the record, all by name
     return JudgingInstructions(
         template=TEMPLATE,
         rubric=_rubric(rubric),
-        task=_task(task),
+        task_sha256=None if (text := _task(task)) is None else _sha256(text),
         provider=provider,
         model=model,
         temperature=temperature,
@@ -145,5 +145,9 @@ def _block(content: str, *, cacheable: bool) -> dict[str, Any]:
         "content": content,
         "cacheable": cacheable,
         "ttl": "5m",
-        "content_hash": hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(),
+        "content_hash": _sha256(content),
     }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

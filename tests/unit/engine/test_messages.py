@@ -20,6 +20,7 @@ from cj_stream.domain.events import (
     ComparisonFailed,
     ContentLoaded,
     Event,
+    JudgementsReused,
     OperatorCommand,
     OutcomePublished,
     OutcomeRefused,
@@ -69,6 +70,7 @@ EVERY_KIND: list[Event | PartitionOpened] = [
         batch_id="b", correlation_id=UUID(int=7), essay_ids=("e1", "e2"), winner="B", confidence=4.5, justification="j"
     ),
     ContentLoaded(**RUN, unusable={0: "blank"}),
+    JudgementsReused(**RUN, pairs=((0, 1),), winners="A", provider="p", model="m"),
     PairsPlanned(**RUN, iteration=1, pairs=((0, 1), (1, 2))),
     SubmissionAccepted(**ATTEMPT),
     ComparisonFailed(**ATTEMPT, error_code="E", error_message="m", provider="p", model="m", answered=True),

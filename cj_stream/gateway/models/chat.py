@@ -47,7 +47,7 @@ class Chat:
 
     async def call(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Heard:
         """Return the endpoint's answer, of whatever status. Raises UnavailableError and TooLargeError."""
-        client = self._open()
+        client = self.open()
         from openai import APIConnectionError, APIStatusError  # noqa: PLC0415 -- of an extra
 
         try:
@@ -67,7 +67,8 @@ class Chat:
         if self._client is not None:
             await self._client.close()
 
-    def _open(self) -> AsyncOpenAI:
+    def open(self) -> AsyncOpenAI:
+        """Return the client. The first time takes a moment: the SDK is imported, and certificates are loaded."""
         if self._client is None:
             from openai import AsyncOpenAI  # noqa: PLC0415 -- of an extra
 

@@ -51,6 +51,9 @@ class Endpoint(Protocol):
     def body(self, model: str, request: ComparisonRequest, rung: Rung, most_tokens: int) -> dict[str, Any]:
         """Return the parameters of a call."""
 
+    def open(self) -> object:
+        """Make ready to call."""
+
     async def call(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Heard:
         """Return the answer of whatever status. Raises UnavailableError and TooLargeError."""
 
@@ -173,6 +176,8 @@ class ModelJudge:
         raise NoDecisionError("VALIDATION_ERROR", "the endpoint refused one parameter after the other")
 
     async def _call(self, body: Mapping[str, Any], request: ComparisonRequest) -> Heard:
+        # Outside of the time limit: what has not been sent has not been paid for.
+        self._endpoint.open()
         try:
             # The time limit of the HTTP client begins anew with each piece of an answer.
             async with asyncio.timeout(self._config.timeout_seconds):

@@ -50,7 +50,7 @@ class Messages:
 
     async def call(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Heard:
         """Return the endpoint's answer, of whatever status. Raises UnavailableError and TooLargeError."""
-        client = self._open()
+        client = self.open()
         from anthropic import APIConnectionError, APIStatusError  # noqa: PLC0415 -- of an extra
 
         try:
@@ -70,7 +70,8 @@ class Messages:
         if self._client is not None:
             await self._client.close()
 
-    def _open(self) -> AsyncAnthropic:
+    def open(self) -> AsyncAnthropic:
+        """Return the client. The first time takes a moment: the SDK is imported, and certificates are loaded."""
         if self._client is None:
             from anthropic import AsyncAnthropic  # noqa: PLC0415 -- of an extra
 

@@ -41,7 +41,7 @@ NEXT = {
     "dev": "the same in the foreground, with a dashboard",
     "submit examples/essays --wait": "in another terminal: rank a folder of texts",
     "list": "and: watch, results, explain, cancel, retry, finalize",
-    "gateway --help": "other judges: noisy, recorded, faulty",
+    "gateway --help": "other judges: models, recorded, simulated",
 }
 
 _EPILOG = """\b

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cj_stream.contracts.comparison_api import ComparisonRequest
-from cj_stream.gateway.models.connection import Heard, failure_of, heard, http_client
 from cj_stream.gateway.models.forms import SCHEMA, TOOL, Form, system_text
 from cj_stream.gateway.models.ladder import LENGTHS, Rung
 from cj_stream.gateway.models.replies import Reply, read_chat
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+from cj_stream.gateway.models.sdk import Create, SdkEndpoint
 
 ADDRESS = "https://api.openai.com/v1"
 FORMS = (Form.JSON_SCHEMA, Form.TOOL, Form.JSON_OBJECT, Form.TEXT)
 
 
-class Chat:
-    """An endpoint for chat completions at ``address``. No call is repeated by the SDK."""
+class Chat(SdkEndpoint):
+    """An endpoint for chat completions at ``address``."""
 
-    def __init__(self, address: str, key: str, timeout_seconds: float) -> None:
-        self._address = address
-        self._key = key
-        self._timeout = timeout_seconds
-        self._client: AsyncOpenAI | None = None
+    sdk = "openai"
+    client = "AsyncOpenAI"
 
     def first_rung(self) -> Rung:
         """Return what is sent before anything is known about the endpoint."""
@@ -45,43 +38,14 @@ class Chat:
         body |= {name: value for name, value in chosen.items() if value is not None and rung.sends(name)}
         return body | _form(rung.form)
 
-    async def call(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Heard:
-        """Return the endpoint's answer, of whatever status. Raises UnavailableError and TooLargeError."""
-        client = self.open()
-        from openai import APIConnectionError, APIStatusError  # noqa: PLC0415 -- of an extra
-
-        try:
-            answer = await client.chat.completions.with_raw_response.create(**body, extra_headers=headers)
-        except APIStatusError as error:
-            return heard(error.response)
-        except APIConnectionError as error:
-            raise failure_of(error) from error
-        return heard(answer.http_response)
+    def create(self, client: Any) -> Create:
+        """Return what makes a call and returns the raw answer."""
+        made: Create = client.chat.completions.with_raw_response.create
+        return made
 
     def read(self, document: Mapping[str, Any]) -> Reply:
         """Return what the document says. Raises NoDecisionError."""
         return read_chat(document)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-
-    def open(self) -> AsyncOpenAI:
-        """Return the client. The first time takes a moment: the SDK is imported, and certificates are loaded."""
-        if self._client is None:
-            from openai import AsyncOpenAI  # noqa: PLC0415 -- of an extra
-
-            # Its debug log holds what is sent.
-            logging.getLogger("openai").setLevel(logging.WARNING)
-            self._client = AsyncOpenAI(
-                api_key=self._key,
-                base_url=self._address,
-                max_retries=0,
-                timeout=self._timeout,
-                http_client=http_client(self._timeout),
-            )
-        return self._client
 
 
 def _messages(request: ComparisonRequest, rung: Rung) -> list[dict[str, str]]:
